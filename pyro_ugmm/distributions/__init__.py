@@ -1,0 +1,5 @@
+"""Gaussian mixtures as Pyro distributions."""
+
+from .univariate import UnivariateGaussianMixture
+
+__all__ = ["UnivariateGaussianMixture"]

@@ -1,0 +1,242 @@
+"""The univariate Gaussian mixture, the density of one mixture neuron."""
+
+import math
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ..checks import check, check_broadcast, check_floating, check_same_kind, check_values
+from .inverse_cdf import invert_cdf, mixture_cdf, reparameterize
+
+__all__ = ["UnivariateGaussianMixture", "normal_log_density"]
+
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+def normal_log_density(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    r"""Evaluates :math:`\log \mathcal{N}(y \mid \mu, \sigma^2)`, standardizing before squaring.
+
+    Standardizing first keeps all digits where the expanded quadratic loses them, and
+    neither :math:`\sigma^2` nor its reciprocal is formed, so tiny scales do not underflow.
+    """
+    z = (value - loc) / scale
+    return -0.5 * z * z - scale.log() - _HALF_LOG_TWO_PI
+
+
+class UnivariateGaussianMixture(dist.MixtureSameFamily):
+    r"""A mixture of :math:`K` univariate Gaussians.
+
+    .. math:: p(y) = \sum_{k=1}^K w_k \, \mathcal{N}(y \mid \mu_k, \sigma_k^2)
+
+    It is Pyro's ``MixtureSameFamily`` over ``Categorical`` and ``Normal``, with a CDF that is
+    accurate in both tails, its inverse, and pathwise gradients through ``rsample``. With
+    :math:`K` inputs it is the density of one uGMM neuron (Ali 2025, arXiv:2509.07569).
+
+    Args:
+        loc: component means :math:`\mu`, shape ``(..., K)``.
+        scale: component standard deviations :math:`\sigma > 0`, shape ``(..., K)``.
+        logits: unnormalized log weights, shape ``(..., K)``; ``-inf`` is a weight of zero.
+        probs: unnormalized weights, shape ``(..., K)``; exactly zero ones get gradients of zero.
+            Give exactly one of the two.
+
+    Batch dimensions broadcast; the last dimension does not. ``event_shape`` is ``()``.
+
+    Raises:
+        ValueError: if the shapes do not fit, dtypes or devices differ, a value is not finite,
+            a scale is not positive, or all weights of a mixture are zero.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.distributions import UnivariateGaussianMixture
+        >>> loc, scale = torch.tensor([-2.0, 1.0]), torch.tensor([0.5, 1.0])
+        >>> d = UnivariateGaussianMixture(loc, scale, probs=torch.tensor([0.3, 0.7]))
+        >>> d
+        UnivariateGaussianMixture(batch_shape=(), n_components=2)
+        >>> d.mean
+        tensor(0.1000)
+        >>> d.cdf(d.icdf(torch.tensor(0.25)))
+        tensor(0.2500)
+    """
+
+    has_rsample = True
+    support = constraints.real
+
+    def __init__(
+        self,
+        loc: Tensor,
+        scale: Tensor,
+        logits: Tensor | None = None,
+        probs: Tensor | None = None,
+        *,
+        validate_args: bool | None = None,
+    ) -> None:
+        check(
+            (logits is None) != (probs is None),
+            "logits",
+            "exactly one of logits and probs",
+            "neither" if logits is None else "both",
+        )
+        weight_name, weight = ("logits", logits) if probs is None else ("probs", probs)
+        assert weight is not None
+        named = {"loc": loc, "scale": scale, weight_name: weight}
+        for name, tensor in named.items():
+            check_floating(name, tensor)
+            check(
+                tensor.dim() > 0 and tensor.shape[-1] > 0,
+                name,
+                "shape (..., K) with at least one component",
+                tuple(tensor.shape),
+            )
+            check(
+                tensor.shape[-1] == loc.shape[-1],
+                name,
+                f"{loc.shape[-1]} components in the last dimension, as loc has",
+                f"shape {tuple(tensor.shape)}",
+            )
+        check_same_kind(named)
+        check_broadcast({name: tensor.shape[:-1] for name, tensor in named.items()})
+        loc, scale, weight = torch.broadcast_tensors(loc, scale, weight)
+        if validate_args is None:
+            validate_args = self._validate_args  # torch's default, which Pyro can turn off
+        if validate_args:
+            check_values("loc", loc, loc.isfinite(), "finite values")
+            check_values("scale", scale, scale.isfinite() & (scale > 0), "finite positive values")
+            weight_is_zero = weight == (-math.inf if probs is None else 0)
+            valid = weight.isfinite() if probs is None else weight.isfinite() & (weight > 0)
+            check_values(
+                weight_name,
+                weight,
+                valid | weight_is_zero,
+                "finite values or -inf" if probs is None else "finite non-negative values",
+            )
+            check(
+                not weight_is_zero.all(-1).any(),
+                weight_name,
+                "at least one positive weight in each mixture",
+                "a mixture with none",
+            )
+        if probs is not None:
+            # Categorical's own conversion raises weights below the machine epsilon to it.
+            weight = torch.where(weight > 0, weight, 1).log().masked_fill(weight == 0, -math.inf)
+        super().__init__(
+            dist.Categorical(logits=weight, validate_args=False),
+            dist.Normal(loc, scale, validate_args=False),
+            validate_args=validate_args,
+        )
+
+    def expand(self, batch_shape, _instance=None):
+        """Broadcasts the batch to ``batch_shape``."""
+        new = self._get_checked_instance(UnivariateGaussianMixture, _instance)
+        return super().expand(batch_shape, _instance=new)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(batch_shape={tuple(self.batch_shape)}, "
+            f"n_components={self.n_components})"
+        )
+
+    @property
+    def n_components(self) -> int:
+        """The number of components :math:`K`."""
+        return self._num_component
+
+    @property
+    def loc(self) -> Tensor:
+        r"""The component means :math:`\mu`, shape ``batch_shape + (K,)``."""
+        return self.component_distribution.loc
+
+    @property
+    def scale(self) -> Tensor:
+        r"""The component standard deviations :math:`\sigma`, shape ``batch_shape + (K,)``."""
+        return self.component_distribution.scale
+
+    @property
+    def logits(self) -> Tensor:
+        r"""The normalized log weights :math:`\log w`, shape ``batch_shape + (K,)``."""
+        return self.mixture_distribution.logits
+
+    @property
+    def probs(self) -> Tensor:
+        """The weights :math:`w`, shape ``batch_shape + (K,)``."""
+        return self.mixture_distribution.probs
+
+    def _validate_sample(self, value: Tensor) -> None:
+        check_floating("value", value)
+        if value.dim() > 0:  # as in torch's arithmetic, one number takes the dtype of the others
+            check_same_kind({"loc": self.loc, "value": value})
+        super()._validate_sample(value)
+
+    def _joint_log_density(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.logits + normal_log_density(value.unsqueeze(-1), self.loc, self.scale)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Evaluates the log density at ``value``, whose shape broadcasts with ``batch_shape``."""
+        return self._joint_log_density(value).logsumexp(-1)
+
+    def responsibilities(self, value: Tensor) -> Tensor:
+        r"""Returns each component's posterior probability given ``value``.
+
+        .. math:: r_k(y) = w_k \, \mathcal{N}(y \mid \mu_k, \sigma_k^2) / p(y)
+
+        The result has shape ``value.shape + (K,)``, broadcast with the batch.
+        """
+        return self._joint_log_density(value).softmax(-1)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        r"""Evaluates :math:`F(y) = \sum_k w_k \Phi((y - \mu_k) / \sigma_k)`, to full relative
+        precision in the lower tail.
+        """
+        if self._validate_args:
+            self._validate_sample(value)
+        return mixture_cdf(value, self.loc, self.scale, self.probs)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        r"""Solves :math:`F(y) = q` for :math:`y`, to floating-point precision.
+
+        Differentiable in ``value`` and in the parameters. 0 and 1 map to minus and plus infinity.
+
+        Raises:
+            ValueError: if a value lies outside [0, 1].
+        """
+        if self._validate_args:
+            check_floating("value", value)
+            valid = (value >= 0) & (value <= 1)
+            check_values("value", value, valid, "probabilities in [0, 1]")
+        check_broadcast({"value": value.shape, "the batch": self.batch_shape})
+        root = invert_cdf(value, self.loc, self.scale, self.probs)
+        return reparameterize(root, self.loc, self.scale, self.logits, value)
+
+    def sample_with_component(self, sample_shape=()) -> tuple[Tensor, Tensor]:
+        """Draws values together with the index of the component that each came from.
+
+        Both have shape ``sample_shape + batch_shape``; neither carries gradients.
+        """
+        with torch.no_grad():
+            component = self.mixture_distribution.sample(torch.Size(sample_shape))
+            index = component.unsqueeze(-1)
+            shape = (*index.shape[:-1], self.n_components)
+            loc = self.loc.expand(shape).gather(-1, index).squeeze(-1)
+            scale = self.scale.expand(shape).gather(-1, index).squeeze(-1)
+            return torch.normal(loc, scale), component
+
+    def sample(self, sample_shape=()) -> Tensor:
+        """Draws values of shape ``sample_shape + batch_shape``, without gradients."""
+        return self.sample_with_component(sample_shape)[0]
+
+    def rsample(self, sample_shape=()) -> Tensor:
+        r"""Draws values with pathwise gradients with respect to loc, scale and logits or probs.
+
+        The draw holds :math:`F(y; \theta)` fixed, so by implicit differentiation
+        :math:`\mathrm{d}y / \mathrm{d}\theta = -(\partial F / \partial \theta) / p(y)`
+        (Figurnov, Mohamed and Mnih 2018, arXiv:1805.08498).
+
+        The gradients are unbiased, but those with respect to the weights have a large variance
+        where components are far apart: weight moves from one to the other through the gap
+        between them, where hardly a draw falls. From about eight standard deviations on, no
+        practical number of draws shows it; there, sum over the components instead.
+        """
+        return reparameterize(self.sample(sample_shape), self.loc, self.scale, self.logits)
