@@ -1,0 +1,213 @@
+"""A layer of univariate Gaussian mixture neurons."""
+
+import math
+from typing import Any
+
+import torch
+from pyro.nn import PyroParam
+from torch import Tensor
+from torch.distributions import constraints
+
+from ..checks import (
+    check,
+    check_broadcast,
+    check_floating,
+    check_integer,
+    check_number,
+    check_same_kind,
+    check_values,
+)
+from ..distributions import UnivariateGaussianMixture
+from .kernels import layer_log_density
+from .local_parameters import LocalModule
+
+__all__ = ["UGMMLayer", "drop_components"]
+
+
+def drop_components(logits: Tensor, probability: float) -> Tensor:
+    """Masks each component's logit with the given probability, at least one kept per neuron.
+
+    The masked logits are ``-inf``, so normalizing them renormalizes what is left. A component
+    whose weight is zero already does not count as kept.
+    """
+    draw = torch.rand_like(logits)
+    possible = torch.where(logits > -math.inf, draw, -1)
+    kept = (draw >= probability) | (possible == possible.amax(-1, keepdim=True))
+    return logits.masked_fill(~kept, -math.inf)
+
+
+class UGMMLayer(LocalModule):
+    r"""Neurons that are univariate Gaussian mixtures, with one component per input.
+
+    .. math:: \mathrm{out}_j(x) = \log \sum_{k=1}^K w_{jk} \,
+        \mathcal{N}(x_k \mid \mu_{jk}, \sigma_{jk}^2), \qquad w_j = \mathrm{softmax}(\ell_j)
+
+    Neuron :math:`j` as such is a density over the real line, :attr:`nodes`; its output is a
+    *score* of the input vector, not a density of it. Source: Ali (2025), arXiv:2509.07569.
+
+    Args:
+        in_features: the number of inputs :math:`K`.
+        out_features: the number of neurons :math:`J`.
+        dropout: the probability with which each component is dropped while training, one mask a
+            forward pass; the weights of the others are renormalized.
+        min_scale: a floor under the learnt scales, in the units of the inputs; without one the
+            likelihood of a network has no maximum.
+        device, dtype: of the parameters.
+
+    Attributes:
+        loc: means :math:`\mu`, shape ``(J, K)``.
+        scale: standard deviations :math:`\sigma`, shape ``(J, K)``, in the units of the inputs.
+        logits: unnormalized log weights :math:`\ell`, shape ``(J, K)``.
+        input_center, input_spread: the location and scale of the inputs that the layer was
+            initialized for, shape ``(K,)``.
+
+    Raises:
+        ValueError: if a size is not a positive integer, or dropout not in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.nn import UGMMLayer
+        >>> layer = UGMMLayer(4, 3)
+        >>> layer
+        UGMMLayer(in_features=4, out_features=3)
+        >>> layer(torch.randn(10, 4)).shape
+        torch.Size([10, 3])
+        >>> layer.nodes
+        UnivariateGaussianMixture(batch_shape=(3,), n_components=4)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        dropout: float = 0.0,
+        *,
+        min_scale: float = 1e-4,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        check_integer("in_features", in_features)
+        check_integer("out_features", out_features)
+        check_number("dropout", dropout, lambda p: 0 <= p < 1, "a probability in [0, 1)")
+        check_number("min_scale", min_scale, lambda m: 0 <= m < math.inf, "a non-negative number")
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.dropout, self.min_scale = dropout, min_scale
+        kind = {"device": device, "dtype": dtype}
+        shape = (out_features, in_features)
+        self.register_buffer("input_center", torch.zeros(in_features, **kind))
+        self.register_buffer("input_spread", torch.ones(in_features, **kind))
+        self.loc = torch.nn.Parameter(torch.zeros(shape, **kind))
+        self.scale = PyroParam(torch.ones(shape, **kind), constraints.greater_than(min_scale))
+        self.logits = torch.nn.Parameter(torch.zeros(shape, **kind))
+        self.reset_parameters()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets a parameter's values from a tensor of its shape, dtype and device."""
+        is_new = isinstance(value, torch.nn.Parameter) or not isinstance(value, Tensor)
+        if name not in ("loc", "scale", "logits") or is_new:
+            super().__setattr__(name, value)
+            return
+        shape = (self.out_features, self.in_features)
+        check_floating(name, value)
+        check(value.shape == shape, name, f"shape {shape}", tuple(value.shape))
+        check_same_kind({"the layer": self.input_center, name: value})
+        if name == "scale":
+            expected = f"finite values above min_scale={self.min_scale}"
+            check_values(name, value, value.isfinite() & (value > self.min_scale), expected)
+            super().__setattr__(name, value)
+            return
+        valid = value.isfinite() if name == "loc" else value < math.inf
+        check_values(name, value, valid, "finite values" + " or -inf" * (name == "logits"))
+        with torch.no_grad():
+            getattr(self, name).copy_(value)
+
+    @torch.no_grad()
+    def reset_parameters(self, x: Tensor | None = None) -> None:
+        r"""Draws new parameters, for inputs like ``x``, shape ``(n, K)``, or standardized ones.
+
+        With :math:`m_k` and :math:`s_k` the mean and standard deviation of input :math:`k`, draws
+        :math:`\mu_{jk} \sim \mathcal{N}(m_k, s_k^2)` and
+        :math:`\sigma_{jk} / s_k \sim \mathrm{Uniform}(1, 2)`, and :math:`w_{jk} \propto s_k`. So
+        the components are spread as the inputs are and somewhat wider, which makes the score
+        change over the inputs' range, and change smoothly; and they all weigh alike in it,
+        whatever the units of their inputs.
+        """
+        if x is None:
+            self.input_center.zero_()
+            self.input_spread.fill_(1)
+        else:
+            self.check_input(x)
+            check(
+                x.dim() == 2 and x.shape[0] > 1,
+                "x",
+                "shape (n, K) with at least 2 rows",
+                tuple(x.shape),
+            )
+            check_values("x", x, x.isfinite(), "finite values")
+            self.input_center.copy_(x.mean(0))
+            spread = x.std(0)
+            self.input_spread.copy_(torch.where(spread > 0, spread, 1))
+        shape = self.loc.shape
+        self.loc.copy_(self.input_center + self.input_spread * torch.randn_like(self.loc))
+        width = torch.empty(shape, dtype=self.loc.dtype, device=self.loc.device).uniform_(1, 2)
+        self.scale = (self.input_spread * width).clamp(min=2 * self.min_scale)
+        self.logits.copy_(self.input_spread.log().expand(shape))
+
+    @property
+    def nodes(self) -> UnivariateGaussianMixture:
+        """The neurons as densities over the real line, a batch of shape ``(out_features,)``."""
+        return UnivariateGaussianMixture(self.loc, self.scale, logits=self.logits)
+
+    def check_input(self, x: Tensor, name: str = "x") -> None:
+        """Checks the shape, dtype and device of an input, not its values."""
+        check_floating(name, x)
+        check(
+            x.dim() > 0 and x.shape[-1] == self.in_features,
+            name,
+            f"shape (..., {self.in_features})",
+            tuple(x.shape),
+        )
+        check_same_kind({"the layer's parameters": self.input_center, name: x})
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        loc: Tensor | None = None,
+        scale: Tensor | None = None,
+        logits: Tensor | None = None,
+    ) -> Tensor:
+        """Scores inputs of shape ``B + (K,)``; the result has shape ``B + (J,)``.
+
+        Parameters given here stand in for the layer's own, and dropout is off. Their shapes are
+        ``P + (J, K)``; the result's is ``broadcast(P, B) + (J,)``, so that ``S`` posterior draws,
+        shape ``(S, 1, J, K)``, score ``n`` rows in one call, as ``(S, n, J)``.
+        """
+        self.check_input(x)
+        candidates = {"loc": loc, "scale": scale, "logits": logits}
+        given = {name: value for name, value in candidates.items() if value is not None}
+        for name, value in given.items():
+            check_floating(name, value)
+            check(
+                value.shape[-2:] == (self.out_features, self.in_features),
+                name,
+                f"shape (..., {self.out_features}, {self.in_features})",
+                tuple(value.shape),
+            )
+        check_same_kind({"x": x, **given})
+        batches = {name: value.shape[:-2] for name, value in given.items()}
+        check_broadcast({"x": x.shape[:-1], **batches})
+        loc = self.loc if loc is None else loc
+        scale = self.scale if scale is None else scale
+        logits = self.logits if logits is None else logits
+        if self.training and self.dropout > 0 and not given:
+            logits = drop_components(logits, self.dropout)
+        return layer_log_density(x, loc, scale, logits.log_softmax(-1))
+
+    def __repr__(self) -> str:
+        dropout = f", dropout={self.dropout}" if self.dropout else ""
+        return (
+            f"{type(self).__name__}(in_features={self.in_features}, "
+            f"out_features={self.out_features}{dropout})"
+        )

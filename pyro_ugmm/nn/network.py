@@ -1,0 +1,130 @@
+"""Networks of univariate Gaussian mixture neurons."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pyro.nn import PyroModuleList
+from torch import Tensor
+
+from ..checks import check
+from .layer import UGMMLayer
+from .local_parameters import LocalModule
+
+__all__ = ["UGMMNetwork"]
+
+_INITIALIZATION_ROWS = 1024
+
+
+class UGMMNetwork(LocalModule):
+    r"""Layers of mixture neurons, each of which scores the scores of the one before.
+
+    .. math:: h^{(0)} = x, \qquad h^{(i)}_j = \log \sum_k w^{(i)}_{jk} \,
+        \mathcal{N}\bigl(h^{(i-1)}_k \mid \mu^{(i)}_{jk}, (\sigma^{(i)}_{jk})^2\bigr)
+
+    It is a Pyro module, and works as a plain torch module too. Source: Ali (2025),
+    arXiv:2509.07569.
+
+    Args:
+        sizes: the number of features, then of each layer's neurons.
+        dropout: the component dropout, one number or one per layer.
+        min_scale: a floor under the learnt scales.
+        device, dtype: of the parameters.
+
+    Raises:
+        ValueError: if there are fewer than two sizes, or as many dropouts as layers are not given.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> net = UGMMNetwork([4, 16, 3], dropout=0.1)
+        >>> net
+        UGMMNetwork([4, 16, 3], dropout=(0.1, 0.1), n_parameters=336)
+        >>> net(torch.randn(10, 4)).shape
+        torch.Size([10, 3])
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        dropout: float | Sequence[float] = 0.0,
+        *,
+        min_scale: float = 1e-4,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        check(isinstance(sizes, Sequence), "sizes", "a sequence of integers", repr(sizes))
+        sizes = tuple(sizes)
+        n_layers = len(sizes) - 1
+        check(n_layers >= 1, "sizes", "at least two sizes", sizes)
+        dropouts = tuple(dropout) if isinstance(dropout, Sequence) else (dropout,) * n_layers
+        check(
+            len(dropouts) == n_layers,
+            "dropout",
+            f"one number, or {n_layers}, one per layer",
+            dropout,
+        )
+        super().__init__()
+        self.sizes = sizes
+        self.layers = PyroModuleList(
+            [
+                UGMMLayer(
+                    inputs, neurons, probability, min_scale=min_scale, device=device, dtype=dtype
+                )
+                for inputs, neurons, probability in zip(sizes, sizes[1:], dropouts, strict=False)
+            ]
+        )
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, x: Tensor | None = None) -> None:
+        """Draws new parameters, so that the network trains at once on inputs like ``x``.
+
+        The scores of a layer of many neurons vary little (by one over the square root of the
+        width) around a value that is not zero, so that parameters on a fixed scale would leave
+        the next layer without a signal. Each layer is therefore initialized for the scores that
+        reach it (``UGMMLayer.reset_parameters``), as Mishkin and Matas (2016, arXiv:1511.06422)
+        do for other networks.
+
+        Args:
+            x: inputs of shape ``(n, K)``; standard normal ones are drawn if none are given.
+        """
+        first = self.layers[0].loc
+        first_input = x
+        if x is None:
+            x = torch.randn(
+                _INITIALIZATION_ROWS, self.sizes[0], dtype=first.dtype, device=first.device
+            )
+        for i, layer in enumerate(self.layers):
+            layer.reset_parameters(first_input if i == 0 else x)
+            x = layer.forward(x)  # outside Pyro, so that the network can still join a module
+
+    def forward(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Scores inputs of shape ``B + (K,)``; the result has shape ``B + (sizes[-1],)``.
+
+        Args:
+            x: the inputs.
+            parameters: replacements for parameters, named ``layers.{i}.loc``, ``.scale`` or
+                ``.logits``, with any leading dimensions; see :meth:`UGMMLayer.forward`. If there
+                is any, dropout is off in its layer.
+        """
+        parameters = {} if parameters is None else dict(parameters)
+        for i, layer in enumerate(self.layers):
+            given = {
+                name: parameters.pop(f"layers.{i}.{name}", None)
+                for name in ("loc", "scale", "logits")
+            }
+            x = layer(x, **given)
+        check(
+            not parameters,
+            "parameters",
+            "names like layers.0.loc, .scale or .logits",
+            sorted(parameters),
+        )
+        return x
+
+    def __repr__(self) -> str:
+        dropouts = tuple(layer.dropout for layer in self.layers)
+        dropout = f", dropout={dropouts}" if any(dropouts) else ""
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return f"{type(self).__name__}({list(self.sizes)}{dropout}, n_parameters={count})"
