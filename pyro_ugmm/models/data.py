@@ -1,0 +1,31 @@
+"""Checks of the data that enter a model."""
+
+import torch
+from torch import Tensor
+
+from ..checks import check, check_floating, check_values
+from ..nn import UGMMLayer
+
+__all__ = ["check_features", "check_labels"]
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def check_features(x: Tensor, layer: UGMMLayer) -> None:
+    """Checks that the rows of ``x`` are finite and fit the first layer of a network."""
+    check_floating("x", x)
+    expected = f"shape (n, {layer.in_features}) with at least one row"
+    check(x.dim() == 2 and x.shape[0] > 0, "x", expected, tuple(x.shape))
+    layer.check_input(x)
+    check_values("x", x, x.isfinite(), "finite values")
+
+
+def check_labels(y: Tensor, x: Tensor, n_classes: int) -> None:
+    """Checks that ``y`` holds one integer label from 0 to ``n_classes - 1`` for each row."""
+    check(isinstance(y, Tensor), "y", "a torch tensor", type(y).__name__)
+    check(y.dtype in _INTEGERS, "y", "integer labels", y.dtype)
+    expected = f"{x.shape[0]} labels in its last dimension, one a row of x"
+    check(y.shape[-1:] == x.shape[:1], "y", expected, f"shape {tuple(y.shape)}")
+    check(y.device == x.device, "y", f"device {x.device}, where x is", f"device {y.device}")
+    valid = (y >= 0) & (y < n_classes)
+    check_values("y", y, valid, f"labels from 0 to {n_classes - 1}")

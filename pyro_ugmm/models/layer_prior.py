@@ -1,0 +1,67 @@
+"""The priors over one layer of a network."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ..nn import UGMMLayer
+from .priors import Priors
+from .scaled_prior import ScaledPrior
+
+__all__ = ["SITES", "LayerPrior"]
+
+
+class _Site(NamedTuple):
+    """How the value of a site stands for a parameter of a layer."""
+
+    parameter: str
+    to_parameter: Callable[[Tensor], Tensor]
+    from_parameter: Callable[[Tensor], Tensor]
+
+
+SITES = {
+    "loc": _Site("loc", torch.Tensor.clone, torch.Tensor.clone),
+    "variance": _Site("scale", torch.sqrt, torch.square),
+    "weights": _Site("logits", torch.log, lambda logits: logits.softmax(-1)),
+}
+
+
+class LayerPrior(torch.nn.Module):
+    """The priors over one layer's parameters, at the scale of that layer's inputs.
+
+    It keeps a copy of what it needs of the layer, so that a prior, and the place where a plain
+    autoguide starts, do not move when the network is trained.
+    """
+
+    center: Tensor
+    spread: Tensor
+    start_loc: Tensor
+    start_variance: Tensor
+
+    def __init__(self, layer: UGMMLayer, priors: Priors) -> None:
+        super().__init__()
+        self.priors = priors
+        loc = layer.loc.detach()
+        self.register_buffer("center", priors.center.to(loc).expand(layer.in_features).clone())
+        self.register_buffer("spread", priors.spread.to(loc).expand(layer.in_features).clone())
+        self.register_buffer("start_loc", loc.clone())
+        self.register_buffer("start_variance", layer.scale.detach().square())
+
+    def distributions(self) -> dict[str, dist.TorchDistribution]:
+        """The prior of each parameter that has one, by the name of its site."""
+        priors, found = self.priors, {}
+        if priors.means is not None:
+            found["loc"] = ScaledPrior(
+                priors.means, self.center, self.spread, self.start_loc
+            ).to_event(2)
+        if priors.variances is not None:
+            found["variance"] = ScaledPrior(
+                priors.variances, torch.zeros_like(self.spread), self.spread**2, self.start_variance
+            ).to_event(2)
+        if priors.weights is not None:
+            concentration = torch.full_like(self.start_loc, priors.weights)
+            found["weights"] = dist.Dirichlet(concentration).to_event(1)
+        return found

@@ -1,0 +1,117 @@
+"""Priors over the means, variances and mixing weights of Gaussian mixtures."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ..checks import check, check_floating, check_number, check_values
+
+__all__ = ["Priors"]
+
+
+@dataclass(frozen=True, eq=False)
+class Priors:
+    r"""Independent priors over means, variances and mixing weights.
+
+    For a component of input :math:`k`, whose location is :math:`c_k` and scale :math:`s_k`,
+
+    .. math:: \mu = c_k + s_k z, \quad z \sim \texttt{means}, \qquad
+        \sigma^2 = s_k^2 v, \quad v \sim \texttt{variances}, \qquad
+        w \sim \mathrm{Dirichlet}(\texttt{weights}, \dots, \texttt{weights})
+
+    The defaults are weak for standardized data: a mean is within four standard deviations of the
+    data's, and a component's variance has its prior mean at the data's, with a heavy tail.
+    ``None`` in place of a prior means: learn this by maximum likelihood.
+
+    In a network, ``center`` and ``spread`` are those of the features; the hidden layers, whose
+    inputs are scores, take theirs from the network's initialization.
+
+    Args:
+        means: a univariate distribution over the real line, in units of the input's spread.
+        variances: a univariate distribution over positive numbers, in units of its square.
+        weights: the concentration of a symmetric Dirichlet distribution.
+        center, spread: the location and scale of the inputs, shape ``(K,)`` or ``()``.
+
+    Raises:
+        ValueError: if a prior has the wrong support or event shape, a concentration or spread is
+            not positive.
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> from pyro_ugmm.models import Priors
+        >>> Priors(variances=dist.LogNormal(0.0, 1.0), weights=2.0)
+        Priors(means=Normal(loc: 0.0, scale: 2.0), variances=LogNormal(), weights=2.0)
+    """
+
+    means: Any = field(default_factory=lambda: dist.Normal(0.0, 2.0))
+    variances: Any = field(default_factory=lambda: dist.InverseGamma(2.0, 1.0))
+    weights: float | None = None
+    center: Tensor = field(default_factory=lambda: torch.zeros(()))
+    spread: Tensor = field(default_factory=lambda: torch.ones(()))
+
+    def __post_init__(self) -> None:
+        for name, distribution, points, support in (
+            ("means", self.means, {-1e6: True, 1e6: True}, "the real line"),
+            ("variances", self.variances, {-1e-6: False, -1e6: False}, "positive numbers"),
+        ):
+            if distribution is None:
+                continue
+            check(
+                isinstance(distribution, dist.Distribution),
+                name,
+                "a Pyro distribution or None",
+                type(distribution).__name__,
+            )
+            shape = (tuple(distribution.batch_shape), tuple(distribution.event_shape))
+            expected = "one univariate distribution (batch_shape and event_shape ())"
+            check(shape == ((), ()), name, expected, f"batch_shape, event_shape {shape}")
+            discrete = distribution.support.is_discrete
+            check(not discrete, name, "a continuous distribution", str(distribution))
+            inside = [
+                bool(distribution.support.check(torch.tensor(point)).all()) for point in points
+            ]
+            check(
+                inside == list(points.values()),
+                name,
+                f"a distribution over {support}",
+                f"{distribution} with support {distribution.support}",
+            )
+        if self.weights is not None:
+            valid = "a positive concentration or None"
+            check_number("weights", self.weights, lambda c: 0 < c < math.inf, valid)
+        for name, value in (("center", self.center), ("spread", self.spread)):
+            check_floating(name, value)
+            check_values(name, value, value.isfinite(), "finite values")
+        check_values("spread", self.spread, self.spread > 0, "positive values")
+
+    @classmethod
+    def from_data(cls, x: Tensor, **priors: Any) -> "Priors":
+        """Takes the location and scale of each feature from the rows of ``x``, once.
+
+        A network for such data is to be initialized from it as well: ``reset_parameters(x)``.
+
+        Args:
+            x: data of shape ``(n, K)``. A constant feature gets a spread of one.
+            **priors: ``means``, ``variances`` or ``weights``, in the units of that scale.
+        """
+        check_floating("x", x)
+        check(
+            x.dim() == 2 and x.shape[0] > 1,
+            "x",
+            "shape (n, K) with at least 2 rows",
+            tuple(x.shape),
+        )
+        check_values("x", x, x.isfinite(), "finite values")
+        spread = x.std(0)
+        return cls(center=x.mean(0), spread=torch.where(spread > 0, spread, 1), **priors)
+
+    def scaled(self, center: Tensor, spread: Tensor) -> "Priors":
+        """Returns the same priors for inputs of another location and scale."""
+        return replace(self, center=center, spread=spread)
+
+    def __repr__(self) -> str:
+        return f"Priors(means={self.means}, variances={self.variances}, weights={self.weights})"
