@@ -1,0 +1,243 @@
+"""Plots of training, posteriors, neurons and predictive uncertainty."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import check
+from ..distributions import UnivariateGaussianMixture
+from ..models import UGMMClassifier
+from ..training import FitResult
+from .draws import class_probabilities
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_losses", "plot_neuron", "plot_prior_posterior", "plot_uncertainty"]
+
+_POSTERIOR, _PRIOR, _POINT = "C0", "0.45", "C1"
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(layout="constrained")[1]
+
+
+def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) -> "Axes":
+    """Draws the loss of each step of one or several runs, in nats, with its running mean.
+
+    Args:
+        results: one result, or several by name.
+        ax: the axes to draw in; new ones if None.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    ax = _axes(ax)
+    named = {"loss": results} if isinstance(results, FitResult) else dict(results)
+    empty = [name for name, result in named.items() if not result.n_steps]
+    check(not empty, "results", "runs of at least one step", empty)
+    lowest = min(float(result.losses.min()) for result in named.values())
+    for i, (name, result) in enumerate(named.items()):
+        losses = result.losses.double()
+        window = max(1, len(losses) // 50)
+        mean = losses.unfold(0, window, 1).mean(-1)
+        ax.plot(losses, color=f"C{i}", alpha=0.25, linewidth=0.8)
+        ax.plot(torch.arange(len(mean)) + window / 2, mean, color=f"C{i}", label=name)
+    ax.set(xlabel="step", ylabel="loss (nats)")
+    if lowest > 0:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.legend()
+    return ax
+
+
+def plot_prior_posterior(
+    model: UGMMClassifier,
+    idata: "InferenceData",
+    site: str,
+    index: Sequence[int],
+    ax: Any = None,
+) -> "Axes":
+    """Draws the posterior density of one parameter over its prior density.
+
+    Args:
+        model: the model, for the prior.
+        idata: the posterior, from :func:`to_inference_data`.
+        site: a latent site, such as ``layers.0.loc``.
+        index: the parameter's position in the site, such as ``(neuron, input)``.
+        ax: the axes to draw in; new ones if None.
+    """
+    from ._arviz import arviz
+
+    sites = sorted(model.site_distributions())
+    check(site in sites, "site", f"one of {sites}", repr(site))
+    check(len(index) == 2, "index", "2 numbers", tuple(index))
+    neuron, feature = index
+    shape = idata.posterior[site].shape[2:]
+    check(0 <= neuron < shape[0] and 0 <= feature < shape[1], "index", f"within {shape}", index)
+    ax = _axes(ax)
+    draws = idata.posterior[site].values[0, :, neuron, feature]
+    grid, density = arviz.kde(draws)
+    ax.plot(grid, density, color=_POSTERIOR, label="posterior")
+    ax.fill_between(grid, density, color=_POSTERIOR, alpha=0.25)
+    prior = model.marginal_prior(site, neuron, feature)
+    # Wide enough for nearly all of both, whatever the tail of the prior.
+    prior_draws = torch.as_tensor(idata.prior[site].values[0, :, neuron, feature])
+    low, high = prior_draws.quantile(torch.tensor([0.05, 0.95], dtype=prior_draws.dtype)).tolist()
+    low, high = min(low, float(draws.min())), max(high, float(np.quantile(draws, 0.995)))
+    values = torch.linspace(low, high, 400, dtype=prior_draws.dtype)
+    values = values[prior.support.check(values)]
+    ax.plot(values, prior.log_prob(values).exp(), color=_PRIOR, linestyle="--", label="prior")
+    ax.set(xlim=(low, high), ylim=(0, None), yticks=[], xlabel=f"{site}[{neuron}, {feature}]")
+    return ax
+
+
+def plot_neuron(
+    nodes: UnivariateGaussianMixture,
+    index: int,
+    point: UnivariateGaussianMixture | None = None,
+    ax: Any = None,
+) -> "Axes":
+    """Draws the density of a neuron with its posterior bands.
+
+    Args:
+        nodes: the neurons under each posterior draw, batch shape ``(S, J)``.
+        index: which neuron.
+        point: the neurons at a point estimate, batch shape ``(J,)``, drawn as one line.
+        ax: the axes to draw in; new ones if None.
+    """
+    check(len(nodes.batch_shape) == 2, "nodes", "batch shape (S, J)", tuple(nodes.batch_shape))
+    check(
+        0 <= index < nodes.batch_shape[1],
+        "index",
+        f"a neuron from 0 to {nodes.batch_shape[1] - 1}",
+        index,
+    )
+    ax = _axes(ax)
+    with torch.no_grad():
+        spread = nodes.variance[:, index].sqrt()
+        low = (nodes.mean[:, index] - 3 * spread).median()
+        high = (nodes.mean[:, index] + 3 * spread).median()
+        y = torch.linspace(float(low), float(high), 400, dtype=low.dtype, device=low.device)
+        density = nodes.log_prob(y.reshape(-1, 1, 1))[..., index].exp().cpu()
+        y_axis = y.cpu()
+        for probability, alpha in ((0.9, 0.2), (0.5, 0.35)):
+            tail = (1 - probability) / 2
+            ax.fill_between(
+                y_axis,
+                density.quantile(tail, dim=-1),
+                density.quantile(1 - tail, dim=-1),
+                color=_POSTERIOR,
+                alpha=alpha,
+                linewidth=0,
+                label=f"{probability:.0%} of the posterior",
+            )
+        ax.plot(y_axis, density.quantile(0.5, dim=-1), color=_POSTERIOR, label="posterior median")
+        if point is not None:
+            ax.plot(
+                y_axis,
+                point.log_prob(y.unsqueeze(-1))[:, index].exp().cpu(),
+                color=_POINT,
+                linestyle="--",
+                label="maximum likelihood",
+            )
+    ax.set(xlabel="y", ylabel="density", ylim=(0, None))
+    return ax
+
+
+def plot_uncertainty(
+    model: UGMMClassifier,
+    guide: Callable,
+    x: Tensor,
+    y: Tensor,
+    features: tuple[int, int] = (0, 1),
+    *,
+    fixed: Tensor | None = None,
+    num_samples: int = 200,
+    seed: int | None = 0,
+    axes: Sequence[Any] | None = None,
+) -> "Sequence[Axes]":
+    r"""Maps predictive uncertainty over two features, in bits, beside the data.
+
+    The left map is the entropy of the posterior predictive, the right one the part of it that is
+    about the parameters and that more data would remove: the mutual information
+    :math:`H[\mathbb{E}_q p(y \mid x, \theta)] - \mathbb{E}_q H[p(y \mid x, \theta)]`
+    (Houlsby and others 2011, arXiv:1112.5745).
+
+    Args:
+        model: the model.
+        guide: its fitted guide.
+        x: features of the data to draw, shape ``(n, K)``.
+        y: their labels, shape ``(n,)``.
+        features: the two features mapped.
+        fixed: values of all features, shape ``(K,)``, of which the other ones are kept; the
+            medians of ``x`` if None.
+        num_samples: the draws from the guide.
+        seed: for the draws.
+        axes: two axes to draw in; new ones if None.
+    """
+    import matplotlib.pyplot as plt
+
+    if axes is None:
+        axes = plt.subplots(
+            1, 2, layout="constrained", figsize=(10, 4.4), sharex=True, sharey=True
+        )[1]
+    model.check_data(x, y)
+    first, second = features
+    valid = {first, second} <= set(range(x.shape[1])) and first != second
+    check(valid, "features", f"two different ones of 0 to {x.shape[1] - 1}", features)
+    n = 60
+    ranges = []
+    for feature in features:
+        low, high = float(x[:, feature].min()), float(x[:, feature].max())
+        margin = 0.35 * (high - low)
+        ranges.append(
+            torch.linspace(low - margin, high + margin, n, dtype=x.dtype, device=x.device)
+        )
+    grid = (x.median(0).values if fixed is None else fixed).expand(n * n, -1).clone()
+    horizontal, vertical = torch.meshgrid(*ranges, indexing="xy")
+    grid[:, first], grid[:, second] = horizontal.reshape(-1), vertical.reshape(-1)
+    probs = class_probabilities(model, guide, grid, num_samples, seed)
+
+    def entropy(p: Tensor) -> Tensor:
+        return -torch.xlogy(p, p).sum(-1) / torch.tensor(2.0).log()
+
+    total = entropy(probs.mean(0))
+    maps = {
+        "all predictive uncertainty": total,
+        "the part about the parameters": total - entropy(probs).mean(0),
+    }
+    mappable = None
+    top = float(torch.tensor(float(model.n_classes)).log2())
+    for ax, (title, values) in zip(axes, maps.items(), strict=True):
+        mappable = ax.pcolormesh(
+            ranges[0].cpu(),
+            ranges[1].cpu(),
+            values.reshape(n, n).cpu(),
+            cmap="Greys",
+            vmin=0,
+            vmax=top,
+            shading="gouraud",
+        )
+        for label in range(model.n_classes):
+            rows = (y == label).cpu()
+            ax.scatter(
+                x.cpu()[rows, first],
+                x.cpu()[rows, second],
+                s=18,
+                edgecolor="white",
+                linewidth=0.5,
+                label=f"class {label}",
+            )
+        ax.set_title(title)
+    axes[0].figure.colorbar(mappable, ax=list(axes), label="entropy (bits)")
+    return axes

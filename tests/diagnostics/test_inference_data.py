@@ -1,0 +1,182 @@
+import math
+import warnings
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer.autoguide import AutoDelta
+
+from pyro_ugmm.diagnostics import class_probabilities, pareto_k, to_inference_data
+from pyro_ugmm.diagnostics._arviz import arviz as az
+from pyro_ugmm.guides import mean_field
+from pyro_ugmm.models import Priors, UGMMClassifier
+from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.training import fit_svi
+from tests.models.test_network_model import data
+
+X, Y = data()
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    torch.manual_seed(0)
+    model = UGMMClassifier(UGMMNetwork([2, 4, 3], dropout=0.2), Priors(weights=1.0))
+    guide = mean_field(model)
+    fit_svi(model, guide, X, Y, steps=300, seed=0, progress=False)
+    return model, guide
+
+
+@pytest.fixture(scope="module")
+def idata(fitted):
+    return to_inference_data(
+        *fitted,
+        X,
+        Y,
+        num_samples=200,
+        seed=0,
+        coords={"class": ["a", "b", "c"], "input": ["length", "width"]},
+    )
+
+
+def test_groups_and_dimensions(idata):
+    assert set(idata.groups()) == {
+        "posterior",
+        "posterior_predictive",
+        "log_likelihood",
+        "observed_data",
+        "constant_data",
+        "sample_stats",
+        "prior",
+        "prior_predictive",
+    }
+    posterior = idata.posterior
+    assert posterior["layers.0.loc"].dims == ("chain", "draw", "neuron_0", "input")
+    assert posterior["layers.1.variance"].dims == ("chain", "draw", "class", "neuron_0")
+    assert posterior["layers.1.weights"].shape == (1, 200, 3, 4)
+    assert list(posterior["class"].values) == ["a", "b", "c"]
+    for group in ("posterior_predictive", "log_likelihood", "prior_predictive"):
+        assert idata[group]["y"].dims == ("chain", "draw", "observation")
+        assert idata[group]["y"].shape == (1, 200, 40)
+    np.testing.assert_array_equal(idata.observed_data["y"], Y)
+    np.testing.assert_array_equal(idata.constant_data["x"], X)
+    assert "variational" in posterior.attrs["inference_method"]
+
+
+def test_pointwise_log_likelihood_is_the_models(fitted, idata):
+    model, _ = fitted
+    draws = {
+        site: torch.tensor(idata.posterior[site].values[0]).unsqueeze(1)
+        for site in model.site_distributions()
+    }
+    np.testing.assert_allclose(
+        idata.log_likelihood["y"][0], model.eval().log_likelihood(X, Y, draws), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_log_p_and_log_q_match_traces_draw_by_draw(fitted, idata):
+    model, guide = fitted
+    for s in range(5):
+        draw = {
+            site: torch.tensor(idata.posterior[site].values[0, s])
+            for site in model.site_distributions()
+        }
+        trace = poutine.trace(poutine.condition(model, draw)).get_trace(X, Y)
+        log_p = trace.log_prob_sum().item()
+        assert idata.sample_stats["log_p"].values[0, s] == pytest.approx(log_p, rel=1e-3, abs=0.05)
+        # q of the draw: a normal in unconstrained space, and the volume change of the bijection
+        log_q = 0.0
+        for site, prior in model.site_distributions().items():
+            to = torch.distributions.biject_to(prior.support)
+            u = to.inv(draw[site])
+            loc, scale = guide._get_loc_and_scale(site)
+            log_q += dist.Normal(loc, scale).log_prob(u).sum()
+            log_q -= to.log_abs_det_jacobian(u, draw[site]).sum()
+        assert idata.sample_stats["log_q"].values[0, s] == pytest.approx(
+            log_q.item(), rel=1e-2, abs=0.5
+        )
+
+
+def test_elbo_is_the_mean_of_the_log_ratios(fitted):
+    model, guide = fitted
+    idata = to_inference_data(model, guide, X, Y, num_samples=3000, seed=1)
+    ratios = (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).values
+    elbo = pyro.infer.Trace_ELBO(num_particles=3000, vectorize_particles=True, max_plate_nesting=1)
+    with torch.no_grad():
+        expected = -elbo.loss(model.eval(), guide, X, Y)
+    assert ratios.mean() == pytest.approx(
+        expected, abs=5 * float(ratios.std()) / math.sqrt(3000) + 0.1
+    )
+
+
+def test_arviz_works_on_it(idata):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few draws, some high k
+        loo = az.loo(idata, pointwise=True)
+        summary = az.summary(idata, var_names=["layers.0.loc"], kind="stats")
+    assert np.isfinite(loo.elpd_loo) and loo.loo_i.shape == (40,)
+    assert next(iter(summary.index)) == "layers.0.loc[0, length]"
+    axes = az.plot_forest(idata, var_names=["layers.0.loc"])
+    assert len(axes) > 0
+
+
+def test_survives_netcdf(idata, tmp_path):
+    path = tmp_path / "posterior.nc"
+    idata.to_netcdf(str(path))
+    again = az.from_netcdf(str(path))
+    np.testing.assert_allclose(again.posterior["layers.0.loc"], idata.posterior["layers.0.loc"])
+
+
+def test_without_labels(fitted):
+    idata = to_inference_data(*fitted, X, num_samples=10)
+    assert "log_likelihood" not in idata.groups() and "posterior_predictive" in idata.groups()
+    with pytest.raises(ValueError, match="idata: expected a group sample_stats"):
+        pareto_k(idata)
+
+
+def test_pareto_k_tells_a_good_guide_from_a_narrow_one(fitted):
+    model, guide = fitted
+    idata = to_inference_data(model, guide, X, Y, num_samples=20)
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(1, 4000))
+    for scale, good in ((1.0, True), (1.3, True), (0.3, False)):
+        draws = scale * z
+        log_p, log_q = -0.5 * draws**2, -0.5 * (draws / scale) ** 2 - np.log(scale)
+        idata.sample_stats = az.convert_to_dataset({"log_p": log_p, "log_q": log_q})
+        k, verdict = pareto_k(idata)
+        assert (k < 0.7) == good
+        assert ("close to the posterior" in verdict) == good
+
+
+def test_pareto_k_cannot_be_told_from_draws_all_alike(fitted):
+    model, _ = fitted
+    guide = AutoDelta(model)
+    fit_svi(model, guide, X, Y, steps=2, progress=False)
+    k, verdict = pareto_k(to_inference_data(model, guide, X, Y, num_samples=200))
+    assert math.isnan(k) and "draws all alike" in verdict
+
+
+def test_class_probabilities(fitted):
+    model, guide = fitted
+    probs = class_probabilities(model, guide, X, num_samples=50, seed=0)
+    assert probs.shape == (50, 40, 3) and not probs.requires_grad
+    torch.testing.assert_close(probs.sum(-1), torch.ones(50, 40))
+    torch.testing.assert_close(probs, class_probabilities(model, guide, X, num_samples=50, seed=0))
+    assert (probs.mean(0).argmax(-1) == Y).float().mean() > 0.9
+    outlier = torch.cat([X, torch.full((1, 2), 1e30)])
+    probs = class_probabilities(model, guide, outlier, num_samples=5)
+    assert probs[:, :-1].isfinite().all() and probs[:, -1].isnan().all()
+
+
+def test_bad_arguments(fitted):
+    model, guide = fitted
+    with pytest.raises(ValueError, match="num_samples: expected a positive integer"):
+        to_inference_data(model, guide, X, num_samples=0)
+    with pytest.raises(ValueError, match=r"coords: expected dimensions among.*'klass'"):
+        to_inference_data(model, guide, X, coords={"klass": [1]})
+    with pytest.raises(ValueError, match="model: expected a model with priors"):
+        to_inference_data(UGMMClassifier(UGMMNetwork([2, 3])), lambda *a: None, X)
+    with pytest.raises(ValueError, match="x: expected finite"):
+        class_probabilities(model, guide, X * math.inf)

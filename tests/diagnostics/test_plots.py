@@ -1,0 +1,81 @@
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from pyro_ugmm.diagnostics import (
+    plot_losses,
+    plot_neuron,
+    plot_prior_posterior,
+    plot_uncertainty,
+    to_inference_data,
+)
+from pyro_ugmm.distributions import UnivariateGaussianMixture
+from pyro_ugmm.guides import mean_field
+from pyro_ugmm.models import Priors, UGMMClassifier
+from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.training import FitResult
+from tests.models.test_network_model import data
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_plot_losses():
+    result = FitResult(torch.linspace(100, 1, 200), True, "done")
+    ax = plot_losses({"a": result, "b": result})
+    assert len(ax.lines) == 4
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), result.losses)
+
+
+def test_plot_neuron_draws_the_density():
+    nodes = UnivariateGaussianMixture(
+        torch.zeros(50, 2, 3), torch.ones(50, 2, 3), logits=torch.zeros(50, 2, 3)
+    )
+    ax = plot_neuron(
+        nodes,
+        1,
+        point=nodes.expand((50, 2)).__class__(
+            torch.zeros(2, 3), torch.ones(2, 3), logits=torch.zeros(2, 3)
+        ),
+    )
+    for line in ax.lines:
+        y, density = line.get_data()
+        np.testing.assert_allclose(density, stats.norm.pdf(y), rtol=1e-4)
+    with pytest.raises(ValueError, match=r"nodes: expected batch shape \(S, J\)"):
+        plot_neuron(nodes.expand((1, 50, 2)), 0)
+    with pytest.raises(ValueError, match="index: expected a neuron from 0 to 1, got 2"):
+        plot_neuron(nodes, 2)
+
+
+def test_plots_of_a_model():
+    x, y = data()
+    model = UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors())
+    guide = mean_field(model)
+    idata = to_inference_data(model, guide, x, y, num_samples=50)
+    ax = plot_prior_posterior(model, idata, "layers.0.loc", (3, 1))
+    prior = next(line for line in ax.lines if line.get_label() == "prior")
+    np.testing.assert_allclose(
+        prior.get_ydata(), stats.norm.pdf(prior.get_xdata(), 0, 2), rtol=1e-4
+    )
+    ax = plot_prior_posterior(model, idata, "layers.0.variance", (0, 0))
+    prior = next(line for line in ax.lines if line.get_label() == "prior")
+    np.testing.assert_allclose(
+        prior.get_ydata(), stats.invgamma.pdf(prior.get_xdata(), 2), rtol=1e-3
+    )
+    with pytest.raises(ValueError, match="site: expected one of"):
+        plot_prior_posterior(model, idata, "layers.9.loc", (0, 0))
+    with pytest.raises(ValueError, match="index: expected 2 numbers"):
+        plot_prior_posterior(model, idata, "layers.0.loc", (0,))
+    left, right = plot_uncertainty(model, guide, x, y, num_samples=20)
+    total, parameters = (ax.collections[0].get_array() for ax in (left, right))
+    assert (total >= parameters - 1e-5).all() and (parameters > -1e-5).all()
+    assert total.max() <= np.log2(3) + 1e-5
