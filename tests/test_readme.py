@@ -1,0 +1,34 @@
+"""The README's code runs, and what it names is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+
+@pytest.mark.skipif(not README.exists(), reason="an installed package has no README")
+def test_the_code_runs():
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    assert blocks
+    for block in blocks:
+        scope = {}
+        exec(compile(block, str(README), "exec"), scope)
+    assert {"posterior", "log_likelihood"} <= set(scope["idata"].groups())
+
+
+def test_pictures_and_targets_are_there():
+    text = README.read_text()
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert pictures
+    assert all((ROOT / picture).exists() for picture in pictures)
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make ([a-z][a-z-]*)", text):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_measured_table_is_the_committed_result():
+    table = (ROOT / "benchmarks/results/iris.md").read_text().strip()
+    assert table in README.read_text()
