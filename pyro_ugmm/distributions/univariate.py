@@ -25,14 +25,51 @@ def normal_log_density(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     return -0.5 * z * z - scale.log() - _HALF_LOG_TWO_PI
 
 
+def _checked(
+    loc: Tensor, scale: Tensor, logits: Tensor | None, probs: Tensor | None, check_numbers: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Checks the parameters of a mixture; returns them broadcast, the weights as logarithms."""
+    got = "neither" if logits is None else "both"
+    check((logits is None) != (probs is None), "logits", "exactly one of logits and probs", got)
+    weight_name, weight = ("logits", logits) if probs is None else ("probs", probs)
+    assert weight is not None
+    named = {"loc": loc, "scale": scale, weight_name: weight}
+    for name, tensor in named.items():
+        check_floating(name, tensor)
+        shape = tuple(tensor.shape)
+        expected = "shape (..., K) with at least one component"
+        check(tensor.dim() > 0 and shape[-1] > 0, name, expected, shape)
+        expected = f"{loc.shape[-1]} components in the last dimension, as loc has"
+        check(shape[-1] == loc.shape[-1], name, expected, f"shape {shape}")
+    check_same_kind(named)
+    check_broadcast({name: tensor.shape[:-1] for name, tensor in named.items()})
+    loc, scale, weight = torch.broadcast_tensors(loc, scale, weight)
+    is_zero = weight == (-math.inf if probs is None else 0)
+    if check_numbers:
+        check_values("loc", loc, loc.isfinite(), "finite values")
+        check_values("scale", scale, scale.isfinite() & (scale > 0), "finite positive values")
+        if probs is None:
+            check_values("logits", weight, weight.isfinite() | is_zero, "finite values or -inf")
+        else:
+            valid = weight.isfinite() & (weight >= 0)
+            check_values("probs", weight, valid, "finite non-negative values")
+        expected = "at least one positive weight in each mixture"
+        check(not is_zero.all(-1).any(), weight_name, expected, "a mixture with none")
+    if probs is not None:
+        # Categorical's own conversion raises weights below the machine epsilon to it.
+        weight = torch.where(is_zero, 1, weight).log().masked_fill(is_zero, -math.inf)
+    return loc, scale, weight
+
+
 class UnivariateGaussianMixture(dist.MixtureSameFamily):
     r"""A mixture of :math:`K` univariate Gaussians.
 
     .. math:: p(y) = \sum_{k=1}^K w_k \, \mathcal{N}(y \mid \mu_k, \sigma_k^2)
 
     It is Pyro's ``MixtureSameFamily`` over ``Categorical`` and ``Normal``, with a CDF that is
-    accurate in both tails, its inverse, and pathwise gradients through ``rsample``. With
-    :math:`K` inputs it is the density of one uGMM neuron (Ali 2025, arXiv:2509.07569).
+    accurate far into its tail, its inverse, accurate in both, and pathwise gradients through
+    ``rsample``. With :math:`K` inputs it is the density of one uGMM neuron (Ali 2025,
+    arXiv:2509.07569).
 
     Args:
         loc: component means :math:`\mu`, shape ``(..., K)``.
@@ -72,56 +109,11 @@ class UnivariateGaussianMixture(dist.MixtureSameFamily):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        check(
-            (logits is None) != (probs is None),
-            "logits",
-            "exactly one of logits and probs",
-            "neither" if logits is None else "both",
-        )
-        weight_name, weight = ("logits", logits) if probs is None else ("probs", probs)
-        assert weight is not None
-        named = {"loc": loc, "scale": scale, weight_name: weight}
-        for name, tensor in named.items():
-            check_floating(name, tensor)
-            check(
-                tensor.dim() > 0 and tensor.shape[-1] > 0,
-                name,
-                "shape (..., K) with at least one component",
-                tuple(tensor.shape),
-            )
-            check(
-                tensor.shape[-1] == loc.shape[-1],
-                name,
-                f"{loc.shape[-1]} components in the last dimension, as loc has",
-                f"shape {tuple(tensor.shape)}",
-            )
-        check_same_kind(named)
-        check_broadcast({name: tensor.shape[:-1] for name, tensor in named.items()})
-        loc, scale, weight = torch.broadcast_tensors(loc, scale, weight)
         if validate_args is None:
             validate_args = self._validate_args  # torch's default, which Pyro can turn off
-        if validate_args:
-            check_values("loc", loc, loc.isfinite(), "finite values")
-            check_values("scale", scale, scale.isfinite() & (scale > 0), "finite positive values")
-            weight_is_zero = weight == (-math.inf if probs is None else 0)
-            valid = weight.isfinite() if probs is None else weight.isfinite() & (weight > 0)
-            check_values(
-                weight_name,
-                weight,
-                valid | weight_is_zero,
-                "finite values or -inf" if probs is None else "finite non-negative values",
-            )
-            check(
-                not weight_is_zero.all(-1).any(),
-                weight_name,
-                "at least one positive weight in each mixture",
-                "a mixture with none",
-            )
-        if probs is not None:
-            # Categorical's own conversion raises weights below the machine epsilon to it.
-            weight = torch.where(weight > 0, weight, 1).log().masked_fill(weight == 0, -math.inf)
+        loc, scale, log_weight = _checked(loc, scale, logits, probs, bool(validate_args))
         super().__init__(
-            dist.Categorical(logits=weight, validate_args=False),
+            dist.Categorical(logits=log_weight, validate_args=False),
             dist.Normal(loc, scale, validate_args=False),
             validate_args=validate_args,
         )

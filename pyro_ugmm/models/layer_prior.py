@@ -7,11 +7,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..checks import check, check_same_kind
 from ..nn import UGMMLayer
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
-__all__ = ["SITES", "LayerPrior"]
+__all__ = ["SITES", "LayerPrior", "check_units"]
 
 
 class _Site(NamedTuple):
@@ -27,6 +28,30 @@ SITES = {
     "variance": _Site("scale", torch.sqrt, torch.square),
     "weights": _Site("logits", torch.log, lambda logits: logits.softmax(-1)),
 }
+
+
+def check_units(layer: UGMMLayer, priors: Priors) -> None:
+    """Checks that the priors are for inputs like those the network was initialized for."""
+    for name, value in (("center", priors.center), ("spread", priors.spread)):
+        check(
+            value.shape in ((), (layer.in_features,)),
+            f"priors.{name}",
+            f"shape ({layer.in_features},), as the network has features",
+            tuple(value.shape),
+        )
+        if value.dim() > 0:
+            check_same_kind({"the network": layer.input_center, f"priors.{name}": value})
+    center, spread = priors.center.to(layer.loc), priors.spread.to(layer.loc)
+    ratio = spread / layer.input_spread
+    distance = (center - layer.input_center).abs() / torch.maximum(spread, layer.input_spread)
+    check(
+        ((ratio > 0.1) & (ratio < 10) & (distance < 10)).all(),
+        "priors",
+        "the location and scale of inputs that the network was initialized for "
+        "(network.reset_parameters(x) and Priors.from_data(x) take them from the same data)",
+        f"centers up to {float(distance.max()):.3g} spreads apart, "
+        f"spreads {float(ratio.min()):.3g} to {float(ratio.max()):.3g} times as large",
+    )
 
 
 class LayerPrior(torch.nn.Module):

@@ -7,10 +7,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check, check_integer, check_same_kind, check_values
-from ..nn import UGMMLayer, UGMMNetwork
+from ..checks import check, check_integer, check_values
+from ..nn import UGMMNetwork
 from .data import check_features, check_labels
-from .layer_prior import SITES, LayerPrior
+from .layer_prior import SITES, LayerPrior, check_units
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -73,37 +73,13 @@ class UGMMClassifier(torch.nn.Module):
         self.layer_priors = torch.nn.ModuleList()
         if priors is None:
             return
-        self._check_units(network.layers[0], priors)
+        check_units(network.layers[0], priors)
         for i, layer in enumerate(network.layers):
             self.layer_priors.append(
                 LayerPrior(
                     layer, priors.scaled(layer.input_center, layer.input_spread) if i else priors
                 )
             )
-
-    @staticmethod
-    def _check_units(layer: UGMMLayer, priors: Priors) -> None:
-        """Checks that the priors are for inputs like those the network was initialized for."""
-        for name, value in (("center", priors.center), ("spread", priors.spread)):
-            check(
-                value.shape in ((), (layer.in_features,)),
-                f"priors.{name}",
-                f"shape ({layer.in_features},), as the network has features",
-                tuple(value.shape),
-            )
-            if value.dim() > 0:
-                check_same_kind({"the network": layer.input_center, f"priors.{name}": value})
-        center, spread = priors.center.to(layer.loc), priors.spread.to(layer.loc)
-        ratio = spread / layer.input_spread
-        distance = (center - layer.input_center).abs() / torch.maximum(spread, layer.input_spread)
-        check(
-            ((ratio > 0.1) & (ratio < 10) & (distance < 10)).all(),
-            "priors",
-            "the location and scale of inputs that the network was initialized for "
-            "(network.reset_parameters(x) and Priors.from_data(x) take them from the same data)",
-            f"centers up to {float(distance.max()):.3g} spreads apart, "
-            f"spreads {float(ratio.min()):.3g} to {float(ratio.max()):.3g} times as large",
-        )
 
     @property
     def n_classes(self) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_floating, check_number, check_values
+from ..standardization import center_and_spread
 
 __all__ = ["Priors"]
 
@@ -98,16 +99,8 @@ class Priors:
             x: data of shape ``(n, K)``. A constant feature gets a spread of one.
             **priors: ``means``, ``variances`` or ``weights``, in the units of that scale.
         """
-        check_floating("x", x)
-        check(
-            x.dim() == 2 and x.shape[0] > 1,
-            "x",
-            "shape (n, K) with at least 2 rows",
-            tuple(x.shape),
-        )
-        check_values("x", x, x.isfinite(), "finite values")
-        spread = x.std(0)
-        return cls(center=x.mean(0), spread=torch.where(spread > 0, spread, 1), **priors)
+        center, spread = center_and_spread(x)
+        return cls(center=center, spread=spread, **priors)
 
     def scaled(self, center: Tensor, spread: Tensor) -> "Priors":
         """Returns the same priors for inputs of another location and scale."""

@@ -18,6 +18,7 @@ from ..checks import (
     check_values,
 )
 from ..distributions import UnivariateGaussianMixture
+from ..standardization import center_and_spread
 from .kernels import layer_log_density
 from .local_parameters import LocalModule
 
@@ -108,19 +109,27 @@ class UGMMLayer(LocalModule):
         if name not in ("loc", "scale", "logits") or is_new:
             super().__setattr__(name, value)
             return
+        self._check_parameter(name, value)
+        if name == "scale":  # a constrained parameter, which Pyro converts
+            super().__setattr__(name, value)
+            return
+        with torch.no_grad():
+            getattr(self, name).copy_(value)
+
+    def _check_parameter(self, name: str, value: Tensor) -> None:
         shape = (self.out_features, self.in_features)
         check_floating(name, value)
         check(value.shape == shape, name, f"shape {shape}", tuple(value.shape))
         check_same_kind({"the layer": self.input_center, name: value})
-        if name == "scale":
-            expected = f"finite values above min_scale={self.min_scale}"
-            check_values(name, value, value.isfinite() & (value > self.min_scale), expected)
-            super().__setattr__(name, value)
-            return
-        valid = value.isfinite() if name == "loc" else value < math.inf
-        check_values(name, value, valid, "finite values" + " or -inf" * (name == "logits"))
-        with torch.no_grad():
-            getattr(self, name).copy_(value)
+        valid, expected = {
+            "loc": (value.isfinite(), "finite values"),
+            "scale": (
+                value.isfinite() & (value > self.min_scale),
+                f"finite values above min_scale={self.min_scale}",
+            ),
+            "logits": (value < math.inf, "finite values or -inf"),
+        }[name]
+        check_values(name, value, valid, expected)
 
     @torch.no_grad()
     def reset_parameters(self, x: Tensor | None = None) -> None:
@@ -138,16 +147,9 @@ class UGMMLayer(LocalModule):
             self.input_spread.fill_(1)
         else:
             self.check_input(x)
-            check(
-                x.dim() == 2 and x.shape[0] > 1,
-                "x",
-                "shape (n, K) with at least 2 rows",
-                tuple(x.shape),
-            )
-            check_values("x", x, x.isfinite(), "finite values")
-            self.input_center.copy_(x.mean(0))
-            spread = x.std(0)
-            self.input_spread.copy_(torch.where(spread > 0, spread, 1))
+            center, spread = center_and_spread(x)
+            self.input_center.copy_(center)
+            self.input_spread.copy_(spread)
         shape = self.loc.shape
         self.loc.copy_(self.input_center + self.input_spread * torch.randn_like(self.loc))
         width = torch.empty(shape, dtype=self.loc.dtype, device=self.loc.device).uniform_(1, 2)
