@@ -170,7 +170,7 @@ class UGMMLayer(LocalModule):
             f"shape (..., {self.in_features})",
             tuple(x.shape),
         )
-        check_same_kind({"the layer's parameters": self.input_center, name: x})
+        check_same_kind({"the layer": self.input_center, name: x})
 
     def forward(
         self,
