@@ -9,7 +9,7 @@ import torch
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from ..checks import check
+from ..checks import check_integer
 from ..models import UGMMClassifier
 from ..training import training_mode
 
@@ -43,12 +43,7 @@ def vectorized_trace(
     Values have a leading dimension of ``num_samples`` and one for the rows, of length one in the
     latent sites. With ``latent``, a guide's trace, the latent sites take their values from it.
     """
-    check(
-        isinstance(num_samples, int) and num_samples > 0,
-        "num_samples",
-        "a positive integer",
-        repr(num_samples),
-    )
+    check_integer("num_samples", num_samples)
     program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(program)
     if latent is not None:
         program = poutine.replay(program, trace=latent)

@@ -7,6 +7,7 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import biject_to
 
 from ..checks import check, check_floating, check_number, check_values
 from ..standardization import center_and_spread
@@ -55,9 +56,9 @@ class Priors:
     spread: Tensor = field(default_factory=lambda: torch.ones(()))
 
     def __post_init__(self) -> None:
-        for name, distribution, points, support in (
-            ("means", self.means, {-1e6: True, 1e6: True}, "the real line"),
-            ("variances", self.variances, {-1e-6: False, -1e6: False}, "positive numbers"),
+        for name, distribution, inside, outside, support in (
+            ("means", self.means, (-1e6, 1e6), (), "the real line"),
+            ("variances", self.variances, (), (-1e-6, -1.0), "positive numbers"),
         ):
             if distribution is None:
                 continue
@@ -72,18 +73,18 @@ class Priors:
             check(shape == ((), ()), name, expected, f"batch_shape, event_shape {shape}")
             discrete = distribution.support.is_discrete
             check(not discrete, name, "a continuous distribution", str(distribution))
-            inside = [
-                bool(distribution.support.check(torch.tensor(point)).all()) for point in points
-            ]
-            check(
-                inside == list(points.values()),
-                name,
-                f"a distribution over {support}",
-                f"{distribution} with support {distribution.support}",
+            middle = float(biject_to(distribution.support)(torch.zeros(())))
+            holds = distribution.support.check
+            valid = (
+                all(holds(torch.tensor(point)) for point in inside)
+                and not any(holds(torch.tensor(point)) for point in outside)
+                and (middle > 0 or not outside)
             )
+            got = f"{distribution} with support {distribution.support}"
+            check(valid, name, f"a distribution over {support}", got)
         if self.weights is not None:
-            valid = "a positive concentration or None"
-            check_number("weights", self.weights, lambda c: 0 < c < math.inf, valid)
+            expected = "a positive concentration or None"
+            check_number("weights", self.weights, lambda c: 0 < c < math.inf, expected)
         for name, value in (("center", self.center), ("spread", self.spread)):
             check_floating(name, value)
             check_values(name, value, value.isfinite(), "finite values")
