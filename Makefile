@@ -4,7 +4,7 @@ VENV := .venv
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test lint bench-iris clean
+.PHONY: help demo test lint bench-iris bench-em clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -30,6 +30,10 @@ lint: $(VENV)/.installed  ## ruff and mypy
 
 bench-iris: $(VENV)/.installed  ## held-out accuracy on Iris, 5 folds, 3 seeds; writes benchmarks/results
 	$(RUN) benchmarks/iris.py
+
+bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX, about an hour; writes benchmarks/results
+	$(PIP) install --quiet --editable '.[bench]'
+	$(RUN) -W ignore benchmarks/em.py
 
 clean:  ## remove the environment and what the demo wrote
 	rm -rf $(VENV) out

@@ -74,9 +74,9 @@ def check_same_kind(tensors: Mapping[str, Tensor]) -> None:
 
 def check_values(name: str, tensor: Tensor, valid: Tensor, expected: str) -> None:
     """Checks that ``valid`` is true everywhere; the error counts and locates what is not."""
-    invalid = ~valid
-    if not invalid.any():
+    if torch._is_all_true(valid):  # which vmap knows
         return
+    invalid = ~valid
     index = tuple(int(i) for i in invalid.nonzero()[0])
     where = f" at index {index}" if index else ""
     raise ValueError(

@@ -1,0 +1,210 @@
+"""Measures one contender at one point, in a process of its own: time, memory and outcome.
+
+``measure`` starts that process; what it finds comes back as lines of JSON, so that what was found
+before a time limit is kept.
+"""
+
+import json
+import math
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["child_environment", "measure", "memory_mb", "run_child"]
+
+_MOST_REPETITIONS = 5
+_LONG_WARM_UP = 20.0
+_SHORTEST_TIMED = 0.05
+_SETUP_SECONDS = 120
+
+
+def memory_mb(field: str) -> float:
+    """Reads an entry of ``/proc/self/status`` such as ``VmHWM``, in MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise KeyError(field)
+
+
+def _reset_peak() -> float:
+    """Sets the peak of resident memory, VmHWM, to what is held now; returns it."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory_mb("VmHWM")
+
+
+def child_environment(threads: int, device: str) -> dict[str, str]:
+    """Gives every library the same number of threads; they read this when they are imported."""
+    names = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
+    environment = {f"{name}_NUM_THREADS": str(threads) for name in names}
+    environment |= {
+        "PJRT_NPROC": str(threads),
+        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={threads}",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
+    }
+    if device != "cpu":
+        environment["SCIPY_ARRAY_API"] = "1"
+    return {**os.environ, **environment}
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run_child(script: str, spec: dict[str, Any], threads: int, patience: float) -> dict[str, Any]:
+    """Runs a script of this folder and returns what it reported, with a failure in words."""
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(script))]
+    environment = child_environment(threads, spec["device"])
+    status, found, busy = 0, {}, _children_seconds()
+    try:
+        done = subprocess.run(
+            [*command, json.dumps(spec)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=patience,
+        )
+        status, output, errors = done.returncode, done.stdout, done.stderr
+    except subprocess.TimeoutExpired as expired:
+        status, output, errors = -signal.SIGALRM, (expired.stdout or b"").decode(), ""
+    for line in output.splitlines():
+        if line.startswith("{") and line.endswith("}"):
+            found |= json.loads(line)
+    stage = found.pop("stage", "starting")
+    if status == -signal.SIGALRM:
+        found |= {"over": stage, "busy_seconds": _children_seconds() - busy}
+    elif status == -signal.SIGKILL:
+        found["failure"] = f"killed while {stage}, probably for want of memory"
+    elif status < 0:
+        found["failure"] = f"ended by {signal.Signals(-status).name} while {stage}"
+    elif status:
+        last = errors.strip().splitlines()[-1:] or [f"exit status {status}"]
+        found["failure"] = f"while {stage}: {last[0]}"
+    return found
+
+
+def measure(
+    contender: Any, point: Any, *, device: str, threads: int, limit: int, predictions: Path
+) -> dict[str, Any]:
+    """Measures in a new process; ``predictions`` is where they are left.
+
+    Returns ``seconds``, ``memory_mb`` and more, or a ``failure`` in words; ``over_seconds`` where
+    one call took longer than the limit, ``hung`` where it did nothing; ``ran_over`` where larger
+    points need not be tried.
+    """
+    spec = {
+        "contender": [contender.library, contender.precision],
+        "point": [point.action, point.n_rows, point.n_components, point.n_features],
+        "enough_seconds": point.enough_seconds,
+        "device": device,
+        "limit": limit,
+        "predictions": str(predictions),
+    }
+    # The process ends itself at the limit; the patience is for one that cannot even start.
+    found = run_child("em_measure.py", spec, threads, limit + 3 * _SETUP_SECONDS)
+    stage, busy = found.pop("over", None), found.pop("busy_seconds", 0.0)
+    if stage == "running":
+        found |= {"failure": f"over {limit} s", "over_seconds": limit, "ran_over": True}
+        if busy < limit / 2:  # of processor time, the start included: it waits for itself
+            found |= {"failure": f"over {limit} s, idle: it hung", "hung": True}
+    elif stage is not None and "seconds" not in found:
+        found |= {"failure": f"over {_SETUP_SECONDS} s while {stage}", "ran_over": True}
+    elif stage is not None:
+        found["remark"] = f"over {limit} s with repetitions and checks, which were cut short"
+    return found
+
+
+def _report(**found: Any) -> None:
+    print(json.dumps(found), flush=True)
+
+
+def _timed(call: Callable[[], Any], number: int = 1) -> tuple[float, Any]:
+    result = None
+    started = time.perf_counter()
+    for _ in range(number):
+        result = call()
+    return (time.perf_counter() - started) / number, result
+
+
+def _measured(prepared: Any, limit: int, enough_seconds: float) -> Any:
+    """Warms up, repeats, reports time and memory, and returns the last result."""
+    peak = prepared.device_peak
+    before = peak() / 1e6 if peak else _reset_peak()
+
+    def used() -> float:
+        return (peak() / 1e6 if peak else memory_mb("VmHWM")) - before
+
+    signal.alarm(limit)  # anew: one call has the whole limit
+    _report(stage="running")
+    started = time.perf_counter()
+    warm_up, result = _timed(prepared.call)
+    _report(stage="repeating", seconds=warm_up, repetitions=0, memory_mb=used())
+    if warm_up > _LONG_WARM_UP:
+        return result
+    number = 1
+    if warm_up < 1.0:  # it may have been slow only because it was the first
+        once, result = _timed(prepared.call)
+        number = max(1, math.ceil(_SHORTEST_TIMED / max(once, 1e-6)))
+    times: list[float] = []
+    while len(times) < _MOST_REPETITIONS and sum(times) * number < enough_seconds:
+        if times and time.perf_counter() - started + max(times) * number > 0.9 * limit:
+            break
+        seconds, result = _timed(prepared.call, number)
+        times.append(seconds)
+    _report(
+        stage="checking",
+        seconds=statistics.median(times),
+        repetitions=len(times),
+        calls_per_repetition=number,
+        fastest=min(times),
+        slowest=max(times),
+        memory_mb=used(),
+    )
+    return result
+
+
+def _check(found: dict[str, Any], predictions: str) -> None:
+    """Reports what came out, and in words where that is no result."""
+    import numpy as np
+    from em_cases import N_ITER
+
+    if "predictions" in found:
+        np.save(predictions, found.pop("predictions").astype(np.int32))
+    value = found.get("log_likelihood", 0.0)
+    if not math.isfinite(value):
+        found |= {"log_likelihood": None, "failure": f"the log-likelihood is {value} at the end"}
+    elif found.get("n_iter", N_ITER) != N_ITER:
+        found["failure"] = f"stopped after {found['n_iter']} of {N_ITER} iterations"
+    _report(**found)
+
+
+def main() -> None:
+    """Measures what the argument says."""
+    from em_cases import Contender, Point, make_problem
+    from em_contenders import prepare
+
+    spec = json.loads(sys.argv[1])
+    contender, point = Contender(*spec["contender"]), Point(*spec["point"])
+    try:
+        problem = make_problem(point)
+        _report(stage="preparing or compiling")
+        signal.alarm(_SETUP_SECONDS)
+        prepared = prepare(contender, point, problem, spec["device"])
+        del problem
+        result = _measured(prepared, spec["limit"], spec["enough_seconds"])
+        _check(prepared.outcome(result), spec["predictions"])
+    except Exception as error:
+        words = (str(error).strip().splitlines() or ["no message"])[0]
+        _report(failure=f"{type(error).__name__}: {words[:300]}")
+
+
+if __name__ == "__main__":
+    main()

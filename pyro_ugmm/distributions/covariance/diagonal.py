@@ -1,0 +1,60 @@
+"""A variance for each component and feature."""
+
+from typing import Self
+
+from torch import Tensor
+
+from .moments import DiagonalMoments
+from .variances import VarianceCovariance
+
+__all__ = ["DiagonalCovariance"]
+
+
+class DiagonalCovariance(VarianceCovariance):
+    r"""Diagonal covariances :math:`\mathrm{diag}(\sigma_{k1}^2, \dots, \sigma_{kD}^2)`.
+
+    Args:
+        variances: positive, shape ``(..., K, D)``.
+        validate_args: whether to check that they are.
+
+    Raises:
+        ValueError: if a variance is not finite and positive.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.distributions import DiagonalCovariance
+        >>> DiagonalCovariance(torch.ones(3, 2))
+        DiagonalCovariance(variances: (3, 2))
+    """
+
+    name = "diagonal"
+    shape_text = "a variance for each component and feature, shape (..., K, D)"
+    values_dim = 1
+    moments = DiagonalMoments
+
+    def _by_feature(self, tensor: Tensor, n_features: int) -> Tensor:
+        return tensor
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features
+
+    def marginal(self, dims: Tensor) -> Self:
+        return type(self)(self.values[..., dims], validate_args=False)
+
+    def natural(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        precision = self.values.reciprocal()
+        linear = means * precision
+        return linear, -0.5 * precision, (1 + means * linear).sum(-1)
+
+    def whitener(self, n_components: int) -> Tensor:
+        return self.values.rsqrt().unsqueeze(-1)
+
+    @classmethod
+    def from_moments(
+        cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
+    ) -> tuple[Self, Tensor]:
+        values, raised = cls.regularized(moments / mass.unsqueeze(-1), floor)
+        return values, raised.any(-1)
+
+    def smallest_variance(self) -> Tensor:
+        return self.values.amin(-1)

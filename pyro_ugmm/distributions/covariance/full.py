@@ -1,0 +1,47 @@
+"""A covariance matrix for each component."""
+
+from typing import Self
+
+from torch import Tensor
+
+from .matrices import MatrixCovariance
+from .moments import FullMoments
+
+__all__ = ["FullCovariance"]
+
+
+class FullCovariance(MatrixCovariance):
+    r"""A covariance matrix :math:`\Sigma_k` for each component.
+
+    Args:
+        matrices: symmetric positive definite, shape ``(..., K, D, D)``.
+        validate_args: whether to check that they are.
+
+    Raises:
+        ValueError: if a matrix is not finite, symmetric and positive definite.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.distributions import FullCovariance
+        >>> FullCovariance(torch.eye(2).expand(3, 2, 2))
+        FullCovariance(matrices: (3, 2, 2))
+    """
+
+    name = "full"
+    shape_text = "square matrices for each component, shape (..., K, D, D)"
+    moments = FullMoments
+    natural_from = 10
+
+    def __init__(self, matrices: Tensor, *, validate_args: bool = True) -> None:
+        super().__init__(matrices, validate_args=validate_args)
+
+    def natural(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        precision, linear, cancelling = self._precision_terms(means)
+        i, j = FullMoments.indices(means.shape[-1], means.device)
+        return linear, precision[:, i, j] * ((i == j) * 0.5 - 1).to(means.dtype), cancelling
+
+    @classmethod
+    def from_moments(
+        cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
+    ) -> tuple[Self, Tensor]:
+        return cls.regularized(moments / mass[..., None, None], floor)

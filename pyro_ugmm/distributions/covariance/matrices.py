@@ -1,0 +1,221 @@
+"""Covariances that are matrices: one for each component, or one for all."""
+
+from collections.abc import Callable, Sequence
+from typing import NoReturn, Self
+
+import torch
+from torch import Tensor
+
+from ...checks import check_values
+from ..missing import MatrixCompletion
+from .base import Covariance
+
+__all__ = ["MatrixCovariance", "apply_matrices", "factorize"]
+
+
+def apply_matrices(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Multiplies matrices ``(..., M, D)`` by vectors ``(..., D)``, broadcasting leading dimensions.
+
+    Dimensions along which the matrices do not vary become columns of one matrix product, so the
+    matrices are never copied for them.
+    """
+    batch = torch.broadcast_shapes(matrices.shape[:-2], vectors.shape[:-1])
+    n_batch = len(batch)
+    sizes = (1,) * (n_batch - matrices.dim() + 2) + tuple(matrices.shape[:-2])
+    rows = [i for i, size in enumerate(sizes) if size > 1]
+    columns = [i for i, size in enumerate(sizes) if size == 1]
+    order = [*rows, n_batch, *columns, n_batch + 1]  # the last is a column more, of size one
+    vectors = vectors.expand(*batch, -1).unsqueeze(-1).permute(order)
+    n_rows = len(rows)
+    matrices = matrices.reshape(*vectors.shape[:n_rows], *matrices.shape[-2:])
+    product = matrices @ vectors.flatten(n_rows + 1)
+    product = product.reshape(*product.shape[: n_rows + 1], *vectors.shape[n_rows + 1 :])
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return product.permute(back).squeeze(-1)
+
+
+def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Factors matrices, raising the diagonals of those that are singular but for rounding.
+
+    Returns the matrices, their Cholesky factors, and which were raised. What is added is relative
+    to each diagonal entry, and ten times what the factorization needs to succeed; no other matrix
+    changes.
+    """
+    factors, info = torch.linalg.cholesky_ex(matrices)
+    limits, diagonal = torch.finfo(matrices.dtype), matrices.diagonal(dim1=-2, dim2=-1)
+    pivots = factors.diagonal(dim1=-2, dim2=-1).square()
+    raised = (info > 0) | ~(pivots > 4 * limits.eps * diagonal).all(-1)
+    if not raised.any():
+        return matrices, factors, raised
+    matrices, factors, failing, share = matrices.clone(), factors.clone(), raised, limits.eps
+    while failing.any() and share < 1:
+        share *= 10
+        enough = torch.linalg.cholesky_ex(_raised(matrices[failing], share)).info == 0
+        at = failing.clone().masked_scatter_(failing, enough)
+        matrices[at] = _raised(matrices[at], 10 * share)
+        factors[at] = torch.linalg.cholesky_ex(matrices[at]).L
+        failing = failing & ~at
+    return matrices, factors, raised
+
+
+def _raised(matrices: Tensor, share: float) -> Tensor:
+    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
+    least = torch.finfo(matrices.dtype).tiny ** 0.5
+    return matrices + (share * diagonal.clamp(min=least)).diag_embed()
+
+
+class MatrixCovariance(Covariance):
+    """Covariances given as matrices, used through their Cholesky factors."""
+
+    argument = "matrices"
+    values_dim = 2
+
+    def __init__(self, values: Tensor, *, validate_args: bool = True) -> None:
+        self._cache: dict[str, tuple[int, Tensor]] = {}
+        super().__init__(values, validate_args=validate_args)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_cache": {}}
+
+    @classmethod
+    def _fits(cls, shape: Sequence[int]) -> bool:
+        return super()._fits(shape) and shape[-1] == shape[-2]
+
+    def _check_positive_definite(self) -> None:
+        values = self.values.detach()
+        check_values(self.argument, values, values.isfinite(), "finite values")
+        scale = values.diagonal(dim1=-2, dim2=-1).abs().sqrt()
+        tolerance = 1e-5 * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+        symmetric = (values - values.mT).abs() <= tolerance
+        check_values(self.argument, values, symmetric, "symmetric matrices")
+        failed = torch.linalg.cholesky_ex(values).info > 0
+        if not torch._is_all_true(~failed):
+            self._refuse(failed)
+
+    def _refuse(self, failed: Tensor) -> NoReturn:
+        at = tuple(int(i) for i in failed.nonzero()[0])
+        smallest = torch.linalg.eigvalsh(self.values.detach()[at])[0].item()
+        raise ValueError(
+            f"{self.argument}: expected positive definite matrices, got one whose smallest "
+            f"eigenvalue is {smallest:.3g} in {self.values.dtype}"
+            + (f" at index {at}" if at else "")
+        )
+
+    def _cached(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """Computes a tensor, once as long as ``values`` do not change and need no gradient."""
+        if self.values.requires_grad:
+            return compute()
+        version = 0 if self.values.is_inference() else self.values._version
+        if name not in self._cache or self._cache[name][0] != version:
+            with torch.inference_mode(self.values.is_inference()):
+                self._cache[name] = version, compute()
+        return self._cache[name][1]
+
+    @property
+    def factor(self) -> Tensor:
+        """The Cholesky factors :math:`L`, in the shape of ``values``."""
+
+        def compute() -> Tensor:
+            factor, info = torch.linalg.cholesky_ex(0.5 * (self.values + self.values.mT))
+            if not torch._is_all_true(info == 0):
+                self._refuse(info > 0)
+            return factor
+
+        return self._cached("factor", compute)
+
+    @property
+    def inverse_factor(self) -> Tensor:
+        """The inverses of the Cholesky factors."""
+
+        def compute() -> Tensor:
+            eye = torch.eye(self.values.shape[-1], dtype=self.values.dtype).to(self.values.device)
+            return torch.linalg.solve_triangular(self.factor, eye, upper=False)
+
+        return self._cached("inverse_factor", compute)
+
+    def _by_component(self, tensor: Tensor) -> Tensor:
+        """Gives a tensor in the shape of ``values`` a dimension for the components."""
+        return tensor if self.per_component else tensor.unsqueeze(-3)
+
+    def reindex(self, function: Callable[[Tensor], Tensor]) -> Self:
+        other = type(self)(function(self.values), validate_args=False)
+        if "factor" in self._cache:
+            other._set_factor(function(self.factor))
+        return other
+
+    def _set_factor(self, factor: Tensor) -> None:
+        version = 0 if self.values.is_inference() else self.values._version
+        self._cache["factor"] = version, factor
+
+    def whiten(self, deviations: Tensor) -> Tensor:
+        return apply_matrices(self._by_component(self.inverse_factor), deviations)
+
+    def color(self, noise: Tensor, index: Tensor) -> Tensor:
+        factors = self.factor.reshape(-1, *self.factor.shape[-2:])
+        order = index.argsort()
+        counts = index.bincount(minlength=len(factors)).tolist()
+        parts = [
+            rows @ factor.mT
+            for rows, factor in zip(noise[order].split(counts), factors, strict=True)
+        ]
+        return torch.cat(parts)[order.argsort()]
+
+    def log_determinant(self, n_features: int) -> Tensor:
+        factor = self._by_component(self.factor)
+        return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def dense(self, n_components: int, n_features: int) -> Tensor:
+        values = self._by_component(self.values)
+        return values.expand(*values.shape[:-3], n_components, n_features, n_features)
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return (n_components if self.per_component else 1) * n_features * (n_features + 1) // 2
+
+    def marginal(self, dims: Tensor) -> Self:
+        return type(self)(self.values[..., dims[:, None], dims], validate_args=False)
+
+    def conditional(self, kept: Tensor, given: Tensor) -> tuple[Self, Tensor]:
+        across = self.values[..., given[:, None], kept]
+        factor = torch.linalg.cholesky(self.values[..., given[:, None], given])
+        whitened = torch.linalg.solve_triangular(factor, across, upper=False)
+        left = self.values[..., kept[:, None], kept] - whitened.mT @ whitened
+        regression = torch.linalg.solve_triangular(factor.mT, whitened, upper=True).mT
+        return type(self)(left, validate_args=False), self._by_component(regression)
+
+    def whitener(self, n_components: int) -> Tensor:
+        inverse = self._by_component(self.inverse_factor)
+        return inverse.expand(n_components, *inverse.shape[-2:])
+
+    @staticmethod
+    def whiten_block(whitener: Tensor, deviations: Tensor) -> Tensor:
+        return torch.bmm(whitener, deviations)
+
+    def _precision_terms(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The precisions, ``(K or 1, D, D)``, times the means, and what cancels in between."""
+        inverse = self._by_component(self.inverse_factor)
+        precision = inverse.mT @ inverse
+        scale = self._by_component(self.values).diagonal(dim1=-2, dim2=-1).sqrt()
+        linear, size, at_mean = (
+            (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+            for matrix, vector in (
+                (precision, means),
+                (precision.abs(), scale),
+                (precision.abs(), means.abs()),
+            )
+        )
+        return precision, linear, (size * scale).sum(-1) + (at_mean * means.abs()).sum(-1)
+
+    def complete(self, x: Tensor, means: Tensor) -> MatrixCompletion:
+        return MatrixCompletion(x, means, self.dense(*means.shape))
+
+    @classmethod
+    def regularized(cls, values: Tensor, floor: float) -> tuple[Self, Tensor]:
+        matrices = 0.5 * (values + values.mT)
+        matrices.diagonal(dim1=-2, dim2=-1).add_(floor)
+        matrices, factor, raised = factorize(matrices)
+        covariance = cls(matrices, validate_args=False)
+        covariance._set_factor(factor)
+        return covariance, raised
+
+    def smallest_variance(self) -> Tensor:
+        return torch.linalg.eigvalsh(self._by_component(self.values))[..., 0]

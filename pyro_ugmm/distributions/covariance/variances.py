@@ -1,0 +1,56 @@
+"""Covariances whose components' features are uncorrelated: variances alone."""
+
+from abc import abstractmethod
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ...checks import check_values
+from ..missing import VarianceCompletion
+from .base import Covariance
+
+__all__ = ["VarianceCovariance"]
+
+
+class VarianceCovariance(Covariance):
+    """Covariances given as variances."""
+
+    argument = "variances"
+
+    def __init__(self, variances: Tensor, *, validate_args: bool = True) -> None:
+        super().__init__(variances, validate_args=validate_args)
+
+    def _check_positive_definite(self) -> None:
+        valid = self.values.isfinite() & (self.values > 0)
+        check_values(self.argument, self.values.detach(), valid, "finite positive values")
+
+    @abstractmethod
+    def _by_feature(self, tensor: Tensor, n_features: int) -> Tensor:
+        """Gives a tensor in the shape of ``values`` a dimension for the features."""
+
+    def whiten(self, deviations: Tensor) -> Tensor:
+        return deviations * self._by_feature(self.values.rsqrt(), deviations.shape[-1])
+
+    def color(self, noise: Tensor, index: Tensor) -> Tensor:
+        scale = self._by_feature(self.values.sqrt(), noise.shape[-1])
+        return noise * scale.reshape(-1, noise.shape[-1])[index]
+
+    def log_determinant(self, n_features: int) -> Tensor:
+        return self._by_feature(self.values.log(), n_features).sum(-1)
+
+    def dense(self, n_components: int, n_features: int) -> Tensor:
+        return self._by_feature(self.values, n_features).diag_embed()
+
+    def conditional(self, kept: Tensor, given: Tensor) -> tuple[Covariance, Tensor]:
+        return self.marginal(kept), self.values.new_zeros(1, len(kept), len(given))
+
+    def complete(self, x: Tensor, means: Tensor) -> VarianceCompletion:
+        return VarianceCompletion(x, means, self._by_feature(self.values, x.shape[-1]))
+
+    @classmethod
+    def regularized(cls, values: Tensor, floor: float) -> tuple[Self, Tensor]:
+        variances = values + floor
+        smallest = torch.finfo(variances.dtype).tiny ** 0.5
+        raised = variances < smallest
+        return cls(variances.clamp(min=smallest), validate_args=False), raised

@@ -1,0 +1,110 @@
+"""Evaluation of a Gaussian mixture at rows: with gradients, or in blocks without."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .blocks import BlockEvaluator
+from .covariance import Covariance
+from .missing import observed_log_density
+
+__all__ = ["Reduction", "RowEvaluator", "log_weights"]
+
+Reduction = Callable[[Tensor, int], Tensor]
+"""What becomes of joint log densities along the dimension of the components."""
+
+_COMPLETION_ENTRIES = 4_000_000
+
+
+def log_weights(weights: Tensor) -> Tensor:
+    """Takes logarithms; those of zero are minus infinity, with gradients of zero."""
+    is_zero = weights == 0
+    return torch.where(is_zero, 1, weights).log().masked_fill(is_zero, -math.inf)
+
+
+def _is_transformed() -> bool:
+    """Whether ``torch.func`` or forward-mode differentiation is at work: no writing in place."""
+    within = torch._C._functorch.peek_interpreter_stack() is not None
+    return within or torch.autograd.forward_ad._current_level >= 0
+
+
+class RowEvaluator:
+    """The joint log densities of rows and components, reduced over the components.
+
+    Without gradients, and without a batch, rows are evaluated block by block; what that needs
+    of the parameters is computed once and kept until they change.
+    """
+
+    def __init__(
+        self, weights: Tensor, means: Tensor, covariance: Covariance, missing: str
+    ) -> None:
+        self._weights, self._means, self._covariance = weights, means, covariance
+        self._marginalizes = missing == "marginalize"
+        self.batch_shape = torch.broadcast_shapes(
+            weights.shape[:-1], means.shape[:-2], covariance.batch_shape
+        )
+        self._kept: tuple[list[int], BlockEvaluator] | None = None
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_kept": None}
+
+    def evaluate(self, x: Tensor, reduce: Reduction) -> Tensor:
+        """Reduces the joint log densities of rows ``(..., D)``, broadcast with the batch."""
+        tensors = self._tensors
+        differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors))
+        if differentiates or self.batch_shape.numel() > 1 or not x.numel() or _is_transformed():
+            return reduce(self._log_joint(x), -1)
+        with torch.no_grad():
+            result = self._evaluate_rows(x.reshape(-1, x.shape[-1]), reduce)
+        added = (1,) * (len(self.batch_shape) - x.dim() + 1)
+        return result.reshape(added + x.shape[:-1] + result.shape[1:])
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self._weights, self._means, self._covariance.values
+
+    def _log_joint(self, x: Tensor) -> Tensor:
+        log_density = (
+            observed_log_density(x, self._means, self._covariance.dense(*self._means.shape[-2:]))
+            if self._marginalizes and not torch._is_all_true(~x.isnan())
+            else self._covariance.log_density(x, self._means)
+        )
+        return log_weights(self._weights) + log_density
+
+    def _evaluate_rows(self, x: Tensor, reduce: Reduction) -> Tensor:
+        is_partial = x.isnan().any(-1) if self._marginalizes else x.new_zeros(0, dtype=torch.bool)
+        if not is_partial.any():
+            return self._map(x, reduce)
+        partial, complete = is_partial.nonzero()[:, 0], (~is_partial).nonzero()[:, 0]
+        log_weights, means, covariance = self._unbatched()
+        step = max(1, _COMPLETION_ENTRIES // (means.numel() * means.shape[1]))
+        parts = [
+            reduce(log_weights + covariance.complete(x[at], means).log_density, 1)
+            for at in partial.split(step)
+        ]
+        if len(complete):
+            parts.append(self._map(x[complete], reduce))
+        return torch.cat(parts)[torch.cat([partial, complete]).argsort()]
+
+    def _map(self, x: Tensor, reduce: Reduction) -> Tensor:
+        blocks = self._blocks()
+        if not blocks.overflows(x):
+            return blocks.map(x, reduce)
+        rows = x.split(blocks.rows_per_block)
+        return torch.cat([reduce(self._log_joint(part), -1) for part in rows])
+
+    def _unbatched(self) -> tuple[Tensor, Tensor, Covariance]:
+        covariance, n_batch = self._covariance, len(self._covariance.batch_shape)
+        if n_batch:
+            covariance = covariance.reindex(lambda t: t.reshape(t.shape[n_batch:]))
+        means = self._means.reshape(self._means.shape[-2:])
+        return self._weights.reshape(-1).log(), means, covariance
+
+    def _blocks(self) -> BlockEvaluator:
+        versions = [0 if t.is_inference() else t._version for t in self._tensors]
+        if self._kept is None or self._kept[0] != versions:
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = versions, BlockEvaluator(*self._unbatched())
+        return self._kept[1]

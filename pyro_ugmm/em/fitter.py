@@ -1,0 +1,149 @@
+"""Expectation maximization for Gaussian mixtures."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from ..checks import check, check_integer, check_number
+from ..distributions import GaussianMixture
+from ..distributions.multivariate import check_missing
+from .expectation import Expectation
+from .maximization import maximize
+from .priors import ConjugatePrior
+from .result import EMResult
+from .rows import Rows
+from .run import run, select_restarts
+from .statistics import SufficientStatistics
+
+__all__ = ["EMFitter"]
+
+_MOST_COMPONENTS_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class EMFitter:
+    """Fits Gaussian mixtures by expectation maximization, in closed form.
+
+    The settings are scikit-learn's and mean the same. Rows are read in blocks, so that memory
+    beyond the data does not grow with their number. Where ``torch.distributed`` is initialized,
+    each process gives its own rows and all get the fit to the rows of all.
+
+    Args:
+        tol: stop when the mean log-likelihood per row changes by less than this, in nats; with a
+            prior, the mean log posterior.
+        max_iter: the most M-steps to take.
+        reg_covar: what is added to all variances, in squared units of the data.
+        prior: for maximum a posteriori instead of maximum likelihood.
+        missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``; by default, what
+            it means to the start.
+        progress: whether to show a progress bar on fits of more than a second.
+
+    Raises:
+        ValueError: if a setting is out of range.
+
+    Source: Dempster, Laird and Rubin (1977), *Maximum likelihood from incomplete data via the EM
+    algorithm*; for missing entries, Ghahramani and Jordan (1994), *Supervised learning from
+    incomplete data via an EM approach*.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import EMFitter, initialize
+        >>> x = torch.cat([torch.randn(100, 2) - 3, torch.randn(200, 2) + 3])
+        >>> result = EMFitter().fit(x, initialize(x, n_components=2, seed=0))
+        >>> result.converged, result.mixture.weights.sort().values
+        (True, tensor([0.3333, 0.6667]))
+    """
+
+    tol: float = 1e-3
+    max_iter: int = 100
+    reg_covar: float = 1e-6
+    prior: ConjugatePrior | None = None
+    missing: str | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        expected = "a finite non-negative number"
+        for name in ("tol", "reg_covar"):
+            check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
+        check_integer("max_iter", self.max_iter)
+        if self.missing is not None:
+            check_missing(self.missing)
+
+    def fit(self, x: Any, start: GaussianMixture, sample_weight: Any = None) -> EMResult:
+        """Fits a mixture to rows.
+
+        Args:
+            x: rows ``(n, D)`` as a tensor, an array or a memory map, in the start's dtype; or an
+                iterable of such blocks that can be read again, such as a DataLoader. Blocks are
+                moved to the start's device. Pairs (block, weights) carry their rows' weights.
+            start: where to start. A batch of shape ``(S,)`` is S restarts; the one that ends at
+                the highest log-likelihood is returned.
+            sample_weight: non-negative weights of the rows, shape ``(n,)``; a weight of two is
+                the row twice.
+
+        Returns:
+            The fitted mixture with a status, the history and findings about single components. A
+            numerical failure is a status, not an exception.
+
+        Raises:
+            ValueError: if the rows are not finite, of another dtype or number of features than
+                the start, or there are none; or if a weight is negative.
+        """
+        check(isinstance(start, GaussianMixture), "start", "a GaussianMixture", type(start))
+        shape = tuple(start.batch_shape)
+        check(len(shape) <= 1, "start", "batch shape () or (S,), one for each restart", shape)
+        missing = self.missing or start.missing
+        rows = Rows(x, start.means, sample_weight, missing)
+        starts = _as_batch(start, missing)
+        prior = None if self.prior is None else self.prior.like(start.means)
+        fitter = replace(self, prior=prior)
+        n_restarts = starts.batch_shape.numel()
+        at_once = max(1, _MOST_COMPONENTS_AT_ONCE // start.n_components)
+        if not start.covariance.per_component:
+            at_once = 1
+        results: list[EMResult] = []
+        for first in range(0, n_restarts, at_once):
+            group = select_restarts(starts, slice(first, first + at_once))
+            title = "EM" if n_restarts == 1 else f"EM, restart {first + 1} of {n_restarts}"
+            with tqdm(total=self.max_iter, desc=title, disable=not self.progress, delay=1) as bar:
+                results += run(fitter, rows, group, bar)
+        values = [result.log_likelihood for result in results]
+        likelihoods = torch.tensor(values, dtype=torch.float64)
+        best = int(likelihoods.nan_to_num(nan=-math.inf).argmax())
+        return replace(results[best], restarts=likelihoods)
+
+    def e_step(
+        self, x: Any, mixture: GaussianMixture, sample_weight: Any = None
+    ) -> SufficientStatistics:
+        """Returns the sufficient statistics of rows under a mixture, of batch shape ``()``.
+
+        Rows are given as to :meth:`fit`. Statistics of disjoint sets of rows add.
+        """
+        missing = self.missing or mixture.missing
+        rows = Rows(x, mixture.means, sample_weight, missing)
+        expectation = Expectation(_as_batch(mixture, missing))
+        statistics = expectation.read(rows).statistics()
+        return statistics.map(lambda t: t.squeeze(0) if t.dim() else t)
+
+    def m_step(self, statistics: SufficientStatistics) -> GaussianMixture:
+        """Returns the most probable mixture given sufficient statistics."""
+        prior = None if self.prior is None else self.prior.like(statistics.pivots)
+        mixture, _ = maximize(statistics, self.reg_covar, prior, self.missing or "error")
+        return mixture
+
+
+def _as_batch(start: GaussianMixture, missing: str) -> GaussianMixture:
+    """Detaches a mixture and gives it a batch shape of one dimension."""
+    n_restarts = start.batch_shape.numel()
+    covariance = start.covariance.reindex(torch.Tensor.detach)
+    n_batch = len(covariance.batch_shape)
+    return GaussianMixture(
+        start.weights.detach().reshape(n_restarts, -1),
+        start.means.detach().reshape(n_restarts, *start.means.shape[-2:]),
+        covariance.reindex(lambda t: t.expand(n_restarts, *t.shape[n_batch:])),
+        missing=missing,
+        validate_args=False,
+    )

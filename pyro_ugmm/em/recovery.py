@@ -1,0 +1,129 @@
+"""What keeps a fit alive: components that lost their rows or their numbers."""
+
+import torch
+from torch import Tensor
+
+from ..distributions import GaussianMixture
+from .result import EMPTY_SHARE, Finding
+from .rows import Rows
+from .statistics import SufficientStatistics
+
+__all__ = ["MOST_REVIVALS", "Recovery", "worst_rows"]
+
+MOST_REVIVALS = 2
+
+
+def worst_rows(rows: Rows, mixture: GaussianMixture, count: int) -> Tensor:
+    """Returns distinct rows where the mixture fits worst, at most ``count``, shape ``(n, D)``.
+
+    Rows of weight zero do not count. What a row misses is filled from the mixture's mean.
+    """
+    found = mixture.means.new_zeros(0, mixture.n_features)
+    for x, weight in rows.blocks(1 << 16):
+        x = x if weight is None else x[weight > 0]
+        found = _worst(torch.cat([found, x]), mixture, count)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gathered: list[Tensor] = [found] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(gathered, found.cpu())
+        found = _worst(torch.cat(gathered).to(found), mixture, count)
+    return torch.where(found.isnan(), mixture.mean, found)
+
+
+def _worst(x: Tensor, mixture: GaussianMixture, count: int) -> Tensor:
+    # NaN equals nothing, so rows with missing entries are told apart by what stands for it.
+    marked = x.nan_to_num(nan=torch.finfo(x.dtype).max).unique(dim=0)
+    x = torch.where(marked == torch.finfo(x.dtype).max, torch.nan, marked)
+    return x[mixture.log_prob(x).topk(min(count, len(x)), largest=False).indices]
+
+
+def _finite(mixture: GaussianMixture) -> Tensor:
+    """Whether a component's parameters are finite, ``(S, K)``."""
+    values = mixture.covariance.values
+    n_leading = 1 + mixture.covariance.per_component
+    values = values.reshape(*values.shape[:n_leading], -1).isfinite().all(-1)
+    return mixture.means.isfinite().all(-1) & values.reshape(len(values), -1)
+
+
+class Recovery:
+    """Revives empty components, and takes back parameters that are not finite.
+
+    Args:
+        rows: the data.
+        n_restarts: how many mixtures are fitted at once.
+        n_components: of each.
+    """
+
+    def __init__(self, rows: Rows, n_restarts: int, n_components: int) -> None:
+        self._rows = rows
+        self._revivals = torch.zeros(n_restarts, n_components, dtype=torch.long)
+        self._raised = torch.zeros(n_restarts, n_components, dtype=torch.bool)
+        self.events: list[list[Finding]] = [[] for _ in range(n_restarts)]
+
+    def apply(
+        self,
+        alive: list[int],
+        mixture: GaussianMixture,
+        raised: Tensor,
+        before: GaussianMixture,
+        statistics: SufficientStatistics,
+        iteration: int,
+    ) -> GaussianMixture:
+        """Returns the mixtures of the restarts ``alive`` with unsound components replaced."""
+        unsound = ~_finite(mixture)
+        empty = statistics.mass < EMPTY_SHARE * statistics.weight
+        if not (unsound | empty | raised).any():
+            return mixture
+        self._note(alive, raised.cpu(), iteration)
+        keep = unsound | empty
+        weights = mixture.weights.nan_to_num(nan=0.0)
+        means = torch.where(keep.unsqueeze(-1), before.means, mixture.means)
+        values, previous = mixture.covariance.values, before.covariance.values
+        mask = keep if mixture.covariance.per_component else keep.any(-1)
+        if mixture.covariance.per_component or unsound.any():
+            mask = mask.reshape(*mask.shape, *(1,) * (values.dim() - mask.dim()))
+            values = torch.where(mask, previous, values)
+        for i, restart in enumerate(alive):
+            lost = [k for k in empty[i].nonzero()[:, 0].tolist() if self._may_revive(restart, k)]
+            if not lost:
+                continue
+            single = _mixture(weights[i], means[i], mixture, values[i])
+            found = worst_rows(self._rows, single, len(lost))
+            lost = lost[: len(found)]
+            pooled = (
+                torch.tensordot(weights[i], values[i], 1) if single.covariance.per_component else 0
+            )
+            weights, means, values = weights.clone(), means.clone(), values.clone()
+            means[i, lost] = found
+            weights[i, lost] = 1.0 / mixture.n_components
+            if single.covariance.per_component:
+                values[i, lost] = pooled
+            for k in lost:
+                self._revivals[restart, k] += 1
+                message = (
+                    "no row was left to it; it was moved to where the mixture fitted worst, with "
+                    "the average covariance. Often, fewer components are enough"
+                )
+                self.events[restart].append(Finding(k, "revived", message, iteration))
+        weights = weights / weights.sum(-1, keepdim=True)
+        return _mixture(weights, means, mixture, values)
+
+    def _may_revive(self, restart: int, component: int) -> bool:
+        return bool(self._revivals[restart, component] < MOST_REVIVALS)
+
+    def _note(self, alive: list[int], raised: Tensor, iteration: int) -> None:
+        for restart, flags in zip(alive, raised, strict=True):
+            for k in (flags & ~self._raised[restart]).nonzero()[:, 0].tolist():
+                self._raised[restart, k] = True
+                message = (
+                    "reg_covar did not make its covariance positive definite in this precision; "
+                    "its diagonal was raised, relatively, until it was. Raise reg_covar, "
+                    "standardize the features, or use float64"
+                )
+                self.events[restart].append(Finding(k, "singular", message, iteration))
+
+
+def _mixture(
+    weights: Tensor, means: Tensor, like: GaussianMixture, values: Tensor
+) -> GaussianMixture:
+    covariance, _ = type(like.covariance).regularized(values, 0.0)
+    return GaussianMixture(weights, means, covariance, missing=like.missing, validate_args=False)

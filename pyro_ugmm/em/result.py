@@ -1,0 +1,122 @@
+"""What a fit by EM returns."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..distributions import GaussianMixture
+
+__all__ = ["EMResult", "Finding"]
+
+EMPTY_SHARE = 1e-8
+"""A component is empty if its responsibilities sum to less than this share of all rows."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about one component that its user should know.
+
+    Attributes:
+        component: its index.
+        kind: ``"revived"``, ``"empty"``, ``"collapsed"`` or ``"singular"``.
+        message: what happened, why, and what to do.
+        iteration: when it happened, or ``None`` for the state at the end.
+    """
+
+    component: int
+    kind: str
+    message: str
+    iteration: int | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EMResult:
+    """The outcome of a fit by EM.
+
+    Attributes:
+        mixture: the fitted mixture, detached: ready for ``pyro.sample``.
+        converged: whether the mean log-likelihood changed by less than ``tol`` in the last step.
+        status: why the fit ended, in words, and what to do about it.
+        n_iter: the number of M-steps taken.
+        log_likelihood: the mean log-likelihood per row of the returned mixture, in nats.
+        history: the mean log-likelihood before each M-step, shape ``(n_iter,)``, float64.
+        events: what befell single components during the fit.
+        restarts: the log-likelihood each restart ended at, shape ``(S,)``; the best is returned.
+        reg_covar: what was added to the variances.
+    """
+
+    mixture: GaussianMixture
+    converged: bool
+    status: str
+    n_iter: int
+    log_likelihood: float
+    history: Tensor
+    events: tuple[Finding, ...]
+    restarts: Tensor
+    reg_covar: float
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """The events of the fit, and which components ended empty or collapsed."""
+        return (*self.events, *_empty(self.mixture), *_collapsed(self.mixture, self.reg_covar))
+
+    @property
+    def report(self) -> str:
+        """The status and the findings about single components, in words."""
+        groups: dict[tuple[str, str], list[Finding]] = {}
+        for finding in self.findings:
+            groups.setdefault((finding.kind, finding.message), []).append(finding)
+        lines = [
+            f"{_names([finding.component for finding in group])} {kind}: {message}"
+            for (kind, message), group in groups.items()
+        ]
+        return "\n".join([self.status, *(lines or ["all components are sound"])])
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(converged={self.converged}, n_iter={self.n_iter}, "
+            f"log_likelihood={self.log_likelihood:.6g}, status={self.status!r})"
+        )
+
+
+def _names(components: list[int]) -> str:
+    if len(components) == 1:
+        return f"component {components[0]}"
+    shown = ", ".join(map(str, components[:10]))
+    return f"components {shown}" + (
+        f" and {len(components) - 10} more" if len(components) > 10 else ""
+    )
+
+
+def _empty(mixture: GaussianMixture) -> list[Finding]:
+    message = (
+        f"its responsibilities sum to less than {EMPTY_SHARE:g} of the rows, and reviving it did "
+        "not help; fit fewer components"
+    )
+    empty = (mixture.weights < EMPTY_SHARE).nonzero()[:, 0].tolist()
+    return [Finding(k, "empty", message) for k in empty]
+
+
+def _collapsed(mixture: GaussianMixture, reg_covar: float) -> list[Finding]:
+    covariance = mixture.covariance
+    smallest = covariance.smallest_variance()
+    matrices = covariance.dense(mixture.n_components, mixture.n_features)
+    largest = matrices.diagonal(dim1=-2, dim2=-1).amax(-1)
+    held_up = smallest <= 2 * reg_covar
+    rounding = ~held_up & (smallest <= 100 * torch.finfo(smallest.dtype).eps * largest)
+    remedy = (
+        "Its rows are duplicates, collinear or too few for its covariance, or the features' scales "
+        "differ much: standardize them, fit fewer components or a simpler covariance, or give a "
+        "prior"
+    )
+    causes = (
+        (held_up, f"most of its smallest variance is reg_covar={reg_covar:g}, which holds it up"),
+        (rounding, "its smallest variance is hardly above the rounding error of its largest"),
+    )
+    return [
+        Finding(k, "collapsed", f"{cause}. {remedy}")
+        for flags, cause in causes
+        for k in flags.nonzero()[:, 0].tolist()
+    ]

@@ -1,0 +1,138 @@
+"""Rows of data in whatever form they come, as blocks."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import check
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """Blocks of rows from a tensor, an array, a memory map or an iterable of blocks.
+
+    Each reading checks shape, kind and values as the blocks come by, until one has gone through
+    all of them.
+
+    Args:
+        x: a tensor or array ``(n, D)``; or an iterable that can be read again, such as a
+            DataLoader, of such blocks, or of pairs of a block and the weights of its rows.
+        like: a tensor ``(..., D)`` whose dtype the rows must have; blocks move to its device. By
+            default, the first block.
+        weight: the weights of the rows, shape ``(n,)``, non-negative; not with an iterable.
+        missing: whether NaN stands for an entry that is missing (``"marginalize"``).
+    """
+
+    def __init__(
+        self, x: Any, like: Tensor | None, weight: Any = None, missing: str = "error"
+    ) -> None:
+        self._like, self._missing = like, missing
+        self._checked = False
+        if not isinstance(x, Tensor | np.ndarray) and hasattr(x, "__array__"):
+            x = np.asarray(x)
+        self._is_whole = isinstance(x, Tensor | np.ndarray)
+        expected = "a tensor, an array, or an iterable of blocks that can be read again"
+        if self._is_whole:
+            check(x.ndim == 2, "x", "shape (n, D)", tuple(x.shape))
+            check(len(x) or _is_distributed(), "x", "at least one row", tuple(x.shape))
+        else:
+            check(isinstance(x, Iterable), "x", expected, type(x).__name__)
+            check(iter(x) is not x, "x", expected, f"an iterator ({type(x).__name__})")
+            check(weight is None, "sample_weight", "pairs (block, weights) in x instead", "both")
+        if _shares_memory(x):
+            x = torch.from_numpy(x)
+        if weight is not None:
+            weight = torch.as_tensor(weight)
+            shape = tuple(weight.shape)
+            check(shape == (len(x),), "sample_weight", f"shape ({len(x)},), as x has rows", shape)
+            _check_weights(weight, 0)
+            check(weight.sum() > 0, "sample_weight", "at least one positive weight", "none")
+        self._x, self._weight = x, weight
+
+    def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yields blocks of at most ``size`` rows, ``(B, D)``, and their weights, ``(B,)``."""
+        start = 0
+        for rows, weight in [(self._x, self._weight)] if self._is_whole else self._items():
+            for at in range(0, len(rows), size):
+                block = rows[at : at + size]
+                part = None if weight is None else weight[at : at + size]
+                block = self._converted(block)
+                if self._like is None:
+                    self._like = block
+                if not self._checked:
+                    self._check(block, start)
+                    if part is not None:
+                        _check_weights(part, start)
+                start += len(block)
+                yield block, None if part is None else torch.as_tensor(part).to(self._like)
+        check(start or _is_distributed(), "x", "at least one row", "none")
+        self._checked = True
+
+    def _items(self) -> Iterator[tuple[Any, Any]]:
+        for item in self._x:
+            rows, weight = item, None
+            if isinstance(item, tuple | list):
+                check(len(item) in (1, 2), "x", "blocks or pairs (block, weights)", len(item))
+                rows, weight = item[0], item[1] if len(item) == 2 else None
+            is_block = isinstance(rows, Tensor | np.ndarray) and rows.ndim == 2
+            got = getattr(rows, "shape", type(rows).__name__)
+            check(is_block, "x", "blocks of shape (n, D)", got)
+            yield rows, weight
+
+    def _converted(self, block: Any) -> Tensor:
+        if isinstance(block, np.ndarray):
+            # A copy: torch shares memory only with arrays that may be written to.
+            block = torch.from_numpy(np.array(block, dtype=block.dtype.newbyteorder("=")))
+        return block.detach() if self._like is None else block.detach().to(self._like.device)
+
+    def _check(self, block: Tensor, start: int) -> None:
+        precise = block.dtype in (torch.float32, torch.float64)
+        check(precise, "x", "float32 or float64", block.dtype)
+        assert self._like is not None
+        dtype, n_features = self._like.dtype, self._like.shape[-1]
+        check(block.dtype == dtype, "x", f"{dtype}, as expected from what came first", block.dtype)
+        expected = f"{n_features} features, as the start has"
+        check(block.shape[1] == n_features, "x", expected, f"shape (n, {block.shape[1]})")
+        if block.square().sum().isfinite():
+            return
+        bad, expected = ~block.isfinite(), "finite values (missing='marginalize' takes NaN)"
+        if self._missing == "marginalize":
+            is_nan = block.isnan()
+            bad = (bad & ~is_nan) | is_nan.all(1, keepdim=True)
+            expected = "finite values, or NaN in rows of which something was observed"
+        if not bad.any():
+            largest = torch.finfo(dtype).max ** 0.5 / 1e3
+            bad = block.abs() > largest
+            expected = f"values below {largest:.0e}, whose squares {dtype} can hold"
+        if bad.any():
+            row, column = bad.nonzero()[0].tolist()
+            value = block[row, column].item()
+            raise ValueError(
+                f"x: expected {expected}, got {value} in row {start + row}, column {column}"
+            )
+
+
+def _shares_memory(x: Any) -> bool:
+    """Whether torch can use an array's memory as it is; a memory map is better read in blocks."""
+    if not isinstance(x, np.ndarray) or isinstance(x, np.memmap):
+        return False
+    return x.flags.writeable and x.dtype.isnative and min(x.strides, default=0) >= 0
+
+
+def _check_weights(weight: Any, start: int) -> None:
+    weight = torch.as_tensor(weight)
+    valid = weight.isfinite() & (weight >= 0)
+    if not valid.all():
+        at = int((~valid).nonzero()[0])
+        raise ValueError(
+            f"sample_weight: expected finite non-negative weights, got {weight[at].item()} "
+            f"in row {start + at}"
+        )
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

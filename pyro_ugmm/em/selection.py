@@ -1,0 +1,173 @@
+"""How many components, in which structure: a table of fits and their criteria."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from ..checks import check, check_integer
+from .fitter import EMFitter
+from .initialization import initialize
+from .result import EMResult
+from .rows import Rows
+
+__all__ = ["Candidate", "Selection", "select"]
+
+_CRITERIA = ("bic", "aic", "icl")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    r"""One fit of a selection.
+
+    Attributes:
+        n_components: how many it has.
+        covariance: its structure.
+        log_likelihood: of all rows, in nats.
+        n_parameters: free ones.
+        bic: :math:`p \log n - 2 \log L`; the lower the better, as all three.
+        aic: :math:`2 p - 2 \log L`.
+        icl: the integrated completed likelihood, bic plus twice the entropy of the
+            responsibilities: it asks for components that do not overlap.
+        result: the fit.
+    """
+
+    n_components: int
+    covariance: str
+    log_likelihood: float
+    n_parameters: int
+    bic: float
+    aic: float
+    icl: float
+    result: EMResult
+
+
+@dataclass(frozen=True, repr=False)
+class Selection:
+    """The fits of :func:`select`, and the best by the criterion asked for.
+
+    Attributes:
+        table: the candidates, in the order they were fitted.
+        best: the one with the lowest criterion.
+        criterion: by which the best was chosen.
+    """
+
+    table: tuple[Candidate, ...]
+    best: Candidate
+    criterion: str
+
+    def __repr__(self) -> str:
+        head = f"{'covariance':<11}{'components':>11}{'log L':>13}{'p':>7}"
+        lines = [head + "".join(f"{name:>13}" for name in _CRITERIA) + "  "]
+        for row in self.table:
+            line = f"{row.covariance:<11}{row.n_components:>11}{row.log_likelihood:>13.1f}"
+            line += f"{row.n_parameters:>7}"
+            line += "".join(f"{getattr(row, name):>13.1f}" for name in _CRITERIA)
+            line += f"  best by {self.criterion}" if row is self.best else ""
+            lines.append(line + ("" if row.result.converged else "  not converged"))
+        return "\n".join(line.rstrip() for line in lines)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Plots the criterion against the number of components; returns the axes."""
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+        for covariance in dict.fromkeys(row.covariance for row in self.table):
+            rows = sorted(
+                (row for row in self.table if row.covariance == covariance),
+                key=lambda row: row.n_components,
+            )
+            values = [getattr(row, self.criterion) for row in rows]
+            ax.plot([row.n_components for row in rows], values, "o-", label=covariance)
+        at = self.best.n_components, getattr(self.best, self.criterion)
+        ax.plot(*at, "o", ms=14, mfc="none", mec="black", label="best")
+        ax.set_xlabel("components")
+        ax.set_ylabel(f"{self.criterion.upper()} (nats, lower is better)")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend(frameon=False)
+        ax.spines[["top", "right"]].set_visible(False)
+        return ax
+
+
+def select(
+    x: Any,
+    n_components: Iterable[int] = range(1, 11),
+    covariance: str | Iterable[str] = "full",
+    *,
+    criterion: str = "bic",
+    fitter: EMFitter | None = None,
+    n_init: int = 1,
+    seed: int | None = None,
+    sample_weight: Any = None,
+    progress: bool = True,
+) -> Selection:
+    """Fits mixtures of several sizes and structures, and returns a table and the best.
+
+    Args:
+        x: rows ``(n, D)``, as for :meth:`EMFitter.fit`.
+        n_components: the numbers of components to try.
+        covariance: the structure, or several to try.
+        criterion: ``"bic"``, ``"aic"`` or ``"icl"``, by which the best is chosen.
+        fitter: the settings of the fits.
+        n_init: the restarts of each.
+        seed: for the starts.
+        sample_weight: the rows' weights, shape ``(n,)``.
+        progress: whether to show a progress bar on runs of more than a second.
+
+    Raises:
+        ValueError: if a criterion or structure is unknown, or as fitting does.
+
+    Source: Schwarz (1978) for the BIC, Akaike (1974) for the AIC, Biernacki, Celeux and Govaert
+    (2000), *Assessing a mixture model for clustering with the integrated completed likelihood*.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import select
+        >>> x = torch.cat([torch.randn(100, 2) - 4, torch.randn(100, 2) + 4])
+        >>> select(x, n_components=range(1, 4), seed=0).best.n_components
+        2
+    """
+    check(criterion in _CRITERIA, "criterion", f"one of {_CRITERIA}", repr(criterion))
+    fitter = EMFitter(progress=False) if fitter is None else fitter
+    sizes = list(n_components)
+    check(sizes, "n_components", "at least one number of components", "none")
+    for size in sizes:
+        check_integer("n_components", size)
+    structures = [covariance] if isinstance(covariance, str) else list(covariance)
+    missing = fitter.missing or "error"
+    table = []
+    pairs = [(name, size) for name in structures for size in sizes]
+    for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
+        options = {"sample_weight": sample_weight, "reg_covar": fitter.reg_covar}
+        start = initialize(x, size, name, n_init=n_init, seed=seed, missing=missing, **options)
+        result = fitter.fit(x, start, sample_weight)
+        table.append(_candidate(result, Rows(x, start.means, sample_weight, missing)))
+    best = min(table, key=lambda row: getattr(row, criterion))
+    return Selection(tuple(table), best, criterion)
+
+
+@torch.no_grad()
+def _candidate(result: EMResult, rows: Rows) -> Candidate:
+    mixture = result.mixture
+    total = entropy = torch.zeros((), dtype=torch.float64, device=mixture.means.device)
+    for x, weight in rows.blocks(1 << 14):
+        weight = torch.ones_like(x[:, 0]) if weight is None else weight
+        total = total + weight.sum()
+        r = mixture.responsibilities(x)
+        entropy = entropy + torch.special.entr(r).sum(-1) @ weight
+    n_rows, p = total.item(), mixture.n_parameters
+    log_likelihood = result.log_likelihood * n_rows
+    bic = p * float(total.log()) - 2 * log_likelihood
+    return Candidate(
+        n_components=mixture.n_components,
+        covariance=mixture.covariance.name,
+        log_likelihood=log_likelihood,
+        n_parameters=p,
+        bic=bic,
+        aic=2 * (p - log_likelihood),
+        icl=bic + 2 * entropy.item(),
+        result=result,
+    )

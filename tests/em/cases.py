@@ -1,0 +1,44 @@
+"""The structures and data that the tests of EM share."""
+
+import numpy as np
+import torch
+from sklearn.mixture import GaussianMixture as SklearnMixture
+
+from pyro_ugmm.distributions import GaussianMixture
+from pyro_ugmm.distributions.covariance import STRUCTURES
+from pyro_ugmm.distributions.interchange import SKLEARN_NAMES
+
+STRUCTURE_NAMES = list(STRUCTURES)
+
+
+def clusters(n_rows=600, n_features=3, n_clusters=4, dtype=torch.float64, seed=0):
+    """Correlated clusters that overlap a little."""
+    rng = np.random.default_rng(seed)
+    means = rng.normal(size=(n_clusters, n_features)) * 4 + 2
+    mixing = rng.normal(size=(n_clusters, n_features, n_features))
+    label = rng.integers(n_clusters, size=n_rows)
+    noise = rng.normal(size=(n_rows, n_features))
+    x = means[label] + np.einsum("nij,nj->ni", mixing[label], noise)
+    return torch.from_numpy(x).to(dtype)
+
+
+def sklearn_start(x, n_components, structure, seed=0):
+    """A mixture after one iteration of scikit-learn's, as its model and as ours."""
+    model = SklearnMixture(
+        n_components,
+        covariance_type=SKLEARN_NAMES[structure],
+        max_iter=1,
+        tol=0,
+        random_state=seed,
+        init_params="random_from_data",
+    ).fit(x.numpy())
+    return model, GaussianMixture.from_sklearn(model)
+
+
+def parameters(mixture):
+    return mixture.weights, mixture.means, mixture.covariance.values
+
+
+def assert_same(mixture, other, rtol, atol=0.0):
+    for a, b in zip(parameters(mixture), parameters(other), strict=True):
+        torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
