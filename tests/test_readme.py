@@ -12,11 +12,12 @@ README = ROOT / "README.md"
 @pytest.mark.skipif(not README.exists(), reason="an installed package has no README")
 def test_the_code_runs():
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
-    assert blocks
-    for block in blocks:
-        scope = {}
+    scopes = [{} for _ in blocks]
+    for block, scope in zip(blocks, scopes, strict=True):
         exec(compile(block, str(README), "exec"), scope)
-    assert {"posterior", "log_likelihood"} <= set(scope["idata"].groups())
+    network, mixture = scopes
+    assert {"posterior", "log_likelihood"} <= set(network["idata"].groups())
+    assert mixture["result"].converged
 
 
 def test_pictures_and_targets_are_there():

@@ -15,10 +15,10 @@ from .covariance import Covariance
 
 __all__ = ["BlockEvaluator", "CenteredForm", "NaturalForm"]
 
-# How large the sum of a log density's absolute terms may be before the natural form's rounding
-# error, that sum times the machine epsilon, is too much.
-_MOST_CANCELLING = {torch.float64: 3e7, torch.float32: 3e4}
-_CACHE_BYTES = {"cpu": 4 << 20}
+# How large a log density's terms may be before the natural form's rounding error, about as many
+# machine epsilons, is too much.
+_MOST_CANCELLING = {torch.float64: 1e7, torch.float32: 1e4}
+_CACHE_BYTES = {"cpu": 8 << 20}
 _OTHER_BYTES = 256 << 20
 _MOST_ROWS = {"cpu": 8192}
 
@@ -86,14 +86,27 @@ class CenteredForm:
         self._means = means.unsqueeze(-1)
         self._whitener = whitener
         self._whiten = covariance.whiten_block
-        self.deviations = means.new_empty(0)
+        self._buffer: Tensor | None = None
         self.values_per_row = 2 * means.numel()
 
     def log_joint(self, x: Tensor) -> Tensor:
-        """Evaluates rows ``(D, B)``, shape ``(K, B)``; keeps ``deviations``, ``(K, D, B)``."""
-        self.deviations = x - self._means
-        z = self._whiten(self._whitener, self.deviations)
+        """Evaluates rows ``(D, B)``, shape ``(K, B)``; keeps their deviations."""
+        if self._buffer is None or self._buffer.shape[-1] != x.shape[1]:
+            self._buffer = x.new_empty(2, *self._means.shape[:2], x.shape[1])
+        self.deviations, z = self._buffer
+        torch.sub(x, self._means, out=self.deviations)
+        self._whiten(self._whitener, self.deviations, z)
         return torch.add(self._constant, z.square_().sum(1), alpha=-0.5)
+
+    def weighted(self, responsibilities: Tensor) -> Tensor:
+        """Multiplies the block's deviations, ``(K, D, B)``, by responsibilities ``(K, B)``."""
+        assert self._buffer is not None
+        return torch.mul(self.deviations, responsibilities.unsqueeze(1), out=self._buffer[1])
+
+    def __copy__(self) -> "CenteredForm":
+        other = object.__new__(CenteredForm)
+        other.__dict__.update(self.__dict__, _buffer=None)
+        return other
 
 
 class BlockEvaluator:
@@ -116,14 +129,14 @@ class BlockEvaluator:
         wide = torch.zeros(n_components, dtype=torch.bool)
         if n_components >= covariance.natural_from:
             deviations = means - self.center
-            linear, quadratic, cancelling = covariance.natural(deviations)
-            wide = cancelling <= _MOST_CANCELLING.get(means.dtype, 0.0)
+            wide = covariance.cancelling(deviations) <= _MOST_CANCELLING.get(means.dtype, 0.0)
         n_wide = int(wide.sum())
         if n_wide < covariance.natural_from:
             n_wide = 0
         self.parts: list[tuple[Tensor | slice, NaturalForm | CenteredForm]] = []
         every = slice(None)
         if n_wide:
+            linear, quadratic = covariance.natural(deviations)
             offset = constant - 0.5 * (linear * deviations).sum(-1)
             coefficients = torch.cat([offset.unsqueeze(-1), linear, quadratic], -1)
             at = every if n_wide == n_components else wide.nonzero()[:, 0]

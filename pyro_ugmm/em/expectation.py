@@ -70,7 +70,7 @@ class _CenteredSums:
         self._sums = mass, torch.zeros_like(means), moments.outer(torch.zeros_like(means), mass)
 
     def add(self, responsibilities: Tensor) -> None:
-        weighted = self._form.deviations * responsibilities.unsqueeze(1)
+        weighted = self._form.weighted(responsibilities)
         mass, first, second = self._sums
         mass += responsibilities.sum(1)
         first += weighted.sum(2)

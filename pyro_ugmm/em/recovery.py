@@ -69,10 +69,11 @@ class Recovery:
         iteration: int,
     ) -> GaussianMixture:
         """Returns the mixtures of the restarts ``alive`` with unsound components replaced."""
-        unsound = ~_finite(mixture)
         empty = statistics.mass < EMPTY_SHARE * statistics.weight
-        if not (unsound | empty | raised).any():
+        total = mixture.means.sum() + mixture.covariance.values.sum()
+        if not ((empty | raised).any() | ~total.isfinite()):
             return mixture
+        unsound = ~_finite(mixture)
         self._note(alive, raised.cpu(), iteration)
         keep = unsound | empty
         weights = mixture.weights.nan_to_num(nan=0.0)

@@ -139,13 +139,20 @@ class Covariance(ABC):
     """From how many components on the natural form is the faster one."""
 
     @abstractmethod
-    def natural(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        r"""Returns what multiplies a row, its products, and how much cancels.
+    def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Returns what multiplies a row, ``(K, D)``, and its products, ``(K, n_products)``.
 
         With :math:`\Lambda = \Sigma^{-1}`, the log density is, but for a constant,
-        :math:`(\Lambda\mu)^T y - \tfrac12 y^T \Lambda y`; the shapes are ``(K, D)`` and
-        ``(K, n_products)``. The third, ``(K,)``, is the sum of the absolute values of its terms
-        at a component's own rows.
+        :math:`(\Lambda\mu)^T y - \tfrac12 y^T \Lambda y`.
+        """
+
+    @abstractmethod
+    def cancelling(self, means: Tensor) -> Tensor:
+        r"""Returns how large the terms are that cancel in the natural form, ``(K,)``.
+
+        .. math:: \sum_i \Lambda_{ii} (\mu_i^2 + \Sigma_{ii})
+
+        at a component's own rows, where they sum to about :math:`D`.
         """
 
     def common_term(self, y: Tensor) -> Tensor | None:
@@ -157,9 +164,9 @@ class Covariance(ABC):
         """Returns a tensor of three dimensions, the first K, for :meth:`whiten_block`."""
 
     @staticmethod
-    def whiten_block(whitener: Tensor, deviations: Tensor) -> Tensor:
+    def whiten_block(whitener: Tensor, deviations: Tensor, out: Tensor) -> None:
         """Whitens deviations ``(K, D, B)``."""
-        return whitener * deviations
+        torch.mul(whitener, deviations, out=out)
 
     @abstractmethod
     def complete(self, x: Tensor, means: Tensor) -> MatrixCompletion | VarianceCompletion:

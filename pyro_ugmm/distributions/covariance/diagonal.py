@@ -41,10 +41,12 @@ class DiagonalCovariance(VarianceCovariance):
     def marginal(self, dims: Tensor) -> Self:
         return type(self)(self.values[..., dims], validate_args=False)
 
-    def natural(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
         precision = self.values.reciprocal()
-        linear = means * precision
-        return linear, -0.5 * precision, (1 + means * linear).sum(-1)
+        return means * precision, -0.5 * precision
+
+    def cancelling(self, means: Tensor) -> Tensor:
+        return (1 + means.square() / self.values).sum(-1)
 
     def whitener(self, n_components: int) -> Tensor:
         return self.values.rsqrt().unsqueeze(-1)

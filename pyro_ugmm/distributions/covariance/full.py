@@ -35,10 +35,11 @@ class FullCovariance(MatrixCovariance):
     def __init__(self, matrices: Tensor, *, validate_args: bool = True) -> None:
         super().__init__(matrices, validate_args=validate_args)
 
-    def natural(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        precision, linear, cancelling = self._precision_terms(means)
+    def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
+        precision = self._precision()
         i, j = FullMoments.indices(means.shape[-1], means.device)
-        return linear, precision[:, i, j] * ((i == j) * 0.5 - 1).to(means.dtype), cancelling
+        halves = ((i == j) * 0.5 - 1).to(means.dtype)
+        return (precision @ means.unsqueeze(-1)).squeeze(-1), precision[:, i, j] * halves
 
     @classmethod
     def from_moments(

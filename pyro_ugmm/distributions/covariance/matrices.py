@@ -187,30 +187,25 @@ class MatrixCovariance(Covariance):
         return inverse.expand(n_components, *inverse.shape[-2:])
 
     @staticmethod
-    def whiten_block(whitener: Tensor, deviations: Tensor) -> Tensor:
-        return torch.bmm(whitener, deviations)
+    def whiten_block(whitener: Tensor, deviations: Tensor, out: Tensor) -> None:
+        torch.bmm(whitener, deviations, out=out)
 
-    def _precision_terms(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The precisions, ``(K or 1, D, D)``, times the means, and what cancels in between."""
+    def _precision(self) -> Tensor:
+        """The inverses of the matrices, ``(K or 1, D, D)``."""
         inverse = self._by_component(self.inverse_factor)
-        precision = inverse.mT @ inverse
-        scale = self._by_component(self.values).diagonal(dim1=-2, dim2=-1).sqrt()
-        linear, size, at_mean = (
-            (matrix @ vector.unsqueeze(-1)).squeeze(-1)
-            for matrix, vector in (
-                (precision, means),
-                (precision.abs(), scale),
-                (precision.abs(), means.abs()),
-            )
-        )
-        return precision, linear, (size * scale).sum(-1) + (at_mean * means.abs()).sum(-1)
+        return inverse.mT @ inverse
+
+    def cancelling(self, means: Tensor) -> Tensor:
+        precision = self._by_component(self.inverse_factor).square().sum(-2)
+        variance = self._by_component(self.values).diagonal(dim1=-2, dim2=-1)
+        return (precision * (means.square() + variance)).sum(-1)
 
     def complete(self, x: Tensor, means: Tensor) -> MatrixCompletion:
         return MatrixCompletion(x, means, self.dense(*means.shape))
 
     @classmethod
     def regularized(cls, values: Tensor, floor: float) -> tuple[Self, Tensor]:
-        matrices = 0.5 * (values + values.mT)
+        matrices = values.clone()
         matrices.diagonal(dim1=-2, dim2=-1).add_(floor)
         matrices, factor, raised = factorize(matrices)
         covariance = cls(matrices, validate_args=False)

@@ -41,10 +41,12 @@ class SphericalCovariance(VarianceCovariance):
     def marginal(self, dims: Tensor) -> Self:
         return self
 
-    def natural(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
         precision = self.values.reciprocal().unsqueeze(-1)
-        linear = means * precision
-        return linear, -0.5 * precision, means.shape[-1] + (means * linear).sum(-1)
+        return means * precision, -0.5 * precision
+
+    def cancelling(self, means: Tensor) -> Tensor:
+        return means.shape[-1] + means.square().sum(-1) / self.values
 
     def whitener(self, n_components: int) -> Tensor:
         return self.values.rsqrt()[:, None, None]

@@ -37,9 +37,8 @@ class TiedCovariance(MatrixCovariance):
     def __init__(self, matrix: Tensor, *, validate_args: bool = True) -> None:
         super().__init__(matrix, validate_args=validate_args)
 
-    def natural(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        _, linear, cancelling = self._precision_terms(means)
-        return linear, means.new_empty(len(means), 0), cancelling
+    def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
+        return means @ self._precision()[0], means.new_empty(len(means), 0)
 
     def common_term(self, y: Tensor) -> Tensor:
         return torch.mm(self.inverse_factor, y).square_().sum(0).mul_(-0.5)
