@@ -122,7 +122,7 @@ class BlockEvaluator:
         n_components, n_features = means.shape
         self._n_components = n_components
         self._largest: float | None = None
-        self.center = log_weights.exp() @ means
+        self.center = log_weights.softmax(0) @ means
         constant = log_weights - 0.5 * (
             covariance.log_determinant(n_features) + n_features * math.log(2 * math.pi)
         )

@@ -1,5 +1,7 @@
 """Gaussian mixtures fitted by expectation maximization."""
 
+from typing import TYPE_CHECKING, Any
+
 from .fitter import EMFitter
 from .initialization import initialize
 from .priors import ConjugatePrior
@@ -7,13 +9,26 @@ from .result import EMResult, Finding
 from .selection import Selection, select
 from .statistics import SufficientStatistics
 
+if TYPE_CHECKING:
+    from .estimator import GaussianMixtureEstimator
+
 __all__ = [
     "ConjugatePrior",
     "EMFitter",
     "EMResult",
     "Finding",
+    "GaussianMixtureEstimator",
     "Selection",
     "SufficientStatistics",
     "initialize",
     "select",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # scikit-learn loads when its interface is first used.
+    if name == "GaussianMixtureEstimator":
+        from .estimator import GaussianMixtureEstimator
+
+        return GaussianMixtureEstimator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -67,49 +67,49 @@ class Recovery:
         before: GaussianMixture,
         statistics: SufficientStatistics,
         iteration: int,
-    ) -> GaussianMixture:
-        """Returns the mixtures of the restarts ``alive`` with unsound components replaced."""
+        may_revive: bool,
+    ) -> tuple[GaussianMixture, list[bool]]:
+        """Returns the mixtures of the restarts ``alive`` with unsound components replaced, and
+        whether a component of each was revived.
+        """
+        revived = [False] * len(alive)
         empty = statistics.mass < EMPTY_SHARE * statistics.weight
         total = mixture.means.sum() + mixture.covariance.values.sum()
         if not ((empty | raised).any() | ~total.isfinite()):
-            return mixture
-        unsound = ~_finite(mixture)
+            return mixture, revived
         self._note(alive, raised.cpu(), iteration)
+        unsound = ~_finite(mixture)
         keep = unsound | empty
         weights = mixture.weights.nan_to_num(nan=0.0)
         means = torch.where(keep.unsqueeze(-1), before.means, mixture.means)
-        values, previous = mixture.covariance.values, before.covariance.values
-        mask = keep if mixture.covariance.per_component else keep.any(-1)
-        if mixture.covariance.per_component or unsound.any():
-            mask = mask.reshape(*mask.shape, *(1,) * (values.dim() - mask.dim()))
-            values = torch.where(mask, previous, values)
+        values = mixture.covariance.values
+        back = keep if mixture.covariance.per_component else unsound.any(-1)
+        back = back.reshape(*back.shape, *(1,) * (values.dim() - back.dim()))
+        values = torch.where(back, before.covariance.values, values)
         for i, restart in enumerate(alive):
-            lost = [k for k in empty[i].nonzero()[:, 0].tolist() if self._may_revive(restart, k)]
-            if not lost:
-                continue
-            single = _mixture(weights[i], means[i], mixture, values[i])
-            found = worst_rows(self._rows, single, len(lost))
-            lost = lost[: len(found)]
-            pooled = (
-                torch.tensordot(weights[i], values[i], 1) if single.covariance.per_component else 0
-            )
-            weights, means, values = weights.clone(), means.clone(), values.clone()
-            means[i, lost] = found
-            weights[i, lost] = 1.0 / mixture.n_components
-            if single.covariance.per_component:
-                values[i, lost] = pooled
-            for k in lost:
-                self._revivals[restart, k] += 1
-                message = (
-                    "no row was left to it; it was moved to where the mixture fitted worst, with "
-                    "the average covariance. Often, fewer components are enough"
-                )
-                self.events[restart].append(Finding(k, "revived", message, iteration))
+            lost = empty[i].nonzero()[:, 0].tolist() if may_revive else []
+            lost = [k for k in lost if self._revivals[restart, k] < MOST_REVIVALS]
+            if lost:
+                single = _mixture(weights[i], means[i], mixture, values[i])
+                found = worst_rows(self._rows, single, len(lost))
+                lost = lost[: len(found)]
+                means[i, lost] = found
+                if mixture.covariance.per_component:
+                    values[i, lost] = torch.tensordot(weights[i], values[i], 1)
+                weights[i, lost] = 1.0 / mixture.n_components
+                self._note_revival(restart, lost, iteration)
+                revived[i] = bool(lost)
         weights = weights / weights.sum(-1, keepdim=True)
-        return _mixture(weights, means, mixture, values)
+        return _mixture(weights, means, mixture, values), revived
 
-    def _may_revive(self, restart: int, component: int) -> bool:
-        return bool(self._revivals[restart, component] < MOST_REVIVALS)
+    def _note_revival(self, restart: int, components: list[int], iteration: int) -> None:
+        message = (
+            "no row was left to it; it was moved to where the mixture fitted worst, with the "
+            "average covariance. Often, fewer components are enough"
+        )
+        for k in components:
+            self._revivals[restart, k] += 1
+            self.events[restart].append(Finding(k, "revived", message, iteration))
 
     def _note(self, alive: list[int], raised: Tensor, iteration: int) -> None:
         for restart, flags in zip(alive, raised, strict=True):

@@ -30,6 +30,8 @@ class Rows:
     def __init__(
         self, x: Any, like: Tensor | None, weight: Any = None, missing: str = "error"
     ) -> None:
+        if like is not None:
+            _check_dtype("start", like.dtype)
         self._like, self._missing = like, missing
         self._checked = False
         if not isinstance(x, Tensor | np.ndarray) and hasattr(x, "__array__"):
@@ -90,8 +92,7 @@ class Rows:
         return block.detach() if self._like is None else block.detach().to(self._like.device)
 
     def _check(self, block: Tensor, start: int) -> None:
-        precise = block.dtype in (torch.float32, torch.float64)
-        check(precise, "x", "float32 or float64", block.dtype)
+        _check_dtype("x", block.dtype)
         assert self._like is not None
         dtype, n_features = self._like.dtype, self._like.shape[-1]
         check(block.dtype == dtype, "x", f"{dtype}, as expected from what came first", block.dtype)
@@ -121,6 +122,10 @@ def _shares_memory(x: Any) -> bool:
     if not isinstance(x, np.ndarray) or isinstance(x, np.memmap):
         return False
     return x.flags.writeable and x.dtype.isnative and min(x.strides, default=0) >= 0
+
+
+def _check_dtype(name: str, dtype: torch.dtype) -> None:
+    check(dtype in (torch.float32, torch.float64), name, "float32 or float64", dtype)
 
 
 def _check_weights(weight: Any, start: int) -> None:

@@ -61,12 +61,15 @@ def run(fitter: EMFitter, rows: Rows, mixture: GaussianMixture, bar: tqdm) -> li
             if fitter.prior is not None:
                 objective = likelihood + fitter.prior.log_density(mixture) / statistics.weight
             after, raised = maximize(statistics, fitter.reg_covar, fitter.prior, mixture.missing)
-            after = recovery.apply(alive, after, raised, mixture, statistics, iteration)
+            may_revive = iteration + 1 < fitter.max_iter
+            after, revived = recovery.apply(
+                alive, after, raised, mixture, statistics, iteration, may_revive
+            )
             done = []
-            values = zip(likelihood.tolist(), objective.tolist(), strict=True)
-            for i, (mean, value) in enumerate(values):
+            values = zip(likelihood.tolist(), objective.tolist(), revived, strict=True)
+            for i, (mean, value, moved) in enumerate(values):
                 restart = restarts[alive[i]]
-                if _update(restart, mean, value, fitter.tol):
+                if _update(restart, mean, value, math.nan if moved else fitter.tol):
                     done.append(i)
                     ended = after if restart.converged else mixture
                     restart.mixture = select_restarts(ended, [i])
@@ -86,7 +89,7 @@ def run(fitter: EMFitter, rows: Rows, mixture: GaussianMixture, bar: tqdm) -> li
 
 
 def _update(restart: _Restart, likelihood: float, objective: float, tol: float) -> bool:
-    """Notes where a restart stands; returns whether it has ended."""
+    """Notes where a restart stands; returns whether it has ended (never, if ``tol`` is NaN)."""
     if not math.isfinite(objective):
         restart.status = (
             f"stopped at step {len(restart.history)}: the log-likelihood is {likelihood}, so some "
