@@ -30,7 +30,9 @@ def _check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> Non
     named = {"weights": weights, "means": means}
     for name, tensor in named.items():
         check_floating(name, tensor)
-    check(means.dim() > 1 and 0 not in means.shape, "means", "shape (..., K, D)", means.shape)
+    check(
+        means.dim() > 1 and 0 not in means.shape, "means", "shape (..., K, D)", tuple(means.shape)
+    )
     n_components, n_features = means.shape[-2:]
     expected = f"{n_components} components, as means has"
     check(weights.dim() > 0, "weights", "shape (..., K)", tuple(weights.shape))

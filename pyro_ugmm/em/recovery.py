@@ -6,11 +6,11 @@ from torch import Tensor
 from ..distributions import GaussianMixture
 from .result import EMPTY_SHARE, Finding
 from .rows import Rows
-from .statistics import SufficientStatistics
+from .statistics import SufficientStatistics, is_distributed
 
-__all__ = ["MOST_REVIVALS", "Recovery", "worst_rows"]
+__all__ = ["Recovery", "worst_rows"]
 
-MOST_REVIVALS = 2
+_MOST_REVIVALS = 2
 
 
 def worst_rows(rows: Rows, mixture: GaussianMixture, count: int) -> Tensor:
@@ -22,7 +22,7 @@ def worst_rows(rows: Rows, mixture: GaussianMixture, count: int) -> Tensor:
     for x, weight in rows.blocks(1 << 16):
         x = x if weight is None else x[weight > 0]
         found = _worst(torch.cat([found, x]), mixture, count)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if is_distributed():
         gathered: list[Tensor] = [found] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(gathered, found.cpu())
         found = _worst(torch.cat(gathered).to(found), mixture, count)
@@ -88,7 +88,7 @@ class Recovery:
         values = torch.where(back, before.covariance.values, values)
         for i, restart in enumerate(alive):
             lost = empty[i].nonzero()[:, 0].tolist() if may_revive else []
-            lost = [k for k in lost if self._revivals[restart, k] < MOST_REVIVALS]
+            lost = [k for k in lost if self._revivals[restart, k] < _MOST_REVIVALS]
             if lost:
                 single = _mixture(weights[i], means[i], mixture, values[i])
                 found = worst_rows(self._rows, single, len(lost))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check
+from .statistics import is_distributed
 
 __all__ = ["Rows"]
 
@@ -40,7 +41,7 @@ class Rows:
         expected = "a tensor, an array, or an iterable of blocks that can be read again"
         if self._is_whole:
             check(x.ndim == 2, "x", "shape (n, D)", tuple(x.shape))
-            check(len(x) or _is_distributed(), "x", "at least one row", tuple(x.shape))
+            check(len(x) or is_distributed(), "x", "at least one row", tuple(x.shape))
         else:
             check(isinstance(x, Iterable), "x", expected, type(x).__name__)
             check(iter(x) is not x, "x", expected, f"an iterator ({type(x).__name__})")
@@ -71,7 +72,7 @@ class Rows:
                         _check_weights(part, start)
                 start += len(block)
                 yield block, None if part is None else torch.as_tensor(part).to(self._like)
-        check(start or _is_distributed(), "x", "at least one row", "none")
+        check(start or is_distributed(), "x", "at least one row", "none")
         self._checked = True
 
     def _items(self) -> Iterator[tuple[Any, Any]]:
@@ -95,8 +96,8 @@ class Rows:
         _check_dtype("x", block.dtype)
         assert self._like is not None
         dtype, n_features = self._like.dtype, self._like.shape[-1]
-        check(block.dtype == dtype, "x", f"{dtype}, as expected from what came first", block.dtype)
-        expected = f"{n_features} features, as the start has"
+        check(block.dtype == dtype, "x", f"{dtype}, as the start or first block has", block.dtype)
+        expected = f"{n_features} features, as the start or first block has"
         check(block.shape[1] == n_features, "x", expected, f"shape (n, {block.shape[1]})")
         if block.square().sum().isfinite():
             return
@@ -137,7 +138,3 @@ def _check_weights(weight: Any, start: int) -> None:
             f"sample_weight: expected finite non-negative weights, got {weight[at].item()} "
             f"in row {start + at}"
         )
-
-
-def _is_distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

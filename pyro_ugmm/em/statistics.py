@@ -10,12 +10,17 @@ from torch import Tensor
 from ..checks import check
 from ..distributions.covariance import Covariance
 
-__all__ = ["SufficientStatistics", "all_reduce"]
+__all__ = ["SufficientStatistics", "all_reduce", "is_distributed"]
+
+
+def is_distributed() -> bool:
+    """Whether there are other processes, of ``torch.distributed``."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def all_reduce(tensors: list[Tensor]) -> list[Tensor]:
     """Sums tensors over the processes of ``torch.distributed``, if there are any."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not is_distributed():
         return tensors
     packed = torch.cat([t.double().flatten() for t in tensors])
     torch.distributed.all_reduce(packed)
