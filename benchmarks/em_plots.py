@@ -81,12 +81,13 @@ def plot(record: dict[str, Any], action: str, path: Path) -> None:
     setting = found[0]["setting"]
     iterations = f", {setting['n_iter']} iterations" if action == "fit" else ""
     home = setting.get("accelerator") or f"{setting['processor']}, threads: {setting['threads']}"
-    figure.suptitle(f"Full covariances, {action}{iterations}: {home}", fontsize=12)
+    size = 12 if panels.size > 1 else 9
+    figure.suptitle(f"Full covariances, {action}{iterations}: {home}", fontsize=size)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     if any(over):
         (mark,) = panels[0, 0].plot([], [], color="#777777", marker="^", markersize=9, linestyle="")
         handles, labels = [*handles, mark], [*labels, f"over {setting['limit_seconds']} s"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 * panels.size, frameon=False)
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=150, format="png")
     plt.close(figure)
