@@ -1,7 +1,8 @@
 """EM and prediction against scikit-learn and GMMX: GMMX's six sweeps, targets and a memory map.
 
 Writes ``em.json``, ``em.md``, ``em_predict.png`` and ``em_fit.png`` to ``benchmarks/results``. Run
-as ``make bench-em``. Every contender is measured at every point in a new process, in turn.
+as ``make bench-em``. At every point the contenders are measured in turn, each in a new process, and
+that several times over: a machine that others share is now faster and now slower, for minutes.
 """
 
 import argparse
@@ -12,13 +13,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from em_cases import N_ITER, OURS, Contender, Point, Section, sections
-from em_measure import measure
+from em_measure import combine, measure
 from em_memmap import measure_memmap
 from em_plots import plot
 from em_report import report, time_text
@@ -39,6 +41,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to test this script")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2, help="how often each has its turn")
     parser.add_argument("--limit", type=int, default=120, help="seconds per contender and point")
     parser.add_argument("--out", type=Path, help="a folder; by default results, or out if quick")
     options = parser.parse_args()
@@ -51,6 +54,8 @@ def parsed() -> argparse.Namespace:
         parser.error(f"--threads: expected 1 to {available}, the cores here, got {options.threads}")
     if options.limit < 1:
         parser.error(f"--limit: expected at least one second, got {options.limit}")
+    if options.rounds < 1:
+        parser.error(f"--rounds: expected at least one, got {options.rounds}")
     if options.device == "cuda" and shutil.which("nvidia-smi") is None:
         parser.error("--device: expected cpu, since there is no nvidia-smi here, got cuda")
     options.out = options.out or (Path("out") if options.quick else RESULTS)
@@ -70,6 +75,7 @@ def setting(options: argparse.Namespace) -> dict[str, Any]:
         "threads": options.threads,
         "device": options.device,
         "limit_seconds": options.limit,
+        "rounds": options.rounds,
         "n_iter": N_ITER,
         "python": platform.python_version(),
     }
@@ -164,31 +170,45 @@ def run_section(section: Section, record: Record, options: argparse.Namespace) -
     record.points(section)
     ran_over: set[Contender] = set()
     for at, point in enumerate(section.points, 1):
-        runs: dict[str, Any] = {}
         with tempfile.TemporaryDirectory() as folder:
-            for contender in point.contenders:
-                if contender in ran_over:
-                    run: dict[str, Any] = {"failure": SKIPPED}
-                else:
-                    run = measure(
-                        contender,
-                        point,
-                        device=options.device,
-                        threads=options.threads,
-                        limit=options.limit,
-                        predictions=Path(folder) / f"{contender}.npy",
-                    )
-                if run.pop("ran_over", False) and section.swept:
-                    ran_over.add(contender)
-                runs[str(contender)] = run
-                step = f"{section.name} {at}/{len(section.points)}"
-                print(f"{step}  {point}  {contender}: {summary(run)}", flush=True)
+            skipped = ran_over & set(point.contenders)
+            runs = run_point(point, skipped, Path(folder), options)
             found = agreement(point, runs, Path(folder))
+        for contender in point.contenders:
+            run = runs[str(contender)]
+            if run.pop("ran_over", False) and section.swept:
+                ran_over.add(contender)
+            step = f"{section.name} {at}/{len(section.points)}"
+            print(f"{step}  {point}  {contender}: {summary(run)}", flush=True)
         targets = [
             {"rival": str(t.rival), "ours": str(t.ours), "ratio": t.ratio} for t in point.targets
         ]
         result = {"action": point.action, "sizes": point.sizes, "date": today()}
         record.put(section, {**result, "runs": runs, "agreement": found, "targets": targets})
+
+
+def run_point(
+    point: Point, skipped: set[Contender], folder: Path, options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    """Measures contenders in turn, until each had its rounds, failed, or reached the limit."""
+    results = {one: [{"failure": SKIPPED}] if one in skipped else [] for one in point.contenders}
+    spent = dict.fromkeys(point.contenders, 0.0)
+    for _ in range(options.rounds):
+        for contender, runs in results.items():
+            if spent[contender] > options.limit or any("failure" in run for run in runs):
+                continue
+            started = time.perf_counter()
+            run = measure(
+                contender,
+                point,
+                device=options.device,
+                threads=options.threads,
+                limit=options.limit,
+                predictions=folder / f"{contender}.npy",
+            )
+            spent[contender] += time.perf_counter() - started
+            runs.append(run)
+    return {str(contender): combine(runs) for contender, runs in results.items()}
 
 
 def summary(run: dict[str, Any]) -> str:

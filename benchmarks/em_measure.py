@@ -1,7 +1,7 @@
 """Measures one contender at one point, in a process of its own: time, memory and outcome.
 
 ``measure`` starts that process; what it finds comes back as lines of JSON, so that what was found
-before a time limit is kept.
+before a time limit is kept. ``combine`` makes one result of several processes'.
 """
 
 import json
@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["child_environment", "measure", "memory_mb", "run_child"]
+__all__ = ["child_environment", "combine", "measure", "memory_mb", "run_child"]
 
-_MOST_REPETITIONS = 5
+_MOST_REPETITIONS = 3
 _LONG_WARM_UP = 20.0
 _SHORTEST_TIMED = 0.05
 _SETUP_SECONDS = 120
@@ -96,7 +96,7 @@ def measure(
 ) -> dict[str, Any]:
     """Measures in a new process; ``predictions`` is where they are left.
 
-    Returns ``seconds``, ``memory_mb`` and more, or a ``failure`` in words; ``over_seconds`` where
+    Returns ``times``, ``memory_mb`` and more, or a ``failure`` in words; ``over_seconds`` where
     one call took longer than the limit, ``hung`` where it did nothing; ``ran_over`` where larger
     points need not be tried.
     """
@@ -115,10 +115,27 @@ def measure(
         found |= {"failure": f"over {limit} s", "over_seconds": limit, "ran_over": True}
         if busy < limit / 2:  # of processor time, the start included: it waits for itself
             found |= {"failure": f"over {limit} s, idle: it hung", "hung": True}
-    elif stage is not None and "seconds" not in found:
+    elif stage is not None and "warm_up" not in found:
         found |= {"failure": f"over {_SETUP_SECONDS} s while {stage}", "ran_over": True}
     elif stage is not None:
         found["remark"] = f"over {limit} s with repetitions and checks, which were cut short"
+    return found
+
+
+def combine(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Makes one result of several: the median of all times, and the most memory."""
+    found: dict[str, Any] = {}
+    for run in runs:
+        found |= run
+    found.pop("times", None)
+    warm_ups = [run["warm_up"] for run in runs if "warm_up" in run]
+    times = [seconds for run in runs for seconds in run.get("times", ())]
+    if warm_ups:
+        found["warm_up"] = min(warm_ups)
+        found["seconds"] = statistics.median(times or warm_ups)
+        found |= {"fastest": min(times or warm_ups), "slowest": max(times or warm_ups)}
+        found |= {"repetitions": len(times), "processes": len(runs)}
+        found["memory_mb"] = max(run["memory_mb"] for run in runs if "memory_mb" in run)
     return found
 
 
@@ -146,7 +163,7 @@ def _measured(prepared: Any, limit: int, enough_seconds: float) -> Any:
     _report(stage="running")
     started = time.perf_counter()
     warm_up, result = _timed(prepared.call)
-    _report(stage="repeating", seconds=warm_up, repetitions=0, memory_mb=used())
+    _report(stage="repeating", warm_up=warm_up, memory_mb=used())
     if warm_up > _LONG_WARM_UP:
         return result
     number = 1
@@ -161,11 +178,8 @@ def _measured(prepared: Any, limit: int, enough_seconds: float) -> Any:
         times.append(seconds)
     _report(
         stage="checking",
-        seconds=statistics.median(times),
-        repetitions=len(times),
+        times=times,
         calls_per_repetition=number,
-        fastest=min(times),
-        slowest=max(times),
         memory_mb=used(),
     )
     return result

@@ -190,9 +190,11 @@ def report(record: dict[str, Any], stem: str) -> str:
         "",
         f"{_setting(common)} {when}. `make bench-em`",
         "",
-        f"Fits are {common['n_iter']} iterations from the same start with tol = 0. Times are "
-        "medians after a warm-up, which counts itself where it took over 20 s; each contender runs "
-        "in a process of its own, on data prepared in its own format, without its compilation. "
+        f"Fits are {common['n_iter']} iterations from the same start with tol = 0. Contenders run "
+        f"in turn, {common['rounds']} times over unless that takes longer than the limit, each "
+        "time in a new process, on data prepared in their own format, without their compilation. "
+        "Times are medians over all processes, after a warm-up in each, which counts itself where "
+        "it took over 20 s. "
         "A ratio is their time over ours in the same precision. Memory is the peak during the "
         "calls beyond what was held before (on a GPU, of the GPU), with what libraries load at "
         "their first call. *Over* a limit means ended at it, and that *it hung*, that it used the "
@@ -223,7 +225,7 @@ def _headline_details(section: dict[str, Any]) -> list[str]:
             f"{point['action']} {_sizes(point)}",
             name,
             _cell(run),
-            str(run.get("repetitions", "")),
+            f"{run['repetitions'] or 1} in {run['processes']}" if "seconds" in run else "",
             "" if "fastest" not in run else time_text(run["fastest"]),
             "" if "slowest" not in run else time_text(run["slowest"]),
             "" if "memory_mb" not in run else f"{run['memory_mb']:,.0f}",
@@ -231,5 +233,5 @@ def _headline_details(section: dict[str, Any]) -> list[str]:
         for point in section["points"]
         for name, run in point["runs"].items()
     ]
-    header = ["", "", "median", "repetitions", "fastest", "slowest", "memory, MB"]
+    header = ["", "", "median", "repetitions, processes", "fastest", "slowest", "memory, MB"]
     return _table(header, rows) + _notes(section)

@@ -18,8 +18,9 @@ __all__ = ["BlockEvaluator", "CenteredForm", "NaturalForm"]
 # How large a log density's terms may be before the natural form's rounding error, about as many
 # machine epsilons, is too much.
 _MOST_CANCELLING = {torch.float64: 1e7, torch.float32: 1e4}
-_CACHE_BYTES = {"cpu": 8 << 20}
+_BLOCK_BYTES = {"cpu": 3 << 20}
 _OTHER_BYTES = 256 << 20
+_FEWEST_ROWS = 256
 _MOST_ROWS = {"cpu": 8192}
 
 
@@ -94,7 +95,7 @@ class CenteredForm:
         if self._buffer is None or self._buffer.shape[-1] != x.shape[1]:
             self._buffer = x.new_empty(2, *self._means.shape[:2], x.shape[1])
         self.deviations, z = self._buffer
-        torch.sub(x, self._means, out=self.deviations)
+        torch.sub(x.contiguous(), self._means, out=self.deviations)
         self._whiten(self._whitener, self.deviations, z)
         return torch.add(self._constant, z.square_().sum(1), alpha=-0.5)
 
@@ -151,8 +152,8 @@ class BlockEvaluator:
         """How many rows a block should have."""
         device = self.center.device.type
         per_row = self.center.itemsize * sum(form.values_per_row for _, form in self.parts)
-        rows = _CACHE_BYTES.get(device, _OTHER_BYTES) // per_row
-        return max(64, min(1 << rows.bit_length() - 1, _MOST_ROWS.get(device, 1 << 20)))
+        rows = max(_FEWEST_ROWS, _BLOCK_BYTES.get(device, _OTHER_BYTES) // per_row)
+        return min(1 << rows.bit_length() - 1, _MOST_ROWS.get(device, 1 << 20))
 
     def log_joint(self, x: Tensor) -> Tensor:
         """Evaluates rows ``(D, B)``, shape ``(K, B)``."""
@@ -178,8 +179,6 @@ class BlockEvaluator:
         """
         mine = copy(self)
         mine.parts = [(at, copy(form)) for at, form in self.parts]  # threads may share this one
-        parts = [
-            reduce(mine.log_joint(part.T.contiguous()), 0) for part in x.split(self.rows_per_block)
-        ]
+        parts = [reduce(mine.log_joint(part.T), 0) for part in x.split(self.rows_per_block)]
         whole = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         return whole.T if whole.dim() == 2 else whole

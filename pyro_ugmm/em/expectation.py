@@ -127,7 +127,7 @@ class Expectation:
                 x = x[~is_partial]
                 weight = None if weight is None else weight[~is_partial]
         if len(x):
-            responsibilities = self._evaluator.log_joint(x.T.contiguous())
+            responsibilities = self._evaluator.log_joint(x.T)
             self._weigh(responsibilities, weight)
             for at, sums in self._sums:
                 sums.add(responsibilities[at])
