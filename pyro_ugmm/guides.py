@@ -1,18 +1,54 @@
-"""Guides that start where the model stands."""
+"""Guides that start where the model, or a point estimate, stands."""
 
+from typing import Any
+
+import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoNormal
+from pyro.infer.autoguide import (
+    AutoGuide,
+    AutoLowRankMultivariateNormal,
+    AutoMultivariateNormal,
+    AutoNormal,
+)
 from pyro.infer.autoguide.initialization import init_to_value
+from pyro.infer.autoguide.utils import deep_setattr
+from torch import Tensor
 
-from .checks import check
-from .models import UGMMClassifier
+from .checks import check, check_integer, check_number
+from .curvature import posterior_curvature
+from .models.base import BayesianModel
 from .nn.local_parameters import localize
 
-__all__ = ["mean_field"]
+__all__ = ["full_rank", "low_rank", "mean_field"]
+
+_INIT_SCALE = 0.05
 
 
-def mean_field(model: UGMMClassifier, *, init_scale: float = 0.05) -> AutoNormal:
-    r"""Makes Pyro's ``AutoNormal`` for a model, started where its network stands.
+def _make(kind: type[AutoGuide], model: BayesianModel, values: dict, scale: float, **rest: Any):
+    check(values, "model", "a model with priors", "one without, which leaves nothing to infer")
+    expected = "a positive number"
+    check_number("init_scale", scale, lambda s: 0 < s < float("inf"), expected)
+    latent = poutine.block(model, hide=[model.observed])  # so that the guide runs without data too
+    guide = kind(latent, init_loc_fn=init_to_value(values=values), init_scale=float(scale), **rest)
+    localize(guide)
+    return guide
+
+
+def _rows(model: BayesianModel, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    rows = (x,) if y is None else (x, y)
+    model.check_data(*rows)
+    return rows
+
+
+def mean_field(
+    model: BayesianModel,
+    *,
+    start: Any = None,
+    x: Tensor | None = None,
+    y: Tensor | None = None,
+    init_scale: float = _INIT_SCALE,
+) -> AutoNormal:
+    r"""Makes Pyro's ``AutoNormal`` for a model, started where the model or an estimate stands.
 
     .. math:: q(\theta) = \prod_i \mathcal{N}(u_i \mid m_i, s_i^2), \qquad \theta = T(u)
 
@@ -21,15 +57,93 @@ def mean_field(model: UGMMClassifier, *, init_scale: float = 0.05) -> AutoNormal
     Pyro's parameter store.
 
     Args:
-        model: the model, whose network gives the initial locations.
-        init_scale: the initial :math:`s_i`.
+        model: the model; it gives the initial locations if there is no ``start``.
+        start: a point estimate: for a mixture the one that EM found, for a network another
+            network of its sizes.
+        x: data, as the model takes them. Given these, the initial scales come from the curvature
+            of the log posterior at the start: :math:`s_i = h_{ii}^{-1/2}`.
+        y: labels, for a network.
+        init_scale: the initial :math:`s_i` where there are no data.
 
     Raises:
-        ValueError: if the model has no priors.
+        ValueError: if the model has no priors, or the start does not fit it.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import EMFitter, initialize
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.cat([torch.randn(100, 2) - 3, torch.randn(200, 2) + 3])
+        >>> em = EMFitter().fit(x, initialize(x, n_components=2, seed=0))
+        >>> model = BayesianGaussianMixture(2, 2, priors=Priors.from_data(x))
+        >>> guide = mean_field(model, start=em.mixture, x=x)
     """
-    values = model.network_values()
-    check(values, "model", "a model with priors", "priors=None, which leaves nothing to infer")
-    latent = poutine.block(model, hide=["y"])  # so that the guide runs without labels too
-    guide = AutoNormal(latent, init_loc_fn=init_to_value(values=values), init_scale=init_scale)
-    localize(guide)
+    values = model.start_values(start)
+    guide = _make(AutoNormal, model, values, init_scale)
+    if x is not None:
+        rows = _rows(model, x, y)
+        curvature = posterior_curvature(model, values, *rows)
+        with torch.no_grad():
+            guide(*rows)  # makes the parameters
+            for site, scale in curvature.by_site(curvature.conditional_scales).items():
+                deep_setattr(guide.scales, site, scale)
+    return guide
+
+
+def full_rank(
+    model: BayesianModel,
+    *,
+    start: Any = None,
+    x: Tensor | None = None,
+    y: Tensor | None = None,
+    init_scale: float = _INIT_SCALE,
+) -> AutoMultivariateNormal:
+    r"""Makes Pyro's ``AutoMultivariateNormal`` for a model, with all correlations.
+
+    .. math:: q(\theta) = \mathcal{N}(u \mid m, LL^T), \qquad \theta = T(u)
+
+    Its parameters grow with the square of the number of latent values. Given data,
+    :math:`LL^T` starts at the inverse of the curvature, Laplace's approximation. Arguments and
+    errors are those of :func:`mean_field`.
+    """
+    values = model.start_values(start)
+    guide = _make(AutoMultivariateNormal, model, values, init_scale)
+    if x is not None:
+        rows = _rows(model, x, y)
+        factor = posterior_curvature(model, values, *rows).covariance_factor
+        with torch.no_grad():
+            guide(*rows)
+            guide.scale = factor.diagonal().clone()
+            guide.scale_tril = factor / guide.scale.unsqueeze(-1)
+    return guide
+
+
+def low_rank(
+    model: BayesianModel,
+    *,
+    rank: int | None = None,
+    start: Any = None,
+    x: Tensor | None = None,
+    y: Tensor | None = None,
+    init_scale: float = _INIT_SCALE,
+) -> AutoLowRankMultivariateNormal:
+    r"""Makes Pyro's ``AutoLowRankMultivariateNormal`` for a model: some correlations.
+
+    .. math:: q(\theta) = \mathcal{N}\bigl(u \mid m, \, S (I + F F^T) S\bigr), \qquad \theta = T(u)
+
+    with :math:`F` of ``rank`` columns, by default the square root of the number of latent values.
+    Given data, the marginal scales start at those of the inverse curvature. The other arguments
+    and errors are those of :func:`mean_field`.
+    """
+    if rank is not None:
+        check_integer("rank", rank)
+    values = model.start_values(start)
+    guide = _make(AutoLowRankMultivariateNormal, model, values, init_scale, rank=rank)
+    if x is not None:
+        rows = _rows(model, x, y)
+        factor = posterior_curvature(model, values, *rows).covariance_factor
+        with torch.no_grad():
+            guide(*rows)
+            spread = (1 + guide.cov_factor.square().sum(-1)).sqrt()
+            guide.scale = factor.square().sum(-1).sqrt() / spread
     return guide

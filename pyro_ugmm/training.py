@@ -1,7 +1,10 @@
 """Training by maximum likelihood and by stochastic variational inference."""
 
 import contextlib
+import itertools
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyro
@@ -11,9 +14,12 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from .checks import check, check_integer
-from .models import UGMMClassifier
+from .models.base import BayesianModel
 from .nn.local_parameters import localize
-from .optimization import FitResult, Schedule, descend
+from .optimization.batches import Batches, make_batches
+from .optimization.checkpoint import Checkpoint
+from .optimization.descent import Descent, FitResult
+from .optimization.schedule import Schedule
 
 __all__ = ["FitResult", "fit_mle", "fit_svi"]
 
@@ -30,10 +36,16 @@ def training_mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
             module.training = was_training
 
 
-def _check_training_data(model: UGMMClassifier, x: Tensor, y: Tensor) -> None:
-    check(isinstance(y, Tensor), "y", "a torch tensor of labels", type(y).__name__)
-    model.check_data(x, y)
-    check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
+def _make_batches(model: BayesianModel, x: Any, y: Any, batch_size: int | None) -> Batches:
+    def check_rows(x: Tensor, y: Tensor | None = None) -> None:
+        if model.observed == "y":
+            check(isinstance(y, Tensor), "y", "a torch tensor of labels", type(y).__name__)
+        model.check_data(x, y)
+        if y is not None:
+            check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
+
+    held = next(itertools.chain(model.parameters(), model.buffers()))
+    return make_batches(x, y, batch_size, held.device, check_rows)
 
 
 def _learnable(**parts: Any) -> dict[str, Tensor]:
@@ -48,51 +60,61 @@ def _learnable(**parts: Any) -> dict[str, Tensor]:
 
 
 def fit_mle(
-    model: UGMMClassifier,
-    x: Tensor,
-    y: Tensor,
+    model: BayesianModel,
+    x: Any,
+    y: Tensor | None = None,
     *,
     steps: int = 500,
     batch_size: int | None = None,
-    learning_rate: float = 0.02,
+    learning_rate: float | Callable[[int], float] = 0.02,
+    max_gradient_norm: float | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int = 100,
     seed: int | None = None,
     progress: bool = True,
 ) -> FitResult:
-    r"""Maximizes the likelihood of a model without priors, over its network's own parameters.
+    r"""Maximizes the likelihood of a model without priors, over its own parameters.
 
     .. math:: \hat\theta = \arg\max_\theta \sum_i \log p(y_i \mid x_i, \theta)
 
     Args:
-        model: a model with ``priors=None``; its network is updated in place.
-        x: features, shape ``(n, K)``.
-        y: labels, shape ``(n,)``.
+        model: a model without any prior; its parameters are updated in place.
+        x: features, or the rows of a mixture, shape ``(n, K)``; or a dataset or DataLoader of such
+            rows, or of pairs of these with labels.
+        y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
-        batch_size: the rows of a step; all of them if None.
-        learning_rate: the peak.
+        batch_size: the rows of a step; all of them if None. A DataLoader has its own.
+        learning_rate: the peak; or a function of the step, from zero, that returns its rate.
+        max_gradient_norm: the norm to which longer gradients are cut.
+        checkpoint: a file that is written every ``checkpoint_every`` steps. If it is there, the
+            run goes on from it, along the same trajectory; after a run that ended, the same call
+            returns its outcome.
+        checkpoint_every: in steps.
         seed: for dropout and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
 
     Raises:
-        ValueError: if the model has priors, or the data do not fit it.
+        ValueError: if the model has priors, the data do not fit it, or the checkpoint is
+            damaged or of another run.
     """
     check(
         not model.site_distributions(),
         "model",
         "a model without priors (fit one with priors by fit_svi)",
-        f"priors={model.priors}",
+        f"sites {list(model.site_distributions())}",
     )
-    _check_training_data(model, x, y)
-    schedule = Schedule(steps, batch_size, learning_rate, seed, progress)
+    batches = _make_batches(model, x, y, batch_size)
+    schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
+    file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
 
-    def loss_of_rows(rows: Tensor | slice) -> Tensor:
-        log_likelihood = model.log_likelihood(x[rows], y[rows])
-        return -log_likelihood.sum() * (len(x) / log_likelihood.numel())
+    def loss_of_rows(*rows: Tensor) -> Tensor:
+        log_likelihood = model.log_likelihood(*rows)
+        return -log_likelihood.sum() * (batches.n_rows / log_likelihood.numel())
 
-    parameters = _learnable(network=model.network)
+    parameters = _learnable(model=model)
     with training_mode(model, True), schedule.random_state():
-        outcome = descend(loss_of_rows, parameters, len(x), schedule, "maximum likelihood")
-    return FitResult(*outcome)
+        return Descent(loss_of_rows, parameters, batches, schedule, "maximum likelihood").run(file)
 
 
 class _FunctionGuide:
@@ -111,15 +133,18 @@ class _FunctionGuide:
 
 
 def fit_svi(
-    model: UGMMClassifier,
+    model: BayesianModel,
     guide: Callable,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Tensor | None = None,
     *,
     steps: int = 1000,
     batch_size: int | None = None,
-    learning_rate: float = 0.1,
+    learning_rate: float | Callable[[int], float] = 0.1,
     num_particles: int = 1,
+    max_gradient_norm: float | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int = 100,
     seed: int | None = None,
     progress: bool = True,
 ) -> FitResult:
@@ -135,24 +160,31 @@ def fit_svi(
         model: a model with priors.
         guide: a Pyro guide with the model's arguments, such as :func:`pyro_ugmm.guides.mean_field`
             makes, any of Pyro's autoguides, or one of your own.
-        x: features, shape ``(n, K)``.
-        y: labels, shape ``(n,)``.
+        x: features, or the rows of a mixture, shape ``(n, K)``; or a dataset or DataLoader of such
+            rows, or of pairs of these with labels.
+        y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
-        batch_size: the rows of a step; all of them if None.
-        learning_rate: the peak.
+        batch_size: the rows of a step; all of them if None. A DataLoader has its own.
+        learning_rate: the peak; or a function of the step, from zero, that returns its rate.
         num_particles: the draws from the guide in each step.
+        max_gradient_norm: the norm to which longer gradients are cut.
+        checkpoint: a file that is written every ``checkpoint_every`` steps. If it is there, the
+            run goes on from it, along the same trajectory; after a run that ended, the same call
+            returns its outcome.
+        checkpoint_every: in steps.
         seed: for the draws and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
 
     Raises:
-        ValueError: if the data do not fit the model, or there is nothing to train.
+        ValueError: if the data do not fit the model, there is nothing to train, or the
+            checkpoint is damaged or of another run.
     """
     check(callable(guide), "guide", "a Pyro guide", type(guide).__name__)
     check_integer("num_particles", num_particles)
-    _check_training_data(model, x, y)
-    schedule = Schedule(steps, batch_size, learning_rate, seed, progress)
-    n_rows = len(x)
+    batches = _make_batches(model, x, y, batch_size)
+    schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
+    file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     if isinstance(guide, PyroModule):
         localize(guide)
     elif not isinstance(guide, torch.nn.Module | _FunctionGuide):
@@ -161,14 +193,14 @@ def fit_svi(
         num_particles=num_particles, vectorize_particles=num_particles > 1, max_plate_nesting=1
     )
 
-    def loss_of_rows(rows: Tensor | slice) -> Tensor:
-        return elbo.differentiable_loss(model, guide, x[rows], y[rows], size=n_rows)
+    def loss_of_rows(*rows: Tensor) -> Tensor:
+        return elbo.differentiable_loss(model, guide, *rows, size=batches.n_rows)
 
     with training_mode(model, True), schedule.random_state():
         with torch.no_grad():  # a guide makes its parameters when it first runs
-            elbo.loss(model, guide, x[:1], y[:1], size=n_rows)
+            elbo.loss(model, guide, *batches.first_row(), size=batches.n_rows)
         parameters = _learnable(model=model, guide=guide)
         # Pyro has checked the model and guide once; from here on NaN is a result, not an error.
         with pyro.validation_enabled(False):
-            outcome = descend(loss_of_rows, parameters, n_rows, schedule, "SVI")
-    return FitResult(*outcome, guide)
+            result = Descent(loss_of_rows, parameters, batches, schedule, "SVI").run(file)
+    return replace(result, guide=guide)

@@ -15,9 +15,10 @@ def test_the_code_runs():
     scopes = [{} for _ in blocks]
     for block, scope in zip(blocks, scopes, strict=True):
         exec(compile(block, str(README), "exec"), scope)
-    network, mixture = scopes
+    network, mixture, posterior = scopes
     assert {"posterior", "log_likelihood"} <= set(network["idata"].groups())
     assert mixture["result"].converged
+    assert {"pareto_k", "verdict"} <= set(posterior["idata"].posterior.attrs)
 
 
 def test_pictures_and_targets_are_there():

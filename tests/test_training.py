@@ -10,7 +10,7 @@ from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
-from pyro_ugmm.optimization import Schedule
+from pyro_ugmm.optimization.schedule import Schedule
 from pyro_ugmm.training import FitResult, fit_mle, fit_svi
 from tests.models.test_network_model import accuracy, data
 
@@ -31,8 +31,8 @@ def test_maximum_likelihood_equals_svi_without_priors_under_an_empty_guide():
         torch.optim.lr_scheduler.LambdaLR,
         {
             "optimizer": torch.optim.Adam,
-            "optim_args": {"lr": 0.05},
-            "lr_lambda": Schedule(60, None, 0.05, None, False).rate,
+            "optim_args": {"lr": 1.0},
+            "lr_lambda": Schedule(60, 0.05).rate,
         },
     )
     svi = SVI(UGMMClassifier(theirs), lambda *args, **kwargs: None, scheduler, Trace_ELBO())
@@ -225,7 +225,8 @@ def test_a_loss_that_breaks_down_stops_the_run_and_says_where():
     result = fit_mle(UGMMClassifier(net), x, y, steps=200, learning_rate=1e30, **QUIET)
     assert not result.converged and result.n_steps < 200
     assert (
-        "Lower the learning rate" in result.reason and "parameter network.layers." in result.reason
+        "Lower the learning rate" in result.reason
+        and "parameter model.network.layers." in result.reason
     )
     assert net(x).isfinite().all()  # the step that did it is taken back
 
@@ -331,7 +332,7 @@ def test_other_bad_arguments():
     with pytest.raises(ValueError, match="model: expected a model with priors"):
         mean_field(UGMMClassifier(network()))
     frozen = UGMMClassifier(network().requires_grad_(False))
-    with pytest.raises(ValueError, match="network: expected parameters that require gradients"):
+    with pytest.raises(ValueError, match="model: expected parameters that require gradients"):
         fit_mle(frozen, X, Y)
 
 

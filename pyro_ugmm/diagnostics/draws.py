@@ -1,21 +1,45 @@
-"""Draws from a fitted guide, and what the model makes of them."""
+"""Draws from the posterior, by a fitted guide or by MCMC, and what the model makes of them."""
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pyro
 import pyro.poutine as poutine
 import torch
+from pyro.infer import MCMC
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from ..checks import check_integer
-from ..models import UGMMClassifier
+from ..checks import check, check_integer
+from ..models.base import BayesianModel
 from ..training import training_mode
 
-__all__ = ["class_probabilities", "evaluation", "log_density", "vectorized_trace"]
+__all__ = ["PosteriorDraws", "evaluation", "guide_draws", "in_blocks", "posterior_draws"]
 
 _DRAWS_DIM = -2  # to the left of the rows
+_MOST_VALUES = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorDraws:
+    """Draws of all latent sites.
+
+    Attributes:
+        values: by site, shape ``(S, 1) + event_shape``.
+        n_chains: how many chains the draws come from, one after the other.
+        log_q: the log density of the guide that made them, shape ``(S,)``.
+        diverging: which transitions of MCMC diverged, shape ``(S,)``.
+        attributes: how they were made, in words.
+    """
+
+    values: dict[str, Tensor]
+    n_chains: int = 1
+    log_q: Tensor | None = None
+    diverging: Tensor | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -31,26 +55,42 @@ def evaluation(model: torch.nn.Module, seed: int | None) -> Iterator[None]:
         yield
 
 
-def vectorized_trace(
-    program: Callable,
-    num_samples: int,
-    x: Tensor,
-    y: Tensor | None = None,
-    latent: poutine.Trace | None = None,
-) -> poutine.Trace:
-    """Traces one run of a model or guide that makes all draws at once.
+def posterior_draws(
+    model: BayesianModel, inference: Callable | MCMC, num_samples: int, *data: Tensor
+) -> PosteriorDraws:
+    """Takes draws from a guide, or those that MCMC has made, which are as many as they are.
 
-    Values have a leading dimension of ``num_samples`` and one for the rows, of length one in the
-    latent sites. With ``latent``, a guide's trace, the latent sites take their values from it.
+    Raises:
+        ValueError: if a latent site of the model is missing among them.
     """
+    latent = list(model.site_distributions())
+    check(latent, "model", "a model with priors", "one without, which leaves nothing to infer")
+    if isinstance(inference, MCMC):
+        return _mcmc_draws(model, inference)
+    return guide_draws(model, inference, num_samples, *data)
+
+
+def guide_draws(
+    model: BayesianModel, guide: Callable, num_samples: int, *data: Tensor
+) -> PosteriorDraws:
+    """Runs a guide once, with all draws in a plate of their own."""
     check_integer("num_samples", num_samples)
-    program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(program)
-    if latent is not None:
-        program = poutine.replay(program, trace=latent)
-    return prune_subsample_sites(poutine.trace(program).get_trace(x, y))
+    check(callable(guide), "guide", "a Pyro guide, or MCMC that was run", type(guide).__name__)
+    program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(guide)
+    trace = prune_subsample_sites(poutine.trace(program).get_trace(*data))
+    values = {}
+    for site, prior in model.site_distributions().items():
+        found = [name for name in trace.nodes if trace.nodes[name]["type"] == "sample"]
+        check(site in found, "guide", f"a draw of the site {site!r}", f"draws of {found}")
+        values[site] = trace.nodes[site]["value"].expand(num_samples, 1, *prior.event_shape)
+    attributes = {
+        "inference_method": "independent draws from a guide fitted by variational inference",
+        "guide": type(guide).__name__,
+    }
+    return PosteriorDraws(values, log_q=_log_density(trace, num_samples), attributes=attributes)
 
 
-def log_density(trace: poutine.Trace, num_samples: int) -> Tensor:
+def _log_density(trace: poutine.Trace, num_samples: int) -> Tensor:
     """Sums the log densities of all sites of a vectorized trace per draw: shape ``(S,)``."""
     trace.compute_log_prob()
     total = torch.zeros(())
@@ -62,30 +102,43 @@ def log_density(trace: poutine.Trace, num_samples: int) -> Tensor:
     return total
 
 
-def class_probabilities(
-    model: UGMMClassifier,
-    guide: Callable,
-    x: Tensor,
-    num_samples: int = 500,
-    seed: int | None = None,
-) -> Tensor:
-    r"""Evaluates the class probabilities of each row under each of a guide's draws.
+def _mcmc_draws(model: BayesianModel, mcmc: MCMC) -> PosteriorDraws:
+    samples = mcmc.get_samples(group_by_chain=True)
+    check(samples, "inference", "MCMC that was run (call its run first)", "one without samples")
+    values, shape = {}, (0, 0)
+    for site, prior in model.site_distributions().items():
+        check(site in samples, "inference", f"samples of the site {site!r}", f"of {[*samples]}")
+        shape = tuple(samples[site].shape[:2])
+        values[site] = samples[site].reshape(-1, 1, *prior.event_shape)
+    n_chains, n_draws = shape
+    diverging = torch.zeros(n_chains, n_draws, dtype=torch.bool)
+    for chain, at in enumerate(mcmc.diagnostics().get("divergences", {}).values()):
+        diverging[chain, at] = True
+    attributes = {
+        "inference_method": f"Markov chain Monte Carlo by {type(mcmc.kernel).__name__}",
+        "n_chains": n_chains,
+    }
+    return PosteriorDraws(
+        values, n_chains=n_chains, diverging=diverging.flatten(), attributes=attributes
+    )
 
-    Their mean over the draws, :math:`\mathbb{E}_q[p(y \mid x, \theta)]`, is the posterior
-    predictive; their spread is the part of its uncertainty that more data would remove.
+
+def in_blocks(
+    function: Callable[[dict[str, Tensor]], Tensor],
+    draws: dict[str, Tensor],
+    values_per_draw: int,
+) -> np.ndarray:
+    """Applies a function to blocks of draws, so that memory does not grow with their number.
 
     Args:
-        model: the model.
-        guide: its fitted guide.
-        x: features, shape ``(n, K)``.
-        num_samples: the number of draws ``S``.
-        seed: for the draws; torch's generator is used, and left alone if given.
-
-    Returns:
-        Probabilities, shape ``(S, n, C)``; NaN in rows whose scores overflow.
+        function: of draws ``(S, 1)``; its result's first dimension is ``S``.
+        draws: by site.
+        values_per_draw: how many numbers the function holds for each draw.
     """
-    model.check_data(x)
-    with evaluation(model, seed):
-        trace = vectorized_trace(guide, num_samples, x)
-        draws = {site: trace.nodes[site]["value"] for site in model.site_distributions()}
-        return model.scores(x, draws).softmax(-1).expand(num_samples, len(x), -1)
+    size = max(1, _MOST_VALUES // values_per_draw)
+    n_draws = len(next(iter(draws.values())))
+    parts = [
+        function({site: value[at : at + size] for site, value in draws.items()}).cpu().numpy()
+        for at in range(0, n_draws, size)
+    ]
+    return np.concatenate(parts)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyro
+from pyro.infer import MCMC
 from torch import Tensor
 
-from ..checks import check
-from ..models import UGMMClassifier
-from .draws import evaluation, log_density, vectorized_trace
+from ..checks import check, check_integer
+from ..models.base import BayesianModel
+from .draws import evaluation, in_blocks, posterior_draws
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -21,8 +22,8 @@ _LEAST_DRAWS = 100
 
 
 def to_inference_data(
-    model: UGMMClassifier,
-    guide: Callable,
+    model: BayesianModel,
+    inference: Callable | MCMC,
     x: Tensor,
     y: Tensor | None = None,
     num_samples: int = 500,
@@ -30,28 +31,35 @@ def to_inference_data(
     coords: Mapping[str, Sequence[Any]] | None = None,
     seed: int | None = None,
 ) -> "InferenceData":
-    r"""Draws from a fitted guide and collects them for ArviZ.
+    r"""Collects draws from a fitted guide, or those of MCMC, for ArviZ.
 
-    The groups are ``prior``, ``prior_predictive``, ``posterior``, ``posterior_predictive`` and
-    ``constant_data`` (the features ``x``); given labels, also ``log_likelihood`` (per row),
-    ``observed_data`` and ``sample_stats``, which holds :math:`\log p(y, \theta)` as ``log_p`` and
-    :math:`\log q(\theta)` as ``log_q``. The draws are one chain, and independent: R-hat and
-    effective sample sizes say nothing about how well the guide fits; :func:`pareto_k` does.
+    The groups are ``prior``, ``prior_predictive``, ``posterior`` and ``posterior_predictive``;
+    for a network also ``constant_data`` (the features ``x``); and given what is observed,
+    ``observed_data``, ``log_likelihood`` (per row) and ``sample_stats``, which holds
+    :math:`\log p(\text{data}, \theta)` as ``log_p``, with a guide :math:`\log q(\theta)` as
+    ``log_q``, and with MCMC what was ``diverging``.
 
-    The dimensions are ``observation``, ``input``, ``class`` and ``neuron_0``, ``neuron_1``, ...
-    for the hidden layers.
+    Draws from a guide are one chain, and independent: R-hat and effective sample sizes say
+    nothing about how well the guide fits. What does is Pareto's k of :func:`pareto_k`, which the
+    posterior's ``attrs`` hold as ``pareto_k``, with ``verdict`` in words; ``inference_method``
+    says which inference made the draws.
+
+    The dimensions are named by the model: ``component`` and ``feature`` in a mixture; ``input``,
+    ``class`` and ``neuron_0``, ``neuron_1``, ... for the hidden layers, in a network;
+    ``observation`` in both.
 
     Args:
         model: the model.
-        guide: its fitted guide.
-        x: features, shape ``(n, K)``.
-        y: labels, shape ``(n,)``.
-        num_samples: the number of draws.
+        inference: its fitted guide, or MCMC that was run on the model.
+        x: features, or the rows of a mixture, shape ``(n, K)``.
+        y: labels, shape ``(n,)``, for a network.
+        num_samples: the number of draws from the guide, and from the prior.
         coords: labels along dimensions, such as ``{"input": feature_names}``.
         seed: for the draws; torch's generator is used, and left alone if given.
 
     Raises:
-        ValueError: if the data do not fit the model, or the model has no priors.
+        ValueError: if the data do not fit the model, the model has no priors, or the inference
+            misses one of its sites.
 
     Example:
         >>> import torch
@@ -67,54 +75,67 @@ def to_inference_data(
     """
     from ._arviz import arviz
 
-    model.check_data(x, y)
+    data = (x,) if y is None else (x, y)
+    model.check_data(*data)
+    check_integer("num_samples", num_samples)
+    given, observed = model.split_data(*data)
     dims = model.dims()
-    latent = [site for site in dims if site != "y"]
-    check(latent, "model", "a model with priors", "priors=None, which leaves nothing to infer")
     names = {name for sites in dims.values() for name in sites}
     unknown = sorted(set(coords or {}) - names)
     check(not unknown, "coords", f"dimensions among {sorted(names)}", unknown)
+    values_per_draw = len(x) * model.values_per_row
 
-    def latent_draws(trace: Any) -> dict[str, Any]:
-        return {
-            site: trace.nodes[site]["value"].squeeze(-3).unsqueeze(0).cpu().numpy()
-            for site in latent
-        }
-
-    def of_y(trace: Any, key: str) -> dict[str, Any]:
-        return {"y": trace.nodes["y"][key].unsqueeze(0).cpu().numpy()}
+    def predictive(values: dict[str, Tensor]) -> Tensor:
+        rows = model.observation(given, values)
+        return rows.expand((len(next(iter(values.values()))), len(x))).sample()
 
     with evaluation(model, seed):
-        prior = vectorized_trace(model, num_samples, x)
-        drawn = vectorized_trace(guide, num_samples, x, y)
-        predictive = vectorized_trace(model, num_samples, x, latent=drawn)
-        groups = {
-            "prior": latent_draws(prior),
-            "prior_predictive": of_y(prior, "value"),
-            "posterior": latent_draws(predictive),
-            "posterior_predictive": of_y(predictive, "value"),
-            "constant_data": {"x": x.cpu().numpy()},
+        drawn = posterior_draws(model, inference, num_samples, *data)
+
+        def by_chain(values: Any) -> np.ndarray:
+            array = values.cpu().numpy() if isinstance(values, Tensor) else values
+            return array.reshape(drawn.n_chains, -1, *array.shape[1:])
+
+        def latent(values: dict[str, Tensor]) -> dict[str, np.ndarray]:
+            return {site: value.squeeze(1).cpu().numpy() for site, value in values.items()}
+
+        prior = {site: p.sample((num_samples, 1)) for site, p in model.site_distributions().items()}
+        replicated = {"prior_predictive": prior, "posterior_predictive": drawn.values}
+        found = {
+            group: in_blocks(predictive, values, values_per_draw)
+            for group, values in replicated.items()
         }
-        if y is not None:
-            conditioned = vectorized_trace(model, num_samples, x, y, latent=drawn)
-            log_p, log_q = (log_density(trace, num_samples) for trace in (conditioned, drawn))
-            groups |= {
-                "log_likelihood": of_y(conditioned, "log_prob"),
-                "observed_data": {"y": y.cpu().numpy()},
-                "sample_stats": {
-                    "log_p": log_p.unsqueeze(0).cpu().numpy(),
-                    "log_q": log_q.unsqueeze(0).cpu().numpy(),
-                },
+        groups = {
+            "prior": {site: value[None] for site, value in latent(prior).items()},
+            "prior_predictive": {model.observed: found["prior_predictive"][None]},
+            "posterior": {site: by_chain(value) for site, value in latent(drawn.values).items()},
+            "posterior_predictive": {model.observed: by_chain(found["posterior_predictive"])},
+        }
+        if isinstance(given, Tensor):
+            groups["constant_data"] = {"x": given.cpu().numpy()}
+        if observed is not None:
+            log_likelihood = in_blocks(
+                lambda values: model.observation(given, values).log_prob(observed),
+                drawn.values,
+                values_per_draw,
+            )
+            log_prior = model.log_prior(drawn.values).cpu().numpy()
+            statistics = {
+                "log_p": log_prior + log_likelihood.sum(-1, dtype=np.float64),
+                "log_q": drawn.log_q,
+                "diverging": drawn.diverging,
             }
-    idata = arviz.from_dict(
-        **groups, coords=dict(coords or {}), dims=dims | {"x": ["observation", "input"]}
-    )
-    idata.posterior.attrs |= {
-        "inference_library": "pyro-ppl",
-        "inference_library_version": pyro.__version__,
-        "inference_method": "independent draws from a guide fitted by variational inference",
-        "guide": type(guide).__name__,
-    }
+            groups |= {
+                "log_likelihood": {model.observed: by_chain(log_likelihood)},
+                "observed_data": {model.observed: observed.cpu().numpy()},
+                "sample_stats": {k: by_chain(v) for k, v in statistics.items() if v is not None},
+            }
+    idata = arviz.from_dict(**groups, coords=dict(coords or {}), dims=dims)
+    library = {"inference_library": "pyro-ppl", "inference_library_version": pyro.__version__}
+    idata.posterior.attrs |= library | drawn.attributes
+    if observed is not None and drawn.log_q is not None:
+        k, verdict = pareto_k(idata)
+        idata.posterior.attrs |= {"pareto_k": k, "verdict": verdict}
     return idata
 
 
@@ -126,19 +147,16 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
     arXiv:1802.02538.
 
     Args:
-        idata: what :func:`to_inference_data` made, given labels.
+        idata: what :func:`to_inference_data` made of a guide and data.
 
     Raises:
         ValueError: if the log densities are not there.
     """
     from ._arviz import arviz
 
-    check(
-        "sample_stats" in idata.groups(),
-        "idata",
-        "a group sample_stats with log_p and log_q",
-        f"groups {idata.groups()}",
-    )
+    stats = [*idata.sample_stats] if "sample_stats" in idata.groups() else []
+    expected = "draws from a guide given data: log_p and log_q in sample_stats"
+    check({"log_p", "log_q"} <= {*stats}, "idata", expected, f"{stats} there")
     log_ratio = (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).values.reshape(-1)
     spans = idata.posterior.max("draw") - idata.posterior.min("draw")
     varies = any(bool((span > 0).any()) for span in spans.values())

@@ -11,7 +11,7 @@ from ..checks import check
 from ..distributions import UnivariateGaussianMixture
 from ..models import UGMMClassifier
 from ..training import FitResult
-from .draws import class_probabilities
+from .class_probabilities import class_probabilities
 
 if TYPE_CHECKING:
     from arviz import InferenceData

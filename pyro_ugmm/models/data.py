@@ -6,7 +6,7 @@ from torch import Tensor
 from ..checks import check, check_floating, check_values
 from ..nn import UGMMLayer
 
-__all__ = ["check_features", "check_labels"]
+__all__ = ["check_features", "check_labels", "check_rows"]
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -29,3 +29,19 @@ def check_labels(y: Tensor, x: Tensor, n_classes: int) -> None:
     check(y.device == x.device, "y", f"device {x.device}, where x is", f"device {y.device}")
     valid = (y >= 0) & (y < n_classes)
     check_values("y", y, valid, f"labels from 0 to {n_classes - 1}")
+
+
+def check_rows(x: Tensor, like: Tensor, missing: str) -> None:
+    """Checks that the rows of ``x`` are like ``(K, D)`` means, and finite where not missing."""
+    check_floating("x", x)
+    expected = f"shape (n, {like.shape[1]}) with at least one row"
+    fits = x.dim() == 2 and len(x) > 0 and x.shape[1] == like.shape[1]
+    check(fits, "x", expected, tuple(x.shape))
+    same = x.dtype == like.dtype and x.device == like.device
+    expected = f"{like.dtype} on {like.device}, as the priors are (convert by .to)"
+    check(same, "x", expected, f"{x.dtype} on {x.device}")
+    valid, expected = x.isfinite(), "finite values (missing='marginalize' takes NaN)"
+    if missing == "marginalize":
+        valid |= x.isnan() & ~x.isnan().all(1, keepdim=True)
+        expected = "finite values, or NaN in rows of which something was observed"
+    check_values("x", x, valid, expected)

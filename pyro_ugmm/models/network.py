@@ -1,14 +1,14 @@
 """Bayesian models of uGMM networks."""
 
-from collections.abc import Mapping
+from typing import Any
 
-import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check, check_integer, check_values
+from ..checks import check, check_values
 from ..nn import UGMMNetwork
+from .base import BayesianModel, Draws
 from .data import check_features, check_labels
 from .layer_prior import SITES, LayerPrior, check_units
 from .priors import Priors
@@ -17,21 +17,12 @@ from .scaled_prior import ScaledPrior
 __all__ = ["UGMMClassifier"]
 
 
-def _with_row_dimension(draws: Tensor) -> Tensor:
-    """Makes room for the rows in draws of shape ``(S, J, K)``: ``(S, 1, J, K)``.
-
-    Pyro's parallel ``Predictive`` hands back draws without the dimension of the plate ``data``.
-    """
-    has_it = draws.dim() == 2 or draws.shape[-3] == 1
-    return draws if has_it else draws.unsqueeze(-3)
-
-
 def _labels(scores: Tensor) -> dist.Categorical:
     # Scores that overflowed make the loss NaN, for the training loop to report, not an error.
     return dist.Categorical(logits=scores, validate_args=False)
 
 
-class UGMMClassifier(torch.nn.Module):
+class UGMMClassifier(BayesianModel):
     r"""A Pyro model of class labels, whose probabilities are a network's normalized scores.
 
     .. math:: \theta \sim \mathrm{priors}, \qquad
@@ -58,6 +49,8 @@ class UGMMClassifier(torch.nn.Module):
         >>> model(torch.randn(10, 4)).shape  # labels drawn from the prior predictive
         torch.Size([10])
     """
+
+    observed = "y"
 
     def __init__(self, network: UGMMNetwork, priors: Priors | None = None) -> None:
         super().__init__()
@@ -91,7 +84,7 @@ class UGMMClassifier(torch.nn.Module):
         last = len(self.network.layers) - 1
         neurons = ["input", *(f"neuron_{i}" for i in range(last)), "class"]
         sites = {site: int(site.split(".")[1]) for site in self.site_distributions()}
-        return {"y": ["observation"]} | {
+        return {"x": ["observation", "input"], "y": ["observation"]} | {
             site: [neurons[i + 1], neurons[i]] for site, i in sites.items()
         }
 
@@ -112,16 +105,20 @@ class UGMMClassifier(torch.nn.Module):
         }
 
     @torch.no_grad()
-    def network_values(self) -> dict[str, Tensor]:
-        """What the network's parameters are now, as values of the latent sites."""
+    def start_values(self, start: UGMMNetwork | None = None) -> dict[str, Tensor]:
+        """What the parameters of the network, or of another, are now, as values of the sites."""
+        network = self.network if start is None else start
+        expected = f"a UGMMNetwork of sizes {self.network.sizes}"
+        fits = isinstance(network, UGMMNetwork) and network.sizes == self.network.sizes
+        check(fits, "start", expected, network)
         values = {}
         for site in self.site_distributions():
             _, i, name = site.split(".")
             parameter, _, from_parameter = SITES[name]
-            values[site] = from_parameter(getattr(self.network.layers[int(i)], parameter).detach())
+            values[site] = from_parameter(getattr(network.layers[int(i)], parameter).detach())
         return values
 
-    def scores(self, x: Tensor, draws: Mapping[str, Tensor] | None = None) -> Tensor:
+    def scores(self, x: Tensor, draws: Draws | None = None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters.
 
         Args:
@@ -160,28 +157,26 @@ class UGMMClassifier(torch.nn.Module):
             size: the number of rows of the full data, if ``x`` is a minibatch of it.
         """
         self.check_data(x, y)
-        n_rows = len(x)
-        if size is not None:
-            check_integer("size", size, minimum=n_rows)
-        draws = {
-            site: _with_row_dimension(pyro.sample(site, prior))
-            for site, prior in self.site_distributions().items()
-        }
-        scores = self.scores(x, draws)
-        if y is None:
-            expected = f"features whose scores stay finite in {x.dtype}"
-            row_is_finite = scores.isfinite().all(-1).reshape(-1, n_rows).all(0)
-            check_values("x", x.abs().amax(-1), row_is_finite, expected)
-        rows = torch.arange(n_rows, device=x.device)
-        with pyro.plate("data", n_rows if size is None else size, subsample=rows):
-            return pyro.sample("y", _labels(scores), obs=y)
+        return self.sample_rows(x, y, size=size)
 
-    def log_likelihood(
-        self, x: Tensor, y: Tensor, draws: Mapping[str, Tensor] | None = None
-    ) -> Tensor:
-        """Evaluates log p(y | x) per row, shape ``(n,)``, or ``(S, n)`` given draws."""
-        self.check_data(x, y)
-        return _labels(self.scores(x, draws)).log_prob(y)
+    def split_data(self, x: Any, y: Tensor | None = None) -> tuple[Any, Tensor | None]:
+        """Labels are observed, given features."""
+        return x, y
+
+    @property
+    def values_per_row(self) -> int:
+        """The components of the largest layer."""
+        return max(layer.loc.numel() for layer in self.network.layers)
+
+    def observation(self, given: Any, draws: Draws | None = None) -> dist.Categorical:
+        """The distribution of the labels of rows ``(n, K)``."""
+        return _labels(self.scores(given, draws))
+
+    def check_predictable(self, given: Any, rows: Any) -> None:
+        """Checks that the rows' scores did not overflow."""
+        expected = f"features whose scores stay finite in {given.dtype}"
+        finite = rows.logits.isfinite().all(-1).reshape(-1, len(given)).all(0)
+        check_values("x", given.abs().amax(-1), finite, expected)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.network!r}, priors={self.priors!r})"

@@ -1,8 +1,8 @@
-"""Priors over the means, variances and mixing weights of Gaussian mixtures."""
+"""Priors over the means, variances, correlations and weights of Gaussian mixtures."""
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import pyro.distributions as dist
 import torch
@@ -17,13 +17,17 @@ __all__ = ["Priors"]
 
 @dataclass(frozen=True, eq=False)
 class Priors:
-    r"""Independent priors over means, variances and mixing weights.
+    r"""Independent priors over means, variances, correlations and mixing weights.
 
     For a component of input :math:`k`, whose location is :math:`c_k` and scale :math:`s_k`,
 
     .. math:: \mu = c_k + s_k z, \quad z \sim \texttt{means}, \qquad
         \sigma^2 = s_k^2 v, \quad v \sim \texttt{variances}, \qquad
         w \sim \mathrm{Dirichlet}(\texttt{weights}, \dots, \texttt{weights})
+
+    and, for correlation matrices, :math:`p(R) \propto \det(R)^{\texttt{correlations} - 1}`
+    (Lewandowski, Kurowicka and Joe 2009). With a variance for each component alone,
+    :math:`s^2` is the mean over the features.
 
     The defaults are weak for standardized data: a mean is within four standard deviations of the
     data's, and a component's variance has its prior mean at the data's, with a heavy tail.
@@ -35,7 +39,10 @@ class Priors:
     Args:
         means: a univariate distribution over the real line, in units of the input's spread.
         variances: a univariate distribution over positive numbers, in units of its square.
-        weights: the concentration of a symmetric Dirichlet distribution.
+        weights: the concentration of a symmetric Dirichlet distribution. By default, one in a
+            mixture; in a network, whose weights are as many as its means, None.
+        correlations: the concentration of the LKJ distribution: one is uniform, more favors
+            weak correlations.
         center, spread: the location and scale of the inputs, shape ``(K,)`` or ``()``.
 
     Raises:
@@ -51,7 +58,8 @@ class Priors:
 
     means: Any = field(default_factory=lambda: dist.Normal(0.0, 2.0))
     variances: Any = field(default_factory=lambda: dist.InverseGamma(2.0, 1.0))
-    weights: float | None = None
+    weights: float | Literal["default"] | None = "default"
+    correlations: float | None = 1.0
     center: Tensor = field(default_factory=lambda: torch.zeros(()))
     spread: Tensor = field(default_factory=lambda: torch.ones(()))
 
@@ -82,9 +90,11 @@ class Priors:
             )
             got = f"{distribution} with support {distribution.support}"
             check(valid, name, f"a distribution over {support}", got)
-        if self.weights is not None:
-            expected = "a positive concentration or None"
-            check_number("weights", self.weights, lambda c: 0 < c < math.inf, expected)
+        for name in ("weights", "correlations"):
+            value = getattr(self, name)
+            if value is not None and not (name == "weights" and value == "default"):
+                expected = "a positive concentration or None"
+                check_number(name, value, lambda c: 0 < c < math.inf, expected)
         for name, value in (("center", self.center), ("spread", self.spread)):
             check_floating(name, value)
             check_values(name, value, value.isfinite(), "finite values")
@@ -98,14 +108,24 @@ class Priors:
 
         Args:
             x: data of shape ``(n, K)``. A constant feature gets a spread of one.
-            **priors: ``means``, ``variances`` or ``weights``, in the units of that scale.
+            **priors: ``means``, ``variances``, ``weights`` or ``correlations``, in the units of
+                that scale.
         """
         center, spread = center_and_spread(x)
         return cls(center=center, spread=spread, **priors)
+
+    def weights_or(self, default: float | None) -> float | None:
+        """Returns the concentration of the weights, or what is a model's default."""
+        return default if self.weights == "default" else self.weights
 
     def scaled(self, center: Tensor, spread: Tensor) -> "Priors":
         """Returns the same priors for inputs of another location and scale."""
         return replace(self, center=center, spread=spread)
 
     def __repr__(self) -> str:
-        return f"Priors(means={self.means}, variances={self.variances}, weights={self.weights})"
+        shown = {"means": self.means, "variances": self.variances}
+        if self.weights != "default":
+            shown["weights"] = self.weights
+        if self.correlations != 1.0:
+            shown["correlations"] = self.correlations
+        return f"Priors({', '.join(f'{name}={value}' for name, value in shown.items())})"

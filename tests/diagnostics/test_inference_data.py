@@ -72,7 +72,10 @@ def test_pointwise_log_likelihood_is_the_models(fitted, idata):
         for site in model.site_distributions()
     }
     np.testing.assert_allclose(
-        idata.log_likelihood["y"][0], model.eval().log_likelihood(X, Y, draws), rtol=1e-4, atol=1e-4
+        idata.log_likelihood["y"][0],
+        model.eval().log_likelihood(X, Y, draws=draws),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
@@ -132,7 +135,7 @@ def test_survives_netcdf(idata, tmp_path):
 def test_without_labels(fitted):
     idata = to_inference_data(*fitted, X, num_samples=10)
     assert "log_likelihood" not in idata.groups() and "posterior_predictive" in idata.groups()
-    with pytest.raises(ValueError, match="idata: expected a group sample_stats"):
+    with pytest.raises(ValueError, match="idata: expected draws from a guide given data"):
         pareto_k(idata)
 
 

@@ -176,7 +176,9 @@ def test_dropout_is_off_under_priors():
     x, y = data()
     model = UGMMClassifier(UGMMNetwork([2, 6, 3], dropout=0.5), Priors()).train()
     draws = {site: prior.sample() for site, prior in model.site_distributions().items()}
-    torch.testing.assert_close(model.log_likelihood(x, y, draws), model.log_likelihood(x, y, draws))
+    torch.testing.assert_close(
+        model.log_likelihood(x, y, draws=draws), model.log_likelihood(x, y, draws=draws)
+    )
 
 
 def test_nuts_runs_on_it():

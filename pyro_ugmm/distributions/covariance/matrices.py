@@ -74,6 +74,15 @@ class MatrixCovariance(Covariance):
         self._cache: dict[str, tuple[int, Tensor]] = {}
         super().__init__(values, validate_args=validate_args)
 
+    @classmethod
+    def from_factor(cls, factor: Tensor) -> Self:
+        """Takes lower triangular factors :math:`L` with positive diagonals; gradients flow
+        through them, and no matrix needs to be factored.
+        """
+        covariance = cls(factor @ factor.mT, validate_args=False)
+        covariance._set_factor(factor)
+        return covariance
+
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_cache": {}}
 
@@ -103,12 +112,16 @@ class MatrixCovariance(Covariance):
 
     def _cached(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """Computes a tensor, once as long as ``values`` do not change and need no gradient."""
-        if self.values.requires_grad:
-            return compute()
         version = 0 if self.values.is_inference() else self.values._version
-        if name not in self._cache or self._cache[name][0] != version:
-            with torch.inference_mode(self.values.is_inference()):
-                self._cache[name] = version, compute()
+        needs_gradient = self.values.requires_grad
+        if name in self._cache:
+            known_version, known = self._cache[name]
+            if known_version == version and known.requires_grad == needs_gradient:
+                return known
+        if needs_gradient:
+            return compute()
+        with torch.inference_mode(self.values.is_inference()):
+            self._cache[name] = version, compute()
         return self._cache[name][1]
 
     @property

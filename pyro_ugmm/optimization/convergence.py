@@ -1,5 +1,7 @@
 """Whether a run of stochastic optimization has converged."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -42,6 +44,15 @@ class GradientSignal:
             tiny = torch.finfo(second.dtype).tiny
             self._products.append((self._previous * gradient / second.clamp(min=tiny)).mean())
         self._previous = gradient
+
+    def state(self) -> dict[str, Any]:
+        """Returns all that was noted, as tensors."""
+        return {"previous": self._previous, "products": self._products}
+
+    def load(self, state: dict[str, Any], device: torch.device) -> None:
+        """Takes over what :meth:`state` returned."""
+        self._previous = None if state["previous"] is None else state["previous"].to(device)
+        self._products = [product.to(device) for product in state["products"]]
 
     def verdict(self) -> tuple[bool, str]:
         """Says whether the gradients were noise alone, and what that means for the run."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pyro_ugmm.convergence import GradientSignal
+from pyro_ugmm.optimization.convergence import GradientSignal
 
 
 def signal_of(mean, noise, steps=2000, size=50):

@@ -1,0 +1,45 @@
+"""Class probabilities under the posterior."""
+
+from collections.abc import Callable
+
+import torch
+from pyro.infer import MCMC
+from torch import Tensor
+
+from ..models import UGMMClassifier
+from .draws import evaluation, in_blocks, posterior_draws
+
+__all__ = ["class_probabilities"]
+
+
+def class_probabilities(
+    model: UGMMClassifier,
+    inference: Callable | MCMC,
+    x: Tensor,
+    num_samples: int = 500,
+    seed: int | None = None,
+) -> Tensor:
+    r"""Evaluates the class probabilities of each row under each draw from the posterior.
+
+    Their mean over the draws, :math:`\mathbb{E}[p(y \mid x, \theta)]`, is the posterior
+    predictive; their spread is the part of its uncertainty that more data would remove.
+
+    Args:
+        model: the model.
+        inference: its fitted guide, or MCMC that was run.
+        x: features, shape ``(n, K)``.
+        num_samples: the number of draws ``S`` from a guide.
+        seed: for the draws; torch's generator is used, and left alone if given.
+
+    Returns:
+        Probabilities, shape ``(S, n, C)``, on the CPU; NaN in rows whose scores overflow.
+    """
+    model.check_data(x)
+    with evaluation(model, seed):
+        draws = posterior_draws(model, inference, num_samples, x)
+        probabilities = in_blocks(
+            lambda values: model.scores(x, values).softmax(-1),
+            draws.values,
+            len(x) * model.values_per_row,
+        )
+    return torch.from_numpy(probabilities)

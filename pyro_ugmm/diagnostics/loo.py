@@ -1,0 +1,71 @@
+"""Leave-one-out cross-validation from draws of a guide."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import logsumexp
+
+from ..checks import check
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+__all__ = ["loo"]
+
+
+def loo(idata: "InferenceData") -> Any:
+    r"""Estimates the expected log density of rows left out, from draws of a guide or of MCMC.
+
+    Draws :math:`\theta_s` of a guide are weighted, for the row :math:`i`, by
+
+    .. math:: \frac{p(y, \theta_s)}{q(\theta_s) \, p(y_i \mid \theta_s)}
+
+    smoothed by Pareto's distribution; ``arviz.loo`` by itself takes them for draws from the
+    posterior, which leaves out :math:`p / q`. Of draws from MCMC this is ``arviz.loo``. Source:
+    Magnusson, Andersen, Jonasson and Vehtari (2019), arXiv:1904.10679.
+
+    Args:
+        idata: what :func:`to_inference_data` made, given data.
+
+    Returns:
+        ArviZ's ``ELPDData``, row by row: what ``arviz.compare`` and ``arviz.plot_khat`` take.
+        Where its ``pareto_k`` of a row is above ``good_k``, do not trust that row's value.
+
+    Raises:
+        ValueError: if there are no log-likelihoods, or not of one observed site.
+    """
+    from ._arviz import arviz
+
+    groups = idata.groups()
+    expected = "a group log_likelihood (give to_inference_data what was observed)"
+    check("log_likelihood" in groups, "idata", expected, f"groups {groups}")
+    sites = [*idata.log_likelihood.data_vars]
+    check(len(sites) == 1, "idata", "the log-likelihood of one observed site", sites)
+    if "log_q" not in idata.sample_stats:
+        return arviz.loo(idata, pointwise=True)
+    sample = {"__sample__": ("chain", "draw")}
+    log_likelihood = idata.log_likelihood[sites[0]].astype(float).stack(sample)
+    log_ratio = (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).stack(sample)
+    weights, pareto_k = arviz.psislw((log_ratio - log_likelihood).transpose(..., "__sample__"))
+    posterior_weights, _ = arviz.psislw(log_ratio)
+    pointwise, fitted = (
+        (log_likelihood + w).reduce(logsumexp, dim="__sample__")
+        for w in (weights, posterior_weights)
+    )
+    n_samples = log_likelihood.sizes["__sample__"]
+    good_k = min(1 - 1 / np.log10(n_samples), 0.7)
+    total = float(pointwise.sum())
+    return arviz.stats.stats_utils.ELPDData(
+        {
+            "elpd_loo": total,
+            "se": float((pointwise.size * pointwise.var()) ** 0.5),
+            "p_loo": float(fitted.sum()) - total,
+            "n_samples": n_samples,
+            "n_data_points": pointwise.size,
+            "warning": bool((pareto_k > good_k).any()),
+            "loo_i": pointwise.rename("loo_i"),
+            "pareto_k": pareto_k,
+            "scale": "log",
+            "good_k": good_k,
+        }
+    )

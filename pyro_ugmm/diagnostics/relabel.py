@@ -1,0 +1,74 @@
+"""Components matched across draws of a mixture's posterior."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ..checks import check
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+__all__ = ["relabel"]
+
+_MOST_PASSES = 50
+
+
+def relabel(idata: "InferenceData") -> "InferenceData":
+    r"""Orders the components of each draw so that they are the same ones in all draws.
+
+    A mixture's posterior is the same in every order of the components, so chains, and long chains
+    within themselves, switch between orders; means over draws then mean nothing. With
+    :math:`\mu_{sk}` the means of draw :math:`s`, in units of their spread over all draws, this
+    finds orders :math:`\pi_s` and centers :math:`c` by turns that lower
+
+    .. math:: \sum_s \sum_k \lVert \mu_{s \pi_s(k)} - c_k \rVert^2
+
+    Each order is an assignment, by ``scipy.optimize.linear_sum_assignment``. Components come out
+    in the order of their average weights, if these have draws, the heaviest first. Source:
+    Stephens (2000), *Dealing with label switching in mixture models*, JRSS B 62(4).
+
+    Args:
+        idata: what :func:`to_inference_data` made of a :class:`BayesianGaussianMixture`.
+
+    Returns:
+        A copy with the posterior relabeled; what does not depend on labels is as it was.
+
+    Raises:
+        ValueError: if the posterior has no site ``means`` with components.
+    """
+    posterior = idata.posterior
+    expected = "a posterior with the site means and its dimension component"
+    valid = "means" in posterior and "component" in posterior["means"].dims
+    check(valid, "idata", expected, f"sites {[*posterior.data_vars]}")
+    stacked = posterior.stack(__sample__=("chain", "draw"))
+    means = stacked["means"].transpose("__sample__", "component", "feature").values
+    spread = means.reshape(-1, means.shape[-1]).std(0)
+    order = _matched(means / np.where(spread > 0, spread, 1))
+    if "weights" in posterior:
+        weights = stacked["weights"].transpose("__sample__", "component").values
+        order = order[:, np.argsort(-np.take_along_axis(weights, order, 1).mean(0))]
+    result = idata.copy()
+    by_draw = order.reshape(posterior.sizes["chain"], posterior.sizes["draw"], -1)
+    for name, site in posterior.data_vars.items():
+        if "component" in site.dims:
+            axis = site.get_axis_num("component")
+            index = np.moveaxis(by_draw.reshape(*by_draw.shape, *(1,) * (site.ndim - 3)), 2, axis)
+            result.posterior[name] = site.copy(data=np.take_along_axis(site.values, index, axis))
+    return result
+
+
+def _matched(means: np.ndarray) -> np.ndarray:
+    """Finds the order of each draw's components, ``(S, K)``, of means ``(S, K, D)``."""
+    n_draws, n_components, _ = means.shape
+    order = np.tile(np.arange(n_components), (n_draws, 1))
+    centers = means[-1]
+    for _ in range(_MOST_PASSES):
+        gains = centers @ means.transpose(0, 2, 1)  # (S, center, k); squares do not depend on order
+        found = np.stack([linear_sum_assignment(gain, maximize=True)[1] for gain in gains])
+        if np.array_equal(found, order):
+            break
+        order = found
+        centers = np.take_along_axis(means, order[..., None], 1).mean(0)
+    return order

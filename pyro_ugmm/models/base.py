@@ -1,0 +1,115 @@
+"""What guides, training and diagnostics need to know of a Bayesian model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ..checks import check_integer
+
+__all__ = ["BayesianModel", "Draws"]
+
+Draws = Mapping[str, Tensor]
+"""Values of latent sites by name: of one draw, or of many with leading dimensions ``(S, 1)``."""
+
+
+def _with_row_dimension(draws: Tensor, event_dim: int) -> Tensor:
+    """Makes room for the rows in draws of shape ``(S,) + event_shape``.
+
+    Pyro's parallel ``Predictive`` hands back draws without the dimension of the plate ``data``.
+    """
+    has_it = draws.dim() == event_dim or draws.shape[-event_dim - 1] == 1
+    return draws if has_it else draws.unsqueeze(-event_dim - 1)
+
+
+class BayesianModel(torch.nn.Module, ABC):
+    """Parameters with priors, and rows that are independent given them.
+
+    A subclass says what the latent sites are and how a row is distributed given their values.
+    Data are a tuple of tensors with a first dimension for the rows, in the order in which the
+    model is called with them; the last is what is observed.
+    """
+
+    observed: ClassVar[str]
+    """The name of the observed site."""
+
+    @abstractmethod
+    def site_distributions(self) -> dict[str, dist.TorchDistribution]:
+        """The prior of every latent site, by name."""
+
+    @abstractmethod
+    def start_values(self, start: Any = None) -> dict[str, Tensor]:
+        """Values of the latent sites to start from: its own, or those of a point estimate."""
+
+    @abstractmethod
+    def check_data(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Checks the shapes and values of data.
+
+        Raises:
+            ValueError: if they do not fit the model.
+        """
+
+    @abstractmethod
+    def observation(self, given: Any, draws: Draws | None = None) -> Any:
+        """The distribution of each row, ``(n,)``, or under each of many draws, ``(S, n)``.
+
+        Args:
+            given: what comes before the observed tensor in the data; if nothing does, the number
+                of rows.
+            draws: values of latent sites.
+        """
+
+    @abstractmethod
+    def split_data(self, x: Any, y: Tensor | None = None) -> tuple[Any, Tensor | None]:
+        """Splits data in what :meth:`observation` is given and what is observed."""
+
+    @property
+    @abstractmethod
+    def values_per_row(self) -> int:
+        """How many numbers it takes to evaluate one row under one draw."""
+
+    @abstractmethod
+    def dims(self) -> dict[str, list[str]]:
+        """Names the dimensions of every site, and of the data."""
+
+    def log_likelihood(self, *data: Tensor, draws: Draws | None = None) -> Tensor:
+        """Evaluates each row's log density, shape ``(n,)``, or ``(S, n)`` given draws."""
+        self.check_data(*data)
+        given, observed = self.split_data(*data)
+        return self.observation(given, draws).log_prob(observed)
+
+    def log_prior(self, draws: Draws) -> Tensor:
+        """Evaluates the log density of all latent sites, shape ``(S,)`` for draws ``(S, 1)``."""
+        total = torch.zeros(())
+        for site, prior in self.site_distributions().items():
+            total = total + prior.log_prob(draws[site])
+        return total.squeeze(-1) if total.dim() else total
+
+    def sample_rows(self, *data: Any, size: int | None) -> Tensor:
+        """Runs the model: draws the latent sites, and draws or scores the rows.
+
+        Args:
+            *data: the data, without what is to be drawn.
+            size: the number of rows of the full data, if these are a minibatch of it.
+        """
+        given, observed = self.split_data(*data)
+        n_rows = given if isinstance(given, int) else len(given)
+        if size is not None:
+            check_integer("size", size, minimum=n_rows)
+        draws = {
+            site: _with_row_dimension(pyro.sample(site, prior), prior.event_dim)
+            for site, prior in self.site_distributions().items()
+        }
+        rows = self.observation(given, draws)
+        if observed is None:
+            self.check_predictable(given, rows)
+        subsample = torch.arange(n_rows, device=next(self.buffers()).device)
+        with pyro.plate("data", n_rows if size is None else size, subsample=subsample):
+            return pyro.sample(self.observed, rows, obs=observed)
+
+    def check_predictable(self, given: Any, rows: Any) -> None:
+        """Checks that rows can be drawn."""

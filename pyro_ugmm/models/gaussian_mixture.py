@@ -1,0 +1,199 @@
+"""The Bayesian Gaussian mixture."""
+
+from typing import Any
+
+import pyro.distributions as dist
+from pyro.nn import PyroParam
+from torch import Tensor
+
+from ..checks import check, check_integer
+from ..distributions import GaussianMixture
+from ..distributions.multivariate import check_missing
+from ..nn.local_parameters import LocalModule
+from .base import BayesianModel, Draws
+from .covariance_sites import COVARIANCE_SITES
+from .data import check_rows
+from .mixture_sites import MixtureSites
+from .priors import Priors
+
+__all__ = ["BayesianGaussianMixture"]
+
+_LEAST_WEIGHT = 1e-4
+
+
+class BayesianGaussianMixture(BayesianModel):
+    r"""A Pyro model of rows from a Gaussian mixture, with its assignments summed out.
+
+    .. math:: w, \mu, \Sigma \sim \mathrm{priors}, \qquad
+        x_i \mid w, \mu, \Sigma \sim \sum_{k=1}^K w_k \, \mathcal{N}(\mu_k, \Sigma_k)
+
+    No discrete site is left, so gradients are exact, and autoguides and NUTS work as they are.
+    Sites, each where it has a prior: ``weights`` ``(K,)``; ``means`` ``(K, D)``; ``variances``,
+    ``(K, D)`` for full and diagonal covariances, ``(D,)`` for tied, ``(K,)`` for spherical ones;
+    ``correlations``, the Cholesky factors of the correlation matrices, ``(K, D, D)`` for full and
+    ``(D, D)`` for tied covariances, if D > 1; and ``x`` in the plate ``data``. A single component
+    has no ``weights``. What has no prior is a parameter in :attr:`learnt`; where it is known, set
+    it there and call ``learnt.requires_grad_(False)``.
+
+    The components are exchangeable: the posterior has a mode for each order of theirs. A guide
+    finds one of these; chains of NUTS may each find another.
+
+    Args:
+        n_components: :math:`K`.
+        n_features: :math:`D`.
+        covariance: ``"full"``, ``"tied"``, ``"diagonal"`` or ``"spherical"``.
+        priors: the priors; by default those for standardized data, weights of
+            :math:`\mathrm{Dirichlet}(1, \dots, 1)` included.
+        missing: what a NaN in the data means: an ``"error"``, or an entry that was not observed
+            (``"marginalize"``).
+
+    A plain autoguide of Pyro starts at means drawn here at random, one for each component, and at
+    the data's variances.
+
+    Raises:
+        ValueError: if a number is not a positive integer, the covariance is unknown, or the
+            priors are for another number of features.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.randn(50, 2) + 3
+        >>> model = BayesianGaussianMixture(3, 2, "diagonal", priors=Priors.from_data(x))
+        >>> model(size=10).shape  # rows from the prior predictive
+        torch.Size([10, 2])
+    """
+
+    observed = "x"
+
+    def __init__(
+        self,
+        n_components: int,
+        n_features: int,
+        covariance: str = "full",
+        priors: Priors | None = None,
+        *,
+        missing: str = "error",
+    ) -> None:
+        super().__init__()
+        check_integer("n_components", n_components)
+        check_integer("n_features", n_features)
+        check(
+            covariance in COVARIANCE_SITES,
+            "covariance",
+            f"one of {[*COVARIANCE_SITES]}",
+            covariance,
+        )
+        check_missing(missing)
+        priors = Priors() if priors is None else priors
+        check(isinstance(priors, Priors), "priors", "Priors", type(priors).__name__)
+        for name, value in (("center", priors.center), ("spread", priors.spread)):
+            fits = value.shape in ((), (n_features,))
+            check(fits, f"priors.{name}", f"shape ({n_features},) or ()", tuple(value.shape))
+        self.n_components, self.n_features = n_components, n_features
+        self.covariance, self.priors, self.missing = covariance, priors, missing
+        self._structure = COVARIANCE_SITES[covariance]
+        self.sites = MixtureSites(n_components, n_features, self._structure, priors)
+        self.learnt = LocalModule()
+        for name, site in self.sites.by_name().items():
+            if site.prior is None:
+                setattr(self.learnt, name, PyroParam(site.start, site.support))
+
+    def site_distributions(self) -> dict[str, dist.TorchDistribution]:
+        """The prior of every latent site, by name."""
+        sites = self.sites.by_name().items()
+        return {name: site.prior for name, site in sites if site.prior is not None}
+
+    def start_values(self, start: GaussianMixture | None = None) -> dict[str, Tensor]:
+        """The values where a plain autoguide starts, or those of a mixture such as EM's."""
+        if start is None:
+            found = {name: site.start for name, site in self.sites.by_name().items()}
+        else:
+            self._check_start(start)
+            start = start.to(self.sites.center)
+            found = {"means": start.means, **self._structure.read(start.covariance)}
+            weights = start.weights.clamp(min=_LEAST_WEIGHT)
+            found["weights"] = weights / weights.sum()
+            found = {name: value.detach() for name, value in found.items()}
+        return {site: found[site] for site in self.site_distributions()}
+
+    def _check_start(self, start: Any) -> None:
+        check(
+            isinstance(start, GaussianMixture), "start", "a GaussianMixture", type(start).__name__
+        )
+        got = (start.n_components, start.n_features, start.covariance.name)
+        expected = (self.n_components, self.n_features, self.covariance)
+        words = "n_components, n_features, covariance = "
+        check(got == expected, "start", f"{words}{expected}", got)
+        check(start.batch_shape == (), "start", "no batch", tuple(start.batch_shape))
+
+    def mixture(self, draws: Draws | None = None) -> GaussianMixture:
+        """Makes the mixture of values of sites, with the model's own where it has no priors.
+
+        Args:
+            draws: values of the latent sites, with any leading dimensions ``P``: the batch shape.
+        """
+        values = dict(draws or {})
+        sites = self.sites.by_name()
+        unknown = sorted(values.keys() - sites.keys())
+        check(not unknown, "draws", f"sites among {[*sites]}", unknown)
+        for name in sites.keys() - values.keys():
+            is_learnt = sites[name].prior is None
+            check(is_learnt, "draws", f"a value of {name}, which has a prior", [*values])
+            values[name] = getattr(self.learnt, name)
+        covariance = self._structure.build(values["variances"], values.get("correlations"))
+        return GaussianMixture(
+            values["weights"] if self.n_components > 1 else values["means"].new_ones(1),
+            values["means"],
+            covariance,
+            missing=self.missing,
+            validate_args=False,
+        )
+
+    def forward(self, x: Tensor | None = None, size: int | None = None) -> Tensor:
+        """Draws parameters from the priors, and rows from the mixture.
+
+        Args:
+            x: observed rows, shape ``(n, D)``; drawn if not given.
+            size: the number of rows to draw; or of the full data, if ``x`` is a minibatch of it.
+        """
+        if x is None:
+            check_integer("size", size)
+            return self.sample_rows(size, size=None)
+        self.check_data(x)
+        return self.sample_rows(x, size=size)
+
+    def split_data(self, x: Any, y: Tensor | None = None) -> tuple[int, Tensor | None]:
+        """All is observed; a number in the data's place asks for so many rows."""
+        return (x, None) if isinstance(x, int) else (len(x), x)
+
+    @property
+    def values_per_row(self) -> int:
+        """The deviations from all means."""
+        return self.n_components * self.n_features
+
+    def observation(self, given: Any, draws: Draws | None = None) -> GaussianMixture:
+        """The mixture, from which all rows come."""
+        return self.mixture(draws)
+
+    def check_data(self, x: Tensor, y: Tensor | None = None) -> None:
+        """Checks the shape and values of rows.
+
+        Raises:
+            ValueError: if they do not have the model's features, dtype and device, or are not
+                finite.
+        """
+        check(y is None, "y", "nothing: a mixture has no labels", "a tensor")
+        check_rows(x, self.sites.start_means, self.missing)
+
+    def dims(self) -> dict[str, list[str]]:
+        """Names the dimensions of every site, and of the data."""
+        sites = self.sites.by_name().items()
+        latent = {name: [*site.dims] for name, site in sites if site.prior is not None}
+        return {"x": ["observation", "feature"]} | latent
+
+    def __repr__(self) -> str:
+        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
+        return (
+            f"{type(self).__name__}({self.n_components}, {self.n_features}, "
+            f"{self.covariance!r}, priors={self.priors!r}{missing})"
+        )

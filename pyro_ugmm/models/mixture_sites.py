@@ -1,0 +1,107 @@
+"""The sites of a Bayesian Gaussian mixture: their shapes, priors, supports and starts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from .covariance_sites import CovarianceSites
+from .priors import Priors
+from .scaled_prior import ScaledPrior
+
+__all__ = ["MixtureSite", "MixtureSites"]
+
+_LEAST_VARIANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureSite:
+    """One site.
+
+    Attributes:
+        dims: what its dimensions are called.
+        prior: its prior, or None if it is learnt.
+        start: where it starts.
+        support: where it may go, if it is learnt.
+    """
+
+    dims: tuple[str, ...]
+    prior: Any
+    start: Tensor
+    support: constraints.Constraint
+
+
+class MixtureSites(torch.nn.Module):
+    """The sites of mixtures of ``K`` components in ``D`` dimensions, at the data's scale.
+
+    Means start at random, one for each component, since a prior's center is the same for all and
+    components that start alike stay alike.
+    """
+
+    center: Tensor
+    spread: Tensor
+    start_means: Tensor
+
+    def __init__(
+        self,
+        n_components: int,
+        n_features: int,
+        structure: type[CovarianceSites],
+        priors: Priors,
+    ) -> None:
+        super().__init__()
+        self._sizes = {"component": n_components, "feature": n_features}
+        self._structure, self._priors = structure, priors
+        self.register_buffer("center", priors.center.expand(n_features).clone())
+        self.register_buffer("spread", priors.spread.to(priors.center).expand(n_features).clone())
+        noise = torch.randn(n_components, n_features).to(self.center)
+        self.register_buffer("start_means", self.center + self.spread * noise)
+
+    def by_name(self) -> dict[str, MixtureSite]:
+        """All sites, in the order in which they are drawn."""
+        found = {"weights": self._weights()} if self._sizes["component"] > 1 else {}
+        found |= {"means": self._means(), "variances": self._variances()}
+        # In one dimension there is nothing to correlate.
+        if self._structure.correlation_dims is not None and self._sizes["feature"] > 1:
+            found["correlations"] = self._correlations(self._structure.correlation_dims)
+        return found
+
+    def _shape(self, dims: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(self._sizes[dim] for dim in dims)
+
+    def _weights(self) -> MixtureSite:
+        n_components, concentration = self._sizes["component"], self._priors.weights_or(1.0)
+        even = self.center.new_full((n_components,), 1 / n_components)
+        prior = None
+        if concentration is not None:
+            prior = dist.Dirichlet(self.center.new_full((n_components,), concentration))
+        return MixtureSite(("component",), prior, even, constraints.simplex)
+
+    def _means(self) -> MixtureSite:
+        prior = None
+        if self._priors.means is not None:
+            scaled = ScaledPrior(self._priors.means, self.center, self.spread, self.start_means)
+            prior = scaled.to_event(2)
+        dims = ("component", "feature")
+        return MixtureSite(dims, prior, self.start_means.clone(), constraints.real)
+
+    def _variances(self) -> MixtureSite:
+        dims, prior = self._structure.dims, None
+        unit = self._structure.unit(self.spread).expand(self._shape(dims)).clone()
+        if self._priors.variances is not None:
+            scaled = ScaledPrior(self._priors.variances, torch.zeros_like(unit), unit, unit)
+            prior = scaled.to_event(len(dims))
+        floor = _LEAST_VARIANCE * float(unit.min())  # the likelihood has no maximum without one
+        return MixtureSite(dims, prior, unit, constraints.greater_than(floor))
+
+    def _correlations(self, dims: tuple[str, ...]) -> MixtureSite:
+        n_features, batch, prior = self._sizes["feature"], self._shape(dims), None
+        eye = torch.eye(n_features).to(self.center).expand(*batch, -1, -1).clone()
+        if self._priors.correlations is not None:
+            concentration = self.center.new_full(batch, self._priors.correlations)
+            prior = dist.LKJCholesky(n_features, concentration).to_event(len(batch))
+        named = (*dims, "feature", "feature_before")
+        return MixtureSite(named, prior, eye, constraints.corr_cholesky)

@@ -1,0 +1,1 @@
+"""Optimization of stochastic losses: batches, schedules, descent, convergence, checkpoints."""

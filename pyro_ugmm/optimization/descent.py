@@ -1,0 +1,195 @@
+"""Descent along stochastic gradients, and its outcome."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .batches import Batches
+from .checkpoint import Checkpoint
+from .convergence import GradientSignal
+from .schedule import Schedule
+
+__all__ = ["Descent", "FitResult"]
+
+
+@dataclass(frozen=True, repr=False)
+class FitResult:
+    """The outcome of a training run.
+
+    Attributes:
+        losses: the loss at each step, in nats for the full data: the negative log-likelihood, or
+            the negative evidence lower bound. Shape ``(n_steps,)``, on the CPU.
+        converged: whether the gradients were noise alone by the end of the run; see
+            :class:`pyro_ugmm.optimization.convergence.GradientSignal`.
+        reason: why the run ended, in words, and what to do about it.
+        guide: the fitted guide, of a run of SVI.
+    """
+
+    losses: Tensor
+    converged: bool
+    reason: str
+    guide: Any = None
+
+    @property
+    def n_steps(self) -> int:
+        """The number of optimization steps taken."""
+        return len(self.losses)
+
+    def __repr__(self) -> str:
+        loss = f"{self.losses[-1].item():.4g}" if self.n_steps else "none"
+        return (
+            f"{type(self).__name__}(converged={self.converged}, n_steps={self.n_steps}, "
+            f"final_loss={loss}, reason={self.reason!r})"
+        )
+
+
+class Descent:
+    """Minimizes a loss by Adam.
+
+    A step after which the loss is not finite is taken back. If the parameters only wander about
+    the optimum by the end, their average over the steps since the learning rate came down is
+    nearer to it than where they happen to be last (Polyak and Juditsky 1992; for variational
+    inference, Dhaka and others 2020, arXiv:2009.00666), and is what they become.
+
+    Args:
+        loss_of_rows: the loss of the full data, estimated from rows.
+        parameters: what to learn, by name.
+        batches: where rows come from.
+        schedule: the steps and their learning rates.
+        title: of the run.
+    """
+
+    def __init__(
+        self,
+        loss_of_rows: Callable[..., Tensor],
+        parameters: dict[str, Tensor],
+        batches: Batches,
+        schedule: Schedule,
+        title: str,
+    ) -> None:
+        self._loss_of_rows, self._parameters = loss_of_rows, parameters
+        self._batches, self._schedule, self._title = batches, schedule, title
+        self._tensors = list(parameters.values())
+        self._optimizer = torch.optim.Adam(self._tensors, lr=1.0)
+        self._rate = torch.optim.lr_scheduler.LambdaLR(self._optimizer, schedule.rate)
+        self._signal = GradientSignal(self._optimizer)
+        self._losses: list[Tensor] = []
+        self._total = [torch.zeros_like(tensor) for tensor in self._tensors]
+        self._before = [tensor.detach().clone() for tensor in self._tensors]
+
+    def run(self, checkpoint: Checkpoint | None = None) -> FitResult:
+        """Takes all steps, those before a checkpoint excepted."""
+        schedule, steps = self._schedule, self._schedule.steps
+        if checkpoint is not None:
+            identity = self._identity()
+            state = checkpoint.load(identity)
+            if state is not None:
+                self._load(state)
+        done = len(self._losses)
+        hide = not schedule.progress
+        with tqdm(total=steps, initial=done, desc=self._title, disable=hide, delay=1) as bar:
+            try:
+                for step in range(done, steps):
+                    if not self._step():
+                        return self._result(False, self._breakdown())
+                    if checkpoint and ((step + 1) % checkpoint.every == 0 or step + 1 == steps):
+                        checkpoint.save(identity, self._state())
+                    bar.update()
+                    if (step + 1) % 50 == 0:
+                        bar.set_postfix(loss=f"{self._losses[-1].item():.4g}", refresh=False)
+            except KeyboardInterrupt:
+                taken = f"interrupted after {len(self._losses)} of {steps} steps"
+                return self._result(False, taken)
+        converged, verdict = self._signal.verdict()
+        if converged:
+            n_averaged = sum(schedule.is_cool(step + 1) for step in range(steps))
+            with torch.no_grad():
+                torch._foreach_copy_(self._tensors, torch._foreach_div(self._total, n_averaged))
+        return self._result(converged, f"took {len(self._losses)} steps; {verdict}")
+
+    def _step(self) -> bool:
+        """Takes a step; returns False if the loss broke down."""
+        loss = self._loss_of_rows(*self._batches.next())
+        self._losses.append(loss.detach())
+        if not loss.isfinite():
+            return False
+        self._before = [tensor.detach().clone() for tensor in self._tensors]
+        self._optimizer.zero_grad()
+        loss.backward()
+        if self._schedule.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._tensors, self._schedule.max_gradient_norm)
+        self._optimizer.step()
+        self._rate.step()
+        if self._schedule.is_cool(len(self._losses)):
+            self._signal.update()
+            torch._foreach_add_(self._total, [tensor.detach() for tensor in self._tensors])
+        return True
+
+    def _breakdown(self) -> str:
+        """Takes the last step back; says where the loss broke down."""
+        sizes = {
+            name: float(tensor.detach().abs().max().nan_to_num(nan=math.inf))
+            for name, tensor in self._parameters.items()
+        }
+        worst = max(sizes, key=sizes.__getitem__)
+        with torch.no_grad():
+            torch._foreach_copy_(self._tensors, self._before)
+        return (
+            f"the loss became {self._losses[-1].item()} at step {len(self._losses)}, with values "
+            f"up to {sizes[worst]:.3g} in parameter {worst}; the last step was taken back. Lower "
+            "the learning rate, or check the scale of the data"
+        )
+
+    def _result(self, converged: bool, reason: str) -> FitResult:
+        losses = torch.stack(self._losses).cpu() if self._losses else torch.zeros(0)
+        return FitResult(losses, converged, reason)
+
+    # -- checkpoints ------------------------------------------------------------------------
+
+    def _identity(self) -> dict[str, str]:
+        """What tells this run from others."""
+        shapes = {
+            name: (tuple(tensor.shape), str(tensor.dtype))
+            for name, tensor in self._parameters.items()
+        }
+        rates = [self._schedule.rate(step) for step in range(self._schedule.steps)]
+        return {
+            "title": self._title,
+            "parameters": str(shapes),
+            "data": self._batches.fingerprint(),
+            "steps": str(self._schedule.steps),
+            "learning rates": f"{min(rates):.9g} to {max(rates):.9g}, {sum(rates):.9g} in all",
+            "max_gradient_norm": str(self._schedule.max_gradient_norm),
+        }
+
+    def _state(self) -> dict[str, Any]:
+        on_gpu = any(tensor.is_cuda for tensor in self._tensors)
+        return {
+            "parameters": [tensor.detach().clone() for tensor in self._tensors],
+            "total": self._total,
+            "optimizer": self._optimizer.state_dict(),
+            "rate": self._rate.state_dict(),
+            "signal": self._signal.state(),
+            "losses": torch.stack(self._losses),
+            "batches": self._batches.state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if on_gpu else [],
+        }
+
+    @torch.no_grad()
+    def _load(self, state: dict[str, Any]) -> None:
+        torch._foreach_copy_(self._tensors, state["parameters"])
+        torch._foreach_copy_(self._total, state["total"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._rate.load_state_dict(state["rate"])
+        self._signal.load(state["signal"], self._tensors[0].device)
+        self._losses = list(state["losses"].to(self._tensors[0].device))
+        self._batches.load(state["batches"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"]:
+            torch.cuda.set_rng_state_all(state["random_cuda"])
