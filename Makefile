@@ -4,7 +4,7 @@ VENV := .venv
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test lint validate bench-iris bench-em clean
+.PHONY: help demo test lint validate bench-iris bench-density bench-em bench-svi clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -33,6 +33,12 @@ validate: $(VENV)/.installed  ## slow checks of inference, half an hour: calibra
 
 bench-iris: $(VENV)/.installed  ## held-out accuracy on Iris, 5 folds, 3 seeds; writes benchmarks/results
 	$(RUN) benchmarks/iris.py
+
+bench-density: $(VENV)/.installed  ## the same of a network that scores features and label together, 2 seeds
+	$(RUN) benchmarks/iris_density.py
+
+bench-svi: $(VENV)/.installed  ## the time of a step of SVI, in steps of maximum likelihood
+	$(RUN) benchmarks/svi.py
 
 bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX, about an hour; writes benchmarks/results
 	$(PIP) install --quiet --editable '.[bench]'

@@ -82,7 +82,7 @@ def posterior_curvature(
             point = parts[site].reshape(shapes[site])
             draws[site] = to(point)
             volume = volume + to.log_abs_det_jacobian(point, draws[site]).sum()
-        likelihood = model.log_likelihood(*data, draws=draws).sum()
+        likelihood = model.row_terms(*data, draws=draws).sum()
         return -(model.log_prior(draws) + likelihood + volume)
 
     hessian = torch.autograd.functional.hessian(negative_log_joint, flat)

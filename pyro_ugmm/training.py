@@ -24,6 +24,9 @@ from .optimization.schedule import Schedule
 __all__ = ["FitResult", "fit_mle", "fit_svi"]
 
 
+_ROWS_NOTED = 1024
+
+
 @contextlib.contextmanager
 def training_mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
     """Puts a module and all inside it in training or evaluation mode; restores each after."""
@@ -77,6 +80,9 @@ def fit_mle(
 
     .. math:: \hat\theta = \arg\max_\theta \sum_i \log p(y_i \mid x_i, \theta)
 
+    A network also notes the scale of the scores that reach its hidden layers now: priors over
+    these layers, of models made of it from then on, are in these units.
+
     Args:
         model: a model without any prior; its parameters are updated in place.
         x: features, or the rows of a mixture, shape ``(n, K)``; or a dataset or DataLoader of such
@@ -109,12 +115,17 @@ def fit_mle(
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
 
     def loss_of_rows(*rows: Tensor) -> Tensor:
-        log_likelihood = model.log_likelihood(*rows)
-        return -log_likelihood.sum() * (batches.n_rows / log_likelihood.numel())
+        terms = model.row_terms(*rows)
+        return -terms.sum() * (batches.n_rows / terms.numel())
 
     parameters = _learnable(model=model)
-    with training_mode(model, True), schedule.random_state():
-        return Descent(loss_of_rows, parameters, batches, schedule, "maximum likelihood").run(file)
+    with schedule.random_state():
+        with training_mode(model, True):
+            descent = Descent(loss_of_rows, parameters, batches, schedule, "maximum likelihood")
+            result = descent.run(file)
+        with training_mode(model, False):
+            model.note_fit(*batches.first_rows(_ROWS_NOTED))
+    return result
 
 
 class _FunctionGuide:
@@ -198,7 +209,7 @@ def fit_svi(
 
     with training_mode(model, True), schedule.random_state():
         with torch.no_grad():  # a guide makes its parameters when it first runs
-            elbo.loss(model, guide, *batches.first_row(), size=batches.n_rows)
+            elbo.loss(model, guide, *batches.first_rows(1), size=batches.n_rows)
         parameters = _learnable(model=model, guide=guide)
         # Pyro has checked the model and guide once; from here on NaN is a result, not an error.
         with pyro.validation_enabled(False):

@@ -234,7 +234,7 @@ def test_a_loss_that_breaks_down_stops_the_run_and_says_where():
 def test_an_interrupted_run_returns_what_there_is(monkeypatch):
     x, y = data()
     model = UGMMClassifier(network())
-    original, calls = model.log_likelihood, []
+    original, calls = model.row_terms, []
 
     def interrupted(*args):
         calls.append(1)
@@ -242,7 +242,7 @@ def test_an_interrupted_run_returns_what_there_is(monkeypatch):
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(model, "log_likelihood", interrupted)
+    monkeypatch.setattr(model, "row_terms", interrupted)
     result = fit_mle(model, x, y, steps=100, **QUIET)
     assert result.n_steps == 3 and not result.converged
     assert result.reason == "interrupted after 3 of 100 steps"
@@ -350,3 +350,16 @@ def test_data_in_any_units():
     fit_svi(model, guide, raw, y, **QUIET)
     x_new, y_new = data(60, seed=1)
     assert accuracy(model, guide, x_new * units + units, y_new) > 0.9
+
+
+def test_a_fit_notes_the_scale_of_scores_for_priors():
+    x, y = data()
+    net = network()
+    before = [layer.input_spread.clone() for layer in net.layers]
+    fit_mle(UGMMClassifier(net), x, y, steps=50, **QUIET)
+    assert torch.equal(net.layers[0].input_spread, before[0])  # the features' is the user's
+    scores = net.layers[0](x).detach()
+    torch.testing.assert_close(net.layers[1].input_spread, scores.std(0))
+    torch.testing.assert_close(net.layers[1].input_center, scores.mean(0))
+    prior = UGMMClassifier(net, Priors()).site_distributions()["layers.1.loc"].base_dist
+    torch.testing.assert_close(prior.spread[0], scores.std(0))

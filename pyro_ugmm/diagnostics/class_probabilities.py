@@ -6,14 +6,14 @@ import torch
 from pyro.infer import MCMC
 from torch import Tensor
 
-from ..models import UGMMClassifier
+from ..models.network import NetworkModel
 from .draws import evaluation, in_blocks, posterior_draws
 
 __all__ = ["class_probabilities"]
 
 
 def class_probabilities(
-    model: UGMMClassifier,
+    model: NetworkModel,
     inference: Callable | MCMC,
     x: Tensor,
     num_samples: int = 500,

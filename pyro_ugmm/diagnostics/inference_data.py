@@ -37,7 +37,7 @@ def to_inference_data(
     for a network also ``constant_data`` (the features ``x``); and given what is observed,
     ``observed_data``, ``log_likelihood`` (per row) and ``sample_stats``, which holds
     :math:`\log p(\text{data}, \theta)` as ``log_p``, with a guide :math:`\log q(\theta)` as
-    ``log_q``, and with MCMC what was ``diverging``.
+    ``log_q``, and with MCMC what was ``diverging``. A score objective has no ``log_likelihood``.
 
     Draws from a guide are one chain, and independent: R-hat and effective sample sizes say
     nothing about how well the guide fits. What does is Pareto's k of :func:`pareto_k`, which the
@@ -114,19 +114,20 @@ def to_inference_data(
         if isinstance(given, Tensor):
             groups["constant_data"] = {"x": given.cpu().numpy()}
         if observed is not None:
-            log_likelihood = in_blocks(
+            terms = in_blocks(
                 lambda values: model.observation(given, values).log_prob(observed),
                 drawn.values,
                 values_per_draw,
             )
             log_prior = model.log_prior(drawn.values).cpu().numpy()
             statistics = {
-                "log_p": log_prior + log_likelihood.sum(-1, dtype=np.float64),
+                "log_p": log_prior + terms.sum(-1, dtype=np.float64),
                 "log_q": drawn.log_q,
                 "diverging": drawn.diverging,
             }
+            if model.has_likelihood:
+                groups["log_likelihood"] = {model.observed: by_chain(terms)}
             groups |= {
-                "log_likelihood": {model.observed: by_chain(log_likelihood)},
                 "observed_data": {model.observed: observed.cpu().numpy()},
                 "sample_stats": {k: by_chain(v) for k, v in statistics.items() if v is not None},
             }

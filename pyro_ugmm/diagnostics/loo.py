@@ -37,7 +37,7 @@ def loo(idata: "InferenceData") -> Any:
     from ._arviz import arviz
 
     groups = idata.groups()
-    expected = "a group log_likelihood (give to_inference_data what was observed)"
+    expected = "a group log_likelihood (there is none without data, nor of a score objective)"
     check("log_likelihood" in groups, "idata", expected, f"groups {groups}")
     sites = [*idata.log_likelihood.data_vars]
     check(len(sites) == 1, "idata", "the log-likelihood of one observed site", sites)

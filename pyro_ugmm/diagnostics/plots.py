@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pyro.infer import MCMC
 from torch import Tensor
 
 from ..checks import check
 from ..distributions import UnivariateGaussianMixture
-from ..models import UGMMClassifier
+from ..models import BayesianModel
+from ..models.network import NetworkModel
 from ..training import FitResult
 from .class_probabilities import class_probabilities
 
@@ -61,7 +63,7 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
 
 
 def plot_prior_posterior(
-    model: UGMMClassifier,
+    model: BayesianModel,
     idata: "InferenceData",
     site: str,
     index: Sequence[int],
@@ -72,7 +74,7 @@ def plot_prior_posterior(
     Args:
         model: the model, for the prior.
         idata: the posterior, from :func:`to_inference_data`.
-        site: a latent site, such as ``layers.0.loc``.
+        site: a latent site, such as ``layers.0.loc``, or ``means`` of a mixture.
         index: the parameter's position in the site, such as ``(neuron, input)``.
         ax: the axes to draw in; new ones if None.
     """
@@ -80,24 +82,32 @@ def plot_prior_posterior(
 
     sites = sorted(model.site_distributions())
     check(site in sites, "site", f"one of {sites}", repr(site))
-    check(len(index) == 2, "index", "2 numbers", tuple(index))
-    neuron, feature = index
+    index = tuple(index)
     shape = idata.posterior[site].shape[2:]
-    check(0 <= neuron < shape[0] and 0 <= feature < shape[1], "index", f"within {shape}", index)
+    check(len(index) == len(shape), "index", f"{len(shape)} numbers", index)
+    inside = all(0 <= i < size for i, size in zip(index, shape, strict=True))
+    check(inside, "index", f"within {shape}", index)
     ax = _axes(ax)
-    draws = idata.posterior[site].values[0, :, neuron, feature]
+    draws, prior_draws = (
+        idata[group][site].values[(..., *index)].reshape(-1).astype(float)
+        for group in ("posterior", "prior")
+    )
     grid, density = arviz.kde(draws)
     ax.plot(grid, density, color=_POSTERIOR, label="posterior")
     ax.fill_between(grid, density, color=_POSTERIOR, alpha=0.25)
-    prior = model.marginal_prior(site, neuron, feature)
     # Wide enough for nearly all of both, whatever the tail of the prior.
-    prior_draws = torch.as_tensor(idata.prior[site].values[0, :, neuron, feature])
-    low, high = prior_draws.quantile(torch.tensor([0.05, 0.95], dtype=prior_draws.dtype)).tolist()
-    low, high = min(low, float(draws.min())), max(high, float(np.quantile(draws, 0.995)))
-    values = torch.linspace(low, high, 400, dtype=prior_draws.dtype)
-    values = values[prior.support.check(values)]
-    ax.plot(values, prior.log_prob(values).exp(), color=_PRIOR, linestyle="--", label="prior")
-    ax.set(xlim=(low, high), ylim=(0, None), yticks=[], xlabel=f"{site}[{neuron}, {feature}]")
+    low, high = np.quantile(prior_draws, [0.05, 0.95])
+    low, high = min(low, draws.min()), max(high, np.quantile(draws, 0.995))
+    prior = model.marginal_prior(site, *index)
+    if prior is None:
+        values, density = arviz.kde(prior_draws)
+    else:
+        values = torch.linspace(low, high, 400).to(prior.sample())
+        values = values[prior.support.check(values)]
+        density = prior.log_prob(values).exp()
+    ax.plot(values, density, color=_PRIOR, linestyle="--", label="prior")
+    name = f"{site}[{', '.join(map(str, index))}]"
+    ax.set(xlim=(low, high), ylim=(0, None), yticks=[], xlabel=name)
     return ax
 
 
@@ -155,8 +165,8 @@ def plot_neuron(
 
 
 def plot_uncertainty(
-    model: UGMMClassifier,
-    guide: Callable,
+    model: NetworkModel,
+    guide: Callable | MCMC,
     x: Tensor,
     y: Tensor,
     features: tuple[int, int] = (0, 1),
@@ -175,7 +185,7 @@ def plot_uncertainty(
 
     Args:
         model: the model.
-        guide: its fitted guide.
+        guide: its fitted guide, or MCMC that was run.
         x: features of the data to draw, shape ``(n, K)``.
         y: their labels, shape ``(n,)``.
         features: the two features mapped.

@@ -2,14 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check_integer
+from ..checks import check, check_integer
+from .priors import Priors
+from .scaled_prior import ScaledPrior
 
 __all__ = ["BayesianModel", "Draws"]
 
@@ -34,6 +36,7 @@ class BayesianModel(torch.nn.Module, ABC):
     model is called with them; the last is what is observed.
     """
 
+    priors: Priors | None
     observed: ClassVar[str]
     """The name of the observed site."""
 
@@ -76,11 +79,58 @@ class BayesianModel(torch.nn.Module, ABC):
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site, and of the data."""
 
-    def log_likelihood(self, *data: Tensor, draws: Draws | None = None) -> Tensor:
-        """Evaluates each row's log density, shape ``(n,)``, or ``(S, n)`` given draws."""
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """What the model was made with, priors excepted, as JSON can hold it."""
+
+    @classmethod
+    @abstractmethod
+    def from_arguments(
+        cls, arguments: dict[str, Any], priors: Any, dtype: torch.dtype, state: dict[str, Tensor]
+    ) -> Self:
+        """Makes a model again, whose ``state`` is to be loaded next."""
+
+    @abstractmethod
+    def example_row(self) -> Tensor:
+        """Returns one row of valid data, ``(1, K)``, for a guide to be set up with."""
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether :meth:`row_terms` are log-likelihoods."""
+        return True
+
+    def row_terms(self, *data: Tensor, draws: Draws | None = None) -> Tensor:
+        """Evaluates what each row adds to the log joint density: ``(n,)``, or ``(S, n)``."""
         self.check_data(*data)
         given, observed = self.split_data(*data)
         return self.observation(given, draws).log_prob(observed)
+
+    def log_likelihood(self, *data: Tensor, draws: Draws | None = None) -> Tensor:
+        """Evaluates each row's log density, shape ``(n,)``, or ``(S, n)`` given draws.
+
+        Raises:
+            ValueError: if the data do not fit the model, or it has no likelihood.
+        """
+        expected = "one with a likelihood (objective='conditional' has one)"
+        check(self.has_likelihood, "model", expected, "objective='score', which is none")
+        return self.row_terms(*data, draws=draws)
+
+    def marginal_prior(self, site: str, *index: int) -> dist.TorchDistribution | None:
+        """The prior of one number of a latent site, on the CPU; None where it has no closed form.
+
+        Args:
+            site: the site.
+            index: where in its value the number is.
+        """
+        prior = self.site_distributions()[site]
+        prior = getattr(prior, "base_dist", prior)
+        if isinstance(prior, ScaledPrior):
+            return prior.element(*index)
+        if isinstance(prior, torch.distributions.Dirichlet):
+            *batch, last = index
+            concentration = prior.concentration[tuple(batch)].cpu()
+            return dist.Beta(concentration[last], concentration.sum() - concentration[last])
+        return None
 
     def log_prior(self, draws: Draws) -> Tensor:
         """Evaluates the log density of all latent sites, shape ``(S,)`` for draws ``(S, 1)``."""
@@ -88,6 +138,9 @@ class BayesianModel(torch.nn.Module, ABC):
         for site, prior in self.site_distributions().items():
             total = total + prior.log_prob(draws[site])
         return total.squeeze(-1) if total.dim() else total
+
+    def note_fit(self, *data: Tensor) -> None:
+        """Takes note of what rows are like within the model, after it was fitted to them."""
 
     def sample_rows(self, *data: Any, size: int | None) -> Tensor:
         """Runs the model: draws the latent sites, and draws or scores the rows.

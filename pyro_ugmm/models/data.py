@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..checks import check, check_floating, check_values
+from ..checks import check, check_floating, check_same_kind, check_values
 from ..nn import UGMMLayer
 
 __all__ = ["check_features", "check_labels", "check_rows"]
@@ -11,12 +11,13 @@ __all__ = ["check_features", "check_labels", "check_rows"]
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def check_features(x: Tensor, layer: UGMMLayer) -> None:
+def check_features(x: Tensor, layer: UGMMLayer, n_features: int) -> None:
     """Checks that the rows of ``x`` are finite and fit the first layer of a network."""
     check_floating("x", x)
-    expected = f"shape (n, {layer.in_features}) with at least one row"
-    check(x.dim() == 2 and x.shape[0] > 0, "x", expected, tuple(x.shape))
-    layer.check_input(x)
+    expected = f"shape (n, {n_features}) with at least one row"
+    fits = x.dim() == 2 and x.shape[0] > 0 and x.shape[1] == n_features
+    check(fits, "x", expected, tuple(x.shape))
+    check_same_kind({"the network": layer.input_center, "x": x})
     check_values("x", x, x.isfinite(), "finite values")
 
 

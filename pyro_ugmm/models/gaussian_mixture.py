@@ -1,8 +1,9 @@
 """The Bayesian Gaussian mixture."""
 
-from typing import Any
+from typing import Any, Self
 
 import pyro.distributions as dist
+import torch
 from pyro.nn import PyroParam
 from torch import Tensor
 
@@ -190,6 +191,22 @@ class BayesianGaussianMixture(BayesianModel):
         sites = self.sites.by_name().items()
         latent = {name: [*site.dims] for name, site in sites if site.prior is not None}
         return {"x": ["observation", "feature"]} | latent
+
+    def arguments(self) -> dict[str, Any]:
+        """The sizes, the structure and what NaN means."""
+        names = ("n_components", "n_features", "covariance", "missing")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_arguments(
+        cls, arguments: dict[str, Any], priors: Any, dtype: torch.dtype, state: dict[str, Tensor]
+    ) -> Self:
+        """Makes a mixture with these arguments and priors."""
+        return cls(**arguments, priors=priors).to(dtype)
+
+    def example_row(self) -> Tensor:
+        """The center of the data."""
+        return self.sites.center.unsqueeze(0)
 
     def __repr__(self) -> str:
         missing = "" if self.missing == "error" else f", missing={self.missing!r}"

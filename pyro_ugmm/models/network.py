@@ -1,6 +1,7 @@
-"""Bayesian models of uGMM networks."""
+"""What Bayesian models of uGMM networks share."""
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
 
 import pyro.distributions as dist
 import torch
@@ -12,9 +13,8 @@ from .base import BayesianModel, Draws
 from .data import check_features, check_labels
 from .layer_prior import SITES, LayerPrior, check_units
 from .priors import Priors
-from .scaled_prior import ScaledPrior
 
-__all__ = ["UGMMClassifier"]
+__all__ = ["NetworkModel"]
 
 
 def _labels(scores: Tensor) -> dist.Categorical:
@@ -22,37 +22,14 @@ def _labels(scores: Tensor) -> dist.Categorical:
     return dist.Categorical(logits=scores, validate_args=False)
 
 
-class UGMMClassifier(BayesianModel):
-    r"""A Pyro model of class labels, whose probabilities are a network's normalized scores.
-
-    .. math:: \theta \sim \mathrm{priors}, \qquad
-        y_i \mid x_i, \theta \sim \mathrm{Categorical}(\mathrm{softmax}(h_\theta(x_i)))
-
-    Sites: ``layers.{i}.loc``, ``layers.{i}.variance`` and ``layers.{i}.weights``, each of shape
-    ``(J, K)``, where they have priors; ``y`` in the plate ``data``. What has no prior is the
-    network's own parameter. The network is read, never changed: models may share one. Its dropout
-    acts only on layers without priors.
-
-    Args:
-        network: the network, whose last layer has one neuron per class.
-        priors: the priors, or None: nothing to infer, all is learnt by maximum likelihood.
-
-    Raises:
-        ValueError: if the priors' ``center`` or ``spread`` do not fit the network's features, or
-            what it was initialized for.
-
-    Example:
-        >>> import torch
-        >>> from pyro_ugmm.models import Priors, UGMMClassifier
-        >>> from pyro_ugmm.nn import UGMMNetwork
-        >>> model = UGMMClassifier(UGMMNetwork([4, 8, 3]), priors=Priors())
-        >>> model(torch.randn(10, 4)).shape  # labels drawn from the prior predictive
-        torch.Size([10])
-    """
+class NetworkModel(BayesianModel):
+    """A network with priors over its layers, whose scores say how probable labels are."""
 
     observed = "y"
+    _feature_dim: ClassVar[str] = "input"
+    _output_dim: ClassVar[str] = "class"
 
-    def __init__(self, network: UGMMNetwork, priors: Priors | None = None) -> None:
+    def __init__(self, network: UGMMNetwork, priors: Priors | None, n_classes: int) -> None:
         super().__init__()
         check(isinstance(network, UGMMNetwork), "network", "a UGMMNetwork", type(network).__name__)
         check(
@@ -61,8 +38,7 @@ class UGMMClassifier(BayesianModel):
             "Priors or None",
             type(priors).__name__,
         )
-        self.network = network
-        self.priors = priors
+        self.network, self.priors, self.n_classes = network, priors, n_classes
         self.layer_priors = torch.nn.ModuleList()
         if priors is None:
             return
@@ -74,27 +50,13 @@ class UGMMClassifier(BayesianModel):
                 )
             )
 
-    @property
-    def n_classes(self) -> int:
-        """The number of classes."""
-        return self.network.sizes[-1]
-
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site; a layer's inputs are the neurons before it."""
         last = len(self.network.layers) - 1
-        neurons = ["input", *(f"neuron_{i}" for i in range(last)), "class"]
+        neurons = ["input", *(f"neuron_{i}" for i in range(last)), self._output_dim]
         sites = {site: int(site.split(".")[1]) for site in self.site_distributions()}
-        return {"x": ["observation", "input"], "y": ["observation"]} | {
-            site: [neurons[i + 1], neurons[i]] for site, i in sites.items()
-        }
-
-    def marginal_prior(self, site: str, neuron: int, feature: int) -> dist.TorchDistribution:
-        """The prior of one number of a latent site."""
-        prior = self.site_distributions()[site].base_dist
-        if isinstance(prior, ScaledPrior):
-            return prior.element(neuron, feature)
-        concentration = prior.concentration[neuron].cpu()
-        return dist.Beta(concentration[feature], concentration.sum() - concentration[feature])
+        data = {"x": ["observation", self._feature_dim], "y": ["observation"]}
+        return data | {site: [neurons[i + 1], neurons[i]] for site, i in sites.items()}
 
     def site_distributions(self) -> dict[str, dist.TorchDistribution]:
         """The prior of every latent site, by name."""
@@ -118,8 +80,20 @@ class UGMMClassifier(BayesianModel):
             values[site] = from_parameter(getattr(network.layers[int(i)], parameter).detach())
         return values
 
+    def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
+        """Evaluates the network, with draws of latent sites in place of its own parameters."""
+        parameters = {}
+        for site, value in (draws or {}).items():
+            prefix, _, name = site.rpartition(".")
+            expected = "sites like layers.0.loc, .variance or .weights"
+            check(name in SITES, "draws", expected, site)
+            parameter, to_parameter, _ = SITES[name]
+            parameters[f"{prefix}.{parameter}"] = to_parameter(value)
+        return self.network(inputs, parameters)
+
+    @abstractmethod
     def scores(self, x: Tensor, draws: Draws | None = None) -> Tensor:
-        """Evaluates the network, with draws of latent sites in place of its own parameters.
+        """Scores every label of rows.
 
         Args:
             x: features, shape ``(n, K)``.
@@ -128,14 +102,6 @@ class UGMMClassifier(BayesianModel):
         Returns:
             Scores, shape ``(n, C)`` or ``(S, n, C)``.
         """
-        parameters = {}
-        for site, value in (draws or {}).items():
-            prefix, _, name = site.rpartition(".")
-            expected = "sites like layers.0.loc, .variance or .weights"
-            check(name in SITES, "draws", expected, site)
-            parameter, to_parameter, _ = SITES[name]
-            parameters[f"{prefix}.{parameter}"] = to_parameter(value)
-        return self.network(x, parameters)
 
     def check_data(self, x: Tensor, y: Tensor | None = None) -> None:
         """Checks the shapes and values of features and labels.
@@ -144,7 +110,7 @@ class UGMMClassifier(BayesianModel):
             ValueError: if they do not fit the network, there are no rows, a feature is not
                 finite, or a label is not one of the classes.
         """
-        check_features(x, self.network.layers[0])
+        check_features(x, self.network.layers[0], self.n_features)
         if y is not None:
             check_labels(y, x, self.n_classes)
 
@@ -158,6 +124,19 @@ class UGMMClassifier(BayesianModel):
         """
         self.check_data(x, y)
         return self.sample_rows(x, y, size=size)
+
+    @property
+    def n_features(self) -> int:
+        """The number of features of a row."""
+        return self.network.sizes[0]
+
+    def note_fit(self, *data: Tensor) -> None:
+        """Notes the scale of the scores that reach hidden layers, the units of their priors."""
+        self.network.measure_inputs(self._inputs(*data))
+
+    def _inputs(self, x: Tensor, y: Tensor) -> Tensor:
+        """What the network is given, of features and labels: features alone."""
+        return x
 
     def split_data(self, x: Any, y: Tensor | None = None) -> tuple[Any, Tensor | None]:
         """Labels are observed, given features."""
@@ -177,6 +156,35 @@ class UGMMClassifier(BayesianModel):
         expected = f"features whose scores stay finite in {given.dtype}"
         finite = rows.logits.isfinite().all(-1).reshape(-1, len(given)).all(0)
         check_values("x", given.abs().amax(-1), finite, expected)
+
+    def arguments(self) -> dict[str, Any]:
+        """What the network was made with."""
+        layers = self.network.layers
+        return {
+            "sizes": [*self.network.sizes],
+            "dropout": [layer.dropout for layer in layers],
+            "min_scale": layers[0].min_scale,
+        }
+
+    @classmethod
+    def from_arguments(
+        cls, arguments: dict[str, Any], priors: Any, dtype: torch.dtype, state: dict[str, Tensor]
+    ) -> Self:
+        """Makes the network, with its parameters, and a model of it."""
+        arguments = dict(arguments)
+        network = UGMMNetwork(
+            arguments.pop("sizes"), arguments.pop("dropout"), min_scale=arguments.pop("min_scale")
+        ).to(dtype)
+        prefix = "network."
+        parts = {
+            name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)
+        }
+        network.load_state_dict(parts)
+        return cls(network, priors=priors, **arguments)
+
+    def example_row(self) -> Tensor:
+        """The center of the features."""
+        return self.network.layers[0].input_center[: self.n_features].unsqueeze(0)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.network!r}, priors={self.priors!r})"

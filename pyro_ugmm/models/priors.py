@@ -34,7 +34,8 @@ class Priors:
     ``None`` in place of a prior means: learn this by maximum likelihood.
 
     In a network, ``center`` and ``spread`` are those of the features; the hidden layers, whose
-    inputs are scores, take theirs from the network's initialization.
+    inputs are scores, take theirs from the network: from its initialization, or from where
+    ``fit_mle`` left it.
 
     Args:
         means: a univariate distribution over the real line, in units of the input's spread.

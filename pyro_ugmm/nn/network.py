@@ -1,5 +1,6 @@
 """Networks of univariate Gaussian mixture neurons."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from pyro.nn import PyroModuleList
 from torch import Tensor
 
 from ..checks import check
+from ..standardization import center_and_spread
 from .layer import UGMMLayer
 from .local_parameters import LocalModule
 
@@ -98,6 +100,19 @@ class UGMMNetwork(LocalModule):
         for i, layer in enumerate(self.layers):
             layer.reset_parameters(first_input if i == 0 else x)
             x = layer.forward(x)  # outside Pyro, so that the network can still join a module
+
+    @torch.no_grad()
+    def measure_inputs(self, x: Tensor) -> None:
+        """Notes the location and scale of the scores that reach each hidden layer now, given
+        inputs of shape ``(n, K)``; priors over a layer's parameters take them as units.
+        """
+        for layer, following in itertools.pairwise(self.layers):
+            x = layer(x)
+            if len(x) < 2 or not x.isfinite().all():
+                return
+            center, spread = center_and_spread(x)
+            following.input_center.copy_(center)
+            following.input_spread.copy_(spread)
 
     def forward(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """Scores inputs of shape ``B + (K,)``; the result has shape ``B + (sizes[-1],)``.

@@ -23,8 +23,8 @@ class Batches(ABC):
     """The number of rows of the full data."""
 
     @abstractmethod
-    def first_row(self) -> Rows:
-        """Returns one row, for a model to be set up with."""
+    def first_rows(self, count: int) -> Rows:
+        """Returns some rows, for a model to be set up with: ``count``, or fewer."""
 
     @abstractmethod
     def next(self) -> Rows:
@@ -51,8 +51,8 @@ class _TensorBatches(Batches):
         self._size = None if batch_size is None or batch_size >= self.n_rows else batch_size
         self._order = torch.zeros(0, dtype=torch.long)
 
-    def first_row(self) -> Rows:
-        return tuple(part[:1] for part in self._data)
+    def first_rows(self, count: int) -> Rows:
+        return tuple(part[:count] for part in self._data)
 
     def next(self) -> Rows:
         if self._size is None:
@@ -99,8 +99,8 @@ class _LoaderBatches(Batches):
         self._check(*rows)
         return rows
 
-    def first_row(self) -> Rows:
-        return tuple(part[:1] for part in self._converted(next(iter(self._loader))))
+    def first_rows(self, count: int) -> Rows:
+        return tuple(part[:count] for part in self._converted(next(iter(self._loader))))
 
     def _begin(self) -> None:
         self._began, self._position = torch.get_rng_state(), 0

@@ -22,8 +22,8 @@ class FitResult:
     """The outcome of a training run.
 
     Attributes:
-        losses: the loss at each step, in nats for the full data: the negative log-likelihood, or
-            the negative evidence lower bound. Shape ``(n_steps,)``, on the CPU.
+        losses: the loss at each step, in nats for the full data: the negative log-likelihood (or
+            score), or the negative evidence lower bound. Shape ``(n_steps,)``, on the CPU.
         converged: whether the gradients were noise alone by the end of the run; see
             :class:`pyro_ugmm.optimization.convergence.GradientSignal`.
         reason: why the run ended, in words, and what to do about it.

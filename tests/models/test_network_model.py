@@ -207,7 +207,10 @@ X, Y = data()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: classifier()(X[:, :1], Y), r"x: expected shape \(\.\.\., 2\), got \(40, 1\)"),
+        (
+            lambda: classifier()(X[:, :1], Y),
+            r"x: expected shape \(n, 2\) with at least one row, got \(40, 1\)",
+        ),
         (lambda: classifier()(X[:0], Y[:0]), r"x: expected shape \(n, 2\) with at least one row"),
         (lambda: classifier()(X[0], Y), r"x: expected shape \(n, 2\)"),
         (lambda: classifier()(X.double(), Y), "x: expected torch.float32"),

@@ -1,0 +1,186 @@
+"""Plots of Gaussian mixtures: with data, with posterior bands, against known labels."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import check, check_integer
+from ..distributions import GaussianMixture
+from ..models import BayesianGaussianMixture
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_components", "plot_density", "plot_mixture"]
+
+_BINS, _GRID = 30, 120
+_MOST_DRAWS = 400
+_LEVELS = (0.5, 0.9)
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(layout="constrained", figsize=(5.2, 4.4))[1]
+
+
+def _range(x: Tensor, share: float = 0.15) -> tuple[float, float]:
+    known = x[x.isfinite()]
+    low, high = float(known.min()), float(known.max())
+    margin = share * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def plot_mixture(
+    mixture: GaussianMixture, x: Tensor, dims: tuple[int, int] = (0, 1), ax: Any = None
+) -> "Axes":
+    """Draws rows, colored by their most probable component, and the components' ellipses.
+
+    An ellipse holds 90 percent of its component's mass in the two dimensions drawn; the number
+    beside its center is the component's, the grey lines are the marginal density's contours.
+
+    Args:
+        mixture: without a batch.
+        x: rows, shape ``(n, D)``.
+        dims: the two dimensions to draw.
+        ax: the axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: if the mixture has a batch or one dimension, or the rows do not fit it.
+    """
+    from matplotlib.patches import Ellipse
+    from scipy.stats import chi2
+
+    check(mixture.batch_shape == (), "mixture", "no batch", tuple(mixture.batch_shape))
+    n_features = mixture.n_features
+    fits = isinstance(x, Tensor) and x.dim() == 2 and x.shape[1] == n_features
+    check(fits, "x", f"rows (n, {n_features})", getattr(x, "shape", type(x).__name__))
+    valid = len(set(dims)) == 2 and all(0 <= dim < n_features for dim in dims)
+    check(valid, "dims", f"two different ones of 0 to {n_features - 1}", dims)
+    ax = _axes(ax)
+    with torch.no_grad():
+        component, rows = mixture.predict(x).cpu(), x[:, list(dims)].cpu()
+        marginal = mixture.marginal(list(dims)).to("cpu")
+        matrices = marginal.covariance.dense(mixture.n_components, 2)
+        axis = [torch.linspace(*_range(rows[:, i]), _GRID, dtype=rows.dtype) for i in range(2)]
+        grid = torch.stack(torch.meshgrid(*axis, indexing="xy"), -1)
+        density = marginal.log_prob(grid)
+    top = float(density.max())
+    levels = np.linspace(top - 6, top, 7)
+    ax.contour(*axis, density, levels=levels, colors="0.8", linewidths=0.8, linestyles="solid")
+    radius = chi2.ppf(0.9, 2) ** 0.5
+    for k in range(mixture.n_components):
+        color = f"C{k % 10}"
+        chosen = component == k
+        ax.scatter(*rows[chosen].T, s=9, color=color, alpha=0.6, linewidth=0)
+        lengths, directions = torch.linalg.eigh(matrices[k])
+        width, height = (2 * radius * lengths.sqrt()).tolist()
+        angle = float(torch.atan2(directions[1, 0], directions[0, 0]).rad2deg())
+        center = marginal.means[k].tolist()
+        ellipse = Ellipse(
+            center, width, height, angle=angle, fill=False, color=color, linewidth=1.6
+        )
+        ax.add_patch(ellipse)
+        ax.annotate(str(k), center, color="black", weight="bold", ha="center", va="center")
+    ax.set(xlabel=f"dimension {dims[0]}", ylabel=f"dimension {dims[1]}")
+    return ax
+
+
+def plot_density(
+    model: BayesianGaussianMixture,
+    idata: "InferenceData",
+    x: Tensor,
+    feature: int = 0,
+    ax: Any = None,
+) -> "Axes":
+    """Draws the posterior of one feature's density, as bands, over a histogram of the data.
+
+    Args:
+        model: the model.
+        idata: its posterior, from :func:`to_inference_data`; labels may switch.
+        x: rows, shape ``(n, D)``.
+        feature: the feature drawn.
+        ax: the axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: if the rows do not fit the model, or there is no such feature.
+    """
+    model.check_data(x)
+    valid = isinstance(feature, int) and 0 <= feature < model.n_features
+    check(valid, "feature", f"one of 0 to {model.n_features - 1}", feature)
+    ax = _axes(ax)
+    sites = model.site_distributions()
+    stacked = {site: idata.posterior[site].values for site in sites}
+    n_draws = int(np.prod(next(iter(stacked.values())).shape[:2]))
+    chosen = np.linspace(0, n_draws - 1, min(n_draws, _MOST_DRAWS)).astype(int)
+    draws = {
+        site: torch.from_numpy(value.reshape(n_draws, *value.shape[2:])[chosen]).to(x)
+        for site, value in stacked.items()
+    }
+    values = x[:, feature]
+    grid = torch.linspace(*_range(values), 300).to(x)
+    with torch.no_grad():
+        mixtures = model.mixture({site: value.unsqueeze(1) for site, value in draws.items()})
+        density = mixtures.marginal([feature]).log_prob(grid.unsqueeze(-1)).exp().cpu()
+    grid = grid.cpu()
+    ax.hist(values[values.isfinite()].cpu(), bins=_BINS, density=True, color="0.88", label="data")
+    for level, alpha in ((_LEVELS[1], 0.25), (_LEVELS[0], 0.4)):
+        low, high = density.quantile((1 - level) / 2, 0), density.quantile((1 + level) / 2, 0)
+        label = f"{level:.0%} of the posterior"
+        ax.fill_between(grid, low, high, color="C0", alpha=alpha, linewidth=0, label=label)
+    ax.plot(grid, density.mean(0), color="C0", label="posterior predictive")
+    ax.set(xlabel=f"feature {feature}", ylabel="density", ylim=(0, None))
+    ax.legend(fontsize=8)
+    return ax
+
+
+def plot_components(
+    labels: Tensor,
+    y: Tensor,
+    names: Sequence[str] | None = None,
+    ax: Any = None,
+) -> "Axes":
+    """Draws how many rows of each known class fall to each component.
+
+    Components are put in the order in which they agree best with the classes, by
+    ``scipy.optimize.linear_sum_assignment``.
+
+    Args:
+        labels: a component for each row, such as ``mixture.predict(x)``, shape ``(n,)``.
+        y: known classes, shape ``(n,)``.
+        names: of the classes.
+        ax: the axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: if the two differ in length, or are not integers from zero.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    for name, value in (("labels", labels), ("y", y)):
+        valid = isinstance(value, Tensor) and value.dim() == 1 and not value.is_floating_point()
+        check(valid and bool((value >= 0).all()), name, "integers from zero, shape (n,)", value)
+    check(len(labels) == len(y) > 0, "y", f"as many as labels, {len(labels)}", len(y))
+    n_classes, n_components = int(y.max()) + 1, int(labels.max()) + 1
+    if names is not None:
+        check_integer("names", len(names), minimum=n_classes)
+    counts = np.zeros((n_classes, n_components), dtype=int)
+    np.add.at(counts, (y.cpu().numpy(), labels.cpu().numpy()), 1)
+    first = linear_sum_assignment(counts, maximize=True)[1].tolist()
+    order = first + [k for k in range(n_components) if k not in first]
+    ax = _axes(ax)
+    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
+    ax.imshow(shares[:, order], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for i in range(n_classes):
+        for j, k in enumerate(order):
+            color = "white" if shares[i, k] > 0.5 else "black"
+            ax.text(j, i, str(counts[i, k]), ha="center", va="center", color=color)
+    ax.set_xticks(range(n_components), [str(k) for k in order])
+    ax.set_yticks(range(n_classes), names or [str(i) for i in range(n_classes)])
+    ax.set(xlabel="component", ylabel="class")
+    return ax

@@ -1,0 +1,167 @@
+"""What class probabilities under many draws say: of uncertainty, and of their own calibration."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import check, check_integer, check_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Calibration", "Uncertainty", "calibration", "plot_reliability", "uncertainty"]
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """How uncertain predictions are, in nats, each of shape ``(n,)``.
+
+    Attributes:
+        total: the entropy of the posterior predictive.
+        aleatoric: what would remain if the parameters were known: the draws' average entropy.
+        epistemic: the rest, which more data would remove: the mutual information of label and
+            parameters.
+    """
+
+    total: Tensor
+    aleatoric: Tensor
+    epistemic: Tensor
+
+
+def _check_probabilities(probabilities: Any, dims: int, shape: str) -> None:
+    check(isinstance(probabilities, Tensor), "probabilities", "a torch tensor", probabilities)
+    got = tuple(probabilities.shape)
+    check(len(got) == dims and 0 not in got, "probabilities", f"shape {shape}", got)
+    total = probabilities.sum(-1)
+    check_values("probabilities", total, (total - 1).abs() < 1e-4, "sums of one over the classes")
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    return -torch.xlogy(probabilities, probabilities).sum(-1)
+
+
+def uncertainty(probabilities: Tensor) -> Uncertainty:
+    r"""Splits the uncertainty of predictions in two.
+
+    .. math:: H\bigl[\mathbb{E}_\theta \, p(y \mid x, \theta)\bigr]
+        = \mathbb{E}_\theta \, H\bigl[p(y \mid x, \theta)\bigr] + I(y; \theta \mid x)
+
+    Source: Houlsby and others (2011), arXiv:1112.5745.
+
+    Args:
+        probabilities: of classes under draws, shape ``(S, n, C)``, as of
+            :func:`class_probabilities`.
+
+    Raises:
+        ValueError: if they do not have that shape, or do not sum to one.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import uncertainty
+        >>> sure_of_opposites = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+        >>> uncertainty(sure_of_opposites).epistemic
+        tensor([0.6931])
+    """
+    _check_probabilities(probabilities, 3, "(S, n, C)")
+    total = _entropy(probabilities.mean(0))
+    aleatoric = _entropy(probabilities).mean(0)
+    return Uncertainty(total, aleatoric, total - aleatoric)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """How often predictions of some confidence are right, in bins of confidence.
+
+    Attributes:
+        error: the expected calibration error: the average distance of confidence and accuracy,
+            over rows.
+        confidence: the average confidence in each bin, shape ``(B,)``; NaN in empty ones.
+        accuracy: the share of its rows that is right, shape ``(B,)``.
+        counts: its rows, shape ``(B,)``.
+    """
+
+    error: float
+    confidence: Tensor
+    accuracy: Tensor
+    counts: Tensor
+
+
+def calibration(probabilities: Tensor, y: Tensor, n_bins: int = 10) -> Calibration:
+    r"""Compares the confidence of predictions, the largest probability, with their accuracy.
+
+    .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{n} \,
+        \bigl|\mathrm{accuracy}_b - \mathrm{confidence}_b\bigr|
+
+    Few rows make it large by chance alone; compare models on the same rows. Source: Guo, Pleiss,
+    Sun and Weinberger (2017), arXiv:1706.04599.
+
+    Args:
+        probabilities: of the posterior predictive, shape ``(n, C)``; the mean over draws.
+        y: labels, shape ``(n,)``.
+        n_bins: bins of equal width from zero to one.
+
+    Raises:
+        ValueError: if shapes do not fit, probabilities do not sum to one, or a label is not one
+            of the classes.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import calibration
+        >>> probabilities = torch.tensor([[0.8, 0.2]]).expand(10, 2)
+        >>> round(calibration(probabilities, torch.zeros(10, dtype=torch.long)).error, 3)
+        0.2
+    """
+    _check_probabilities(probabilities, 2, "(n, C)")
+    check_integer("n_bins", n_bins)
+    n_rows, n_classes = probabilities.shape
+    is_labels = isinstance(y, Tensor) and not y.is_floating_point() and y.shape == (n_rows,)
+    check(is_labels, "y", f"integer labels, shape ({n_rows},)", getattr(y, "shape", type(y)))
+    check_values("y", y, (y >= 0) & (y < n_classes), f"labels from 0 to {n_classes - 1}")
+    confidence, label = probabilities.double().max(-1)
+    right = (label == y).double()
+    at = (confidence * n_bins).long().clamp(max=n_bins - 1)
+    counts = torch.bincount(at, minlength=n_bins)
+    average, accuracy = (torch.bincount(at, v, n_bins) / counts for v in (confidence, right))
+    gaps = (average - accuracy).abs().nan_to_num()
+    return Calibration(float((gaps * counts).sum() / n_rows), average, accuracy, counts)
+
+
+def plot_reliability(probabilities: Tensor, y: Tensor, n_bins: int = 10, ax: Any = None) -> "Axes":
+    """Draws accuracy against confidence, with what chance explains of their distance.
+
+    The bars are where the accuracy of a bin lies in 95 of 100 data sets if predictions are
+    calibrated; points outside are evidence that they are not.
+
+    Args:
+        probabilities: of the posterior predictive, shape ``(n, C)``.
+        y: labels, shape ``(n,)``.
+        n_bins: bins of equal width.
+        ax: the axes to draw in; new ones if None.
+    """
+    import matplotlib.pyplot as plt
+    from scipy.stats import binom
+
+    found = calibration(probabilities, y, n_bins)
+    ax = plt.subplots(layout="constrained", figsize=(4.6, 4.4))[1] if ax is None else ax
+    filled = (found.counts > 0).numpy()
+    confidence, accuracy, counts = (
+        t.numpy()[filled] for t in (found.confidence, found.accuracy, found.counts)
+    )
+    low, high = binom.interval(0.95, counts, np.minimum(confidence, 1.0)) / counts
+    ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+    ax.vlines(confidence, low, high, color="0.8", linewidth=8, label="calibrated, by chance (95 %)")
+    ax.scatter(confidence, accuracy, color="C0", zorder=3, label="bins of rows")
+    for x, height, count in zip(confidence, accuracy, counts, strict=True):
+        offset = (0, -14) if height > 0.5 else (0, 8)
+        ax.annotate(
+            str(count), (x, height), xytext=offset, textcoords="offset points", ha="center", size=8
+        )
+    least = min(1 / probabilities.shape[1], float(confidence.min()))
+    ax.set(xlim=(least - 0.05, 1.03), ylim=(min(low.min(), accuracy.min()) - 0.08, 1.05))
+    ax.set(xlabel="confidence", ylabel="accuracy")
+    ax.set_title(f"expected calibration error {found.error:.3f}", fontsize=10)
+    ax.legend(loc="lower right", fontsize=8)
+    return ax

@@ -1,0 +1,125 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from pyro_ugmm.diagnostics import (
+    plot_components,
+    plot_density,
+    plot_mixture,
+    plot_prior_posterior,
+    to_inference_data,
+)
+from pyro_ugmm.distributions import FullCovariance, GaussianMixture
+from pyro_ugmm.guides import mean_field
+from tests.models.test_gaussian_mixture import mixture, rows
+
+X = rows(80)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def two_in_three():
+    means = torch.tensor([[0.0, 0.0, 0.0], [5.0, 1.0, 2.0]])
+    matrices = torch.diag(torch.tensor([1.0, 4.0, 0.25])).expand(2, 3, 3)
+    return GaussianMixture(torch.tensor([0.5, 0.5]), means, FullCovariance(matrices))
+
+
+def test_ellipses_hold_what_they_say():
+    m = two_in_three()
+    x = m.sample((4000,))
+    ax = plot_mixture(m, x, dims=(2, 1))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("dimension 2", "dimension 1")
+    component = m.predict(x)
+    for k, ellipse in enumerate(ax.patches):
+        points = x[component == k][:, [2, 1]].numpy()
+        path = ellipse.get_path().transformed(ellipse.get_patch_transform())
+        assert path.contains_points(points).mean() == pytest.approx(0.9, abs=0.02)
+        np.testing.assert_allclose(ellipse.center, m.means[k, [2, 1]])
+    assert sum(len(c.get_offsets()) for c in ax.collections[1:]) == 4000
+
+
+def test_the_band_is_that_of_the_density():
+    model = mixture("full")
+    guide = mean_field(model, x=X)
+    idata = to_inference_data(model, guide, X, num_samples=200, seed=0)
+    ax = plot_density(model, idata, X, feature=1)
+    (line,) = ax.get_lines()
+    grid, density = line.get_data()
+    assert np.trapezoid(density, grid) == pytest.approx(1, abs=0.1)
+    draws = {
+        site: torch.tensor(idata.posterior[site].values[0]).unsqueeze(1)
+        for site in model.site_distributions()
+    }
+    middle = torch.tensor([[0.0, grid[150]]], dtype=torch.float64)
+    expected = model.mixture(draws).marginal([1]).log_prob(middle[:, 1:]).exp().mean()
+    assert density[150] == pytest.approx(expected.item(), rel=1e-6)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == [
+        "data",
+        "90% of the posterior",
+        "50% of the posterior",
+        "posterior predictive",
+    ]
+
+
+def test_prior_and_posterior_of_every_site():
+    model = mixture("full", weights=2.0)
+    idata = to_inference_data(model, mean_field(model), X, num_samples=400, seed=0)
+    spread, center = rows().std(0), rows().mean(0)  # of the data of the priors
+    expected = {
+        ("weights", (1,)): stats.beta(2, 2),
+        ("means", (0, 1)): stats.norm(center[1], 2 * spread[1]),
+        ("variances", (1, 0)): stats.invgamma(2, scale=spread[0] ** 2),
+        # LKJ(1) in two dimensions: the correlation is uniform
+        ("correlations", (0, 1, 0)): stats.uniform(-1, 2),
+    }
+    for (site, index), prior in expected.items():
+        ax = plot_prior_posterior(model, idata, site, index)
+        (line,) = (line for line in ax.lines if line.get_label() == "prior")
+        values, density = line.get_data()
+        exact = site != "correlations"  # which has no closed form in general
+        inner = slice(None) if exact else slice(len(values) // 4, -len(values) // 4)
+        tolerance = {"rtol": 1e-5} if exact else {"atol": 0.15}
+        np.testing.assert_allclose(density[inner], prior.pdf(values)[inner], **tolerance)
+    with pytest.raises(ValueError, match="index: expected within"):
+        plot_prior_posterior(model, idata, "weights", (2,))
+
+
+def test_components_are_put_where_they_agree_with_the_classes():
+    y = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+    labels = torch.tensor([3, 3, 1, 0, 0, 1, 1, 1])
+    ax = plot_components(labels, y, ["a", "b", "c"])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["3", "0", "1", "2"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
+    counts = np.array([int(text.get_text()) for text in ax.texts]).reshape(3, 4)
+    np.testing.assert_array_equal(counts, [[2, 0, 1, 0], [0, 2, 0, 0], [0, 0, 3, 0]])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plot_mixture(two_in_three(), X), r"x: expected rows \(n, 3\)"),
+        (lambda: plot_mixture(two_in_three(), torch.ones(2, 3), (0, 0)), "dims: expected two"),
+        (lambda: plot_mixture(two_in_three(), torch.ones(2, 3), (0, 3)), "dims: expected two"),
+        (
+            lambda: plot_mixture(two_in_three().expand((2,)), torch.ones(2, 3)),
+            "mixture: expected no batch",
+        ),
+        (lambda: plot_density(mixture(), None, X, feature=2), "feature: expected one of 0 to 1"),
+        (lambda: plot_density(mixture(), None, X[:, :1]), "x: expected shape"),
+        (lambda: plot_components(torch.zeros(3), torch.zeros(3).long()), "labels: expected integ"),
+        (
+            lambda: plot_components(torch.zeros(3).long(), torch.zeros(2).long()),
+            "y: expected as many as labels, 3, got 2",
+        ),
+    ],
+)
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
