@@ -172,7 +172,8 @@ def _setting(setting: dict[str, Any]) -> str:
     home = f" and one {setting['accelerator']}" if "accelerator" in setting else ""
     return (
         f"{setting['processor']}, {setting['threads']} of {setting['cores']} cores{home}; "
-        f"Python {setting['python']}, {versions}; limit {setting['limit_seconds']} s."
+        f"Python {setting['python']}, {versions}; limit {setting['limit_seconds']} s, "
+        f"{setting['rounds']} rounds."
     )
 
 

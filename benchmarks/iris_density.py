@@ -23,11 +23,11 @@ from pyro_ugmm.training import fit_mle, fit_svi
 RESULTS = Path(__file__).parent / "results"
 SIZES = [5, 10, 5, 1]
 PUBLISHED = 0.767  # the published code's score objective, held out on 5 folds twice
-# Floors under the scales, dropout and steps were chosen on seeds 10 and 11.
+_LEARNING_RATE = 0.05  # of SVI; like the dropout and the floors, looked at on seeds 10 and 11
 SETTINGS: dict[str, dict[str, Any]] = {
     "conditional": {"min_scale": 1e-4, "dropout": 0.2, "steps": 1000},
-    "score": {"min_scale": 0.3, "dropout": 0.0, "steps": 1000},
-    "score, no floor to speak of": {"min_scale": 1e-4, "dropout": 0.0, "steps": 1000},
+    "score": {"min_scale": 1e-4, "dropout": 0.0, "steps": 1000},
+    "score, floor 0.1": {"min_scale": 0.1, "dropout": 0.0, "steps": 1000},
 }
 
 
@@ -52,7 +52,15 @@ def one_split(train: Any, test: Any, seed: int, names: list[str]) -> dict[str, f
             continue
         model = UGMMDensity(network, 3, Priors(), objective=objective)
         guide = mean_field(model)
-        fit_svi(model, guide, x[train], y[train], seed=seed, progress=False)
+        fit_svi(
+            model,
+            guide,
+            x[train],
+            y[train],
+            learning_rate=_LEARNING_RATE,
+            seed=seed,
+            progress=False,
+        )
         predicted = class_probabilities(model, guide, x[test], seed=seed).mean(0).argmax(-1)
         found[f"{name}, SVI"] = float((predicted == y[test]).double().mean())
     return found

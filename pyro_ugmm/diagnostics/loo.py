@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ..checks import check
 
@@ -34,6 +33,8 @@ def loo(idata: "InferenceData") -> Any:
     Raises:
         ValueError: if there are no log-likelihoods, or not of one observed site.
     """
+    from scipy.special import logsumexp
+
     from ._arviz import arviz
 
     groups = idata.groups()

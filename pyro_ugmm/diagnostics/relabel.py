@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ..checks import check
 
@@ -61,6 +60,8 @@ def relabel(idata: "InferenceData") -> "InferenceData":
 
 def _matched(means: np.ndarray) -> np.ndarray:
     """Finds the order of each draw's components, ``(S, K)``, of means ``(S, K, D)``."""
+    from scipy.optimize import linear_sum_assignment
+
     n_draws, n_components, _ = means.shape
     order = np.tile(np.arange(n_components), (n_draws, 1))
     centers = means[-1]
