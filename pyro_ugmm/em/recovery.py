@@ -80,6 +80,8 @@ class Recovery:
         self._note(alive, raised.cpu(), iteration)
         unsound = ~_finite(mixture)
         keep = unsound | empty
+        if not keep.any():
+            return mixture, revived
         weights = mixture.weights.nan_to_num(nan=0.0)
         means = torch.where(keep.unsqueeze(-1), before.means, mixture.means)
         values = mixture.covariance.values
