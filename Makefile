@@ -28,7 +28,7 @@ lint: $(VENV)/.installed  ## ruff and mypy
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-validate: $(VENV)/.installed  ## slow checks of inference, half an hour: calibration, SVI against NUTS; writes validation/results
+validate: $(VENV)/.installed  ## slow checks of inference, up to an hour: calibration, SVI against NUTS; writes validation/results
 	OMP_NUM_THREADS=1 $(RUN) -W ignore validation/validate.py
 
 bench-iris: $(VENV)/.installed  ## held-out accuracy on Iris, 5 folds, 3 seeds; writes benchmarks/results
@@ -40,7 +40,7 @@ bench-density: $(VENV)/.installed  ## the same of a network that scores features
 bench-svi: $(VENV)/.installed  ## the time of a step of SVI, in steps of maximum likelihood
 	$(RUN) benchmarks/svi.py
 
-bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX, about an hour; writes benchmarks/results
+bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX, an hour and a half; writes benchmarks/results
 	$(PIP) install --quiet --editable '.[bench]'
 	$(RUN) -W ignore benchmarks/em.py
 

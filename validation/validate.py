@@ -1,7 +1,7 @@
 """Slow checks of inference: calibration, agreement of SVI with NUTS, comparison of models.
 
 Writes ``validation.json``, ``validation.md`` and ``calibration.png`` to ``validation/results``.
-Run as ``make validate``; takes about half an hour on two cores.
+Run as ``make validate``; takes up to an hour on two cores.
 """
 
 import argparse
@@ -12,6 +12,8 @@ from typing import Any
 
 from agreement import against_nuts, compare_numbers, find_modes
 from calibration import INFERENCES, QUANTITIES, calibrate, summarize
+
+from pyro_ugmm.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -125,7 +127,7 @@ def main() -> None:
     runs = {
         "agreement": lambda: against_nuts(100 if quick else 1500),
         "comparison": lambda: compare_numbers(200 if quick else 4000),
-        "modes": lambda: (lambda n: {"n_seeds": n, "counts": find_modes(n)})(1 if quick else 20),
+        "modes": lambda: find_modes(1 if quick else 20),
         "calibration": lambda: calibrate(2 if quick else 200, options.processes),
     }
     for section in options.only.split(","):
@@ -133,7 +135,7 @@ def main() -> None:
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         record[section + "_date"] = today
         print(section, str(record[section])[:300], flush=True)
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
     lines = ["# Validation of inference", "", "`make validate`", ""]
     writers = {
         "agreement": _agreement_lines,
@@ -144,7 +146,7 @@ def main() -> None:
     for section, write in writers.items():
         if section in record:
             lines += write(record[section])
-    (options.out / "validation.md").write_text("\n".join(lines).rstrip() + "\n")
+    write_atomically(options.out / "validation.md", ("\n".join(lines).rstrip() + "\n").encode())
     if "calibration" in record:
         _plot(record["calibration"], options.out / "calibration.png")
 

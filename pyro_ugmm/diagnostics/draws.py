@@ -78,9 +78,9 @@ def guide_draws(
     check(callable(guide), "guide", "a Pyro guide, or MCMC that was run", type(guide).__name__)
     program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(guide)
     trace = prune_subsample_sites(poutine.trace(program).get_trace(*data))
+    found = [name for name, node in trace.nodes.items() if node["type"] == "sample"]
     values = {}
     for site, prior in model.site_distributions().items():
-        found = [name for name in trace.nodes if trace.nodes[name]["type"] == "sample"]
         check(site in found, "guide", f"a draw of the site {site!r}", f"draws of {found}")
         values[site] = trace.nodes[site]["value"].expand(num_samples, 1, *prior.event_shape)
     attributes = {

@@ -118,13 +118,11 @@ class BayesianGaussianMixture(BayesianModel):
         return {site: found[site] for site in self.site_distributions()}
 
     def _check_start(self, start: Any) -> None:
-        check(
-            isinstance(start, GaussianMixture), "start", "a GaussianMixture", type(start).__name__
-        )
+        expected = "a GaussianMixture, such as the mixture of EM's result"
+        check(isinstance(start, GaussianMixture), "start", expected, type(start).__name__)
         got = (start.n_components, start.n_features, start.covariance.name)
-        expected = (self.n_components, self.n_features, self.covariance)
-        words = "n_components, n_features, covariance = "
-        check(got == expected, "start", f"{words}{expected}", got)
+        wanted = (self.n_components, self.n_features, self.covariance)
+        check(got == wanted, "start", f"n_components, n_features, covariance = {wanted}", got)
         check(start.batch_shape == (), "start", "no batch", tuple(start.batch_shape))
 
     def mixture(self, draws: Draws | None = None) -> GaussianMixture:

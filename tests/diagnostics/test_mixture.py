@@ -66,11 +66,11 @@ def chains():
     pyro.set_rng_seed(0)
     model = mixture("diagonal")
     mcmc = MCMC(
-        NUTS(model, jit_compile=False),
+        NUTS(model),
         num_samples=30,
         warmup_steps=30,
         num_chains=2,
-        mp_context="fork",
+        mp_context="spawn",
         disable_progbar=True,
     )
     mcmc.run(X)
