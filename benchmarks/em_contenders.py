@@ -20,12 +20,15 @@ class Prepared:
 
     Attributes:
         call: does the action and waits for its end.
-        outcome: says what came out: ``predictions``, or ``n_iter`` and ``log_likelihood``.
+        outcome: says what came out: ``predictions`` or ``log_likelihood``.
+        progress: of a fit, how many iterations it took and the last log-likelihood it saw, known
+            without any further work.
         device_peak: the most bytes held on the accelerator so far; ``None`` on the CPU.
     """
 
     call: Callable[[], Any]
     outcome: Callable[[Any], dict[str, Any]]
+    progress: Callable[[Any], tuple[int, float]] | None = None
     device_peak: Callable[[], int] | None = None
 
 
@@ -42,10 +45,12 @@ def _torch_tensors(problem: Problem, precision: str, device: str) -> list[Any]:
     return [torch.from_numpy(a).to(device, getattr(torch, precision)) for a in arrays]
 
 
-def _on_torch(call: Callable, outcome: Callable, device: str) -> Prepared:
+def _on_torch(
+    call: Callable, outcome: Callable, device: str, progress: Callable | None = None
+) -> Prepared:
     """Waits for the accelerator, if there is one."""
     if device == "cpu":
-        return Prepared(call, outcome)
+        return Prepared(call, outcome, progress)
     import torch
 
     def synchronized() -> Any:
@@ -54,7 +59,7 @@ def _on_torch(call: Callable, outcome: Callable, device: str) -> Prepared:
         return result
 
     torch.cuda.reset_peak_memory_stats()
-    return Prepared(synchronized, outcome, torch.cuda.max_memory_allocated)
+    return Prepared(synchronized, outcome, progress, torch.cuda.max_memory_allocated)
 
 
 def _pyro_ugmm(point: Point, problem: Problem, precision: str, device: str) -> Prepared:
@@ -70,14 +75,19 @@ def _pyro_ugmm(point: Point, problem: Problem, precision: str, device: str) -> P
     fitter = EMFitter(tol=0, max_iter=N_ITER, reg_covar=REG_COVAR, progress=False)
 
     def outcome(result: Any) -> dict[str, Any]:
-        found = {"n_iter": result.n_iter, "log_likelihood": result.log_likelihood}
+        found = {"log_likelihood": result.log_likelihood}
         if result.events:
             kinds = Counter(event.kind for event in result.events)
             said = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
             found["remark"] = f"components kept alive: {said}"
         return found
 
-    return _on_torch(lambda: fitter.fit(x, start), outcome, device)
+    return _on_torch(
+        lambda: fitter.fit(x, start),
+        outcome,
+        device,
+        lambda result: (result.n_iter, result.log_likelihood),
+    )
 
 
 def _scikit_learn(point: Point, problem: Problem, precision: str, device: str) -> Prepared:
@@ -88,7 +98,7 @@ def _scikit_learn(point: Point, problem: Problem, precision: str, device: str) -
 
     sklearn.set_config(array_api_dispatch=True)
     prepared = _scikit_learn_on(point, _torch_tensors(problem, precision, device))
-    return _on_torch(prepared.call, prepared.outcome, device)
+    return _on_torch(prepared.call, prepared.outcome, device, prepared.progress)
 
 
 def _scikit_learn_on(point: Point, arrays: list[Any]) -> Prepared:
@@ -117,7 +127,8 @@ def _scikit_learn_on(point: Point, arrays: list[Any]) -> Prepared:
     )
     return Prepared(
         lambda: model.fit(x),
-        lambda fitted: {"n_iter": fitted.n_iter_, "log_likelihood": float(fitted.score(x))},
+        lambda fitted: {"log_likelihood": float(fitted.score(x))},
+        lambda fitted: (fitted.n_iter_, float(fitted.lower_bound_)),
     )
 
 
@@ -151,11 +162,19 @@ def _gmmx(point: Point, problem: Problem, precision: str, device: str) -> Prepar
             return {"predictions": np.asarray(result)[:, 0]}
         blocks = [x[at : at + _GMMX_BLOCK] for at in range(0, len(x), _GMMX_BLOCK)]
         total = sum(float(fitter.e_step(b, result.gmm)[0]) * len(b) for b in blocks)
-        return {"n_iter": int(result.n_iter), "log_likelihood": total / len(x)}
+        return {"log_likelihood": total / len(x)}
+
+    def progress(result: Any) -> tuple[int, float]:
+        return int(result.n_iter), float(result.log_likelihood)
 
     jax.block_until_ready(arguments)
     peak = (lambda: home.memory_stats()["peak_bytes_in_use"]) if device == "cuda" else None
-    return Prepared(lambda: jax.block_until_ready(compiled(*arguments)), outcome, peak)
+    return Prepared(
+        lambda: jax.block_until_ready(compiled(*arguments)),
+        outcome,
+        progress if point.action == "fit" else None,
+        peak,
+    )
 
 
 def _floor(point: Point, problem: Problem, precision: str, device: str) -> Prepared:
@@ -175,4 +194,4 @@ def _floor(point: Point, problem: Problem, precision: str, device: str) -> Prepa
                 torch.mm(coefficients, terms, out=joint)
                 torch.mm(terms, joint.T, out=sums)
 
-    return _on_torch(call, lambda _: {"n_iter": N_ITER}, device)
+    return _on_torch(call, lambda _: {}, device)

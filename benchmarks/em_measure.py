@@ -151,6 +151,20 @@ def _timed(call: Callable[[], Any], number: int = 1) -> tuple[float, Any]:
     return (time.perf_counter() - started) / number, result
 
 
+class _UnfinishedError(Exception):
+    """A fit that ended before its last iteration."""
+
+
+def _check_progress(n_iter: int, log_likelihood: float) -> None:
+    """Reports a fit's iterations; raises if it ended early, since that takes less time."""
+    from em_cases import N_ITER
+
+    _report(n_iter=n_iter)
+    if n_iter != N_ITER:
+        words = f"stopped after {n_iter} of {N_ITER} iterations"
+        raise _UnfinishedError(f"{words}: the log-likelihood was {log_likelihood:.6g}")
+
+
 def _measured(prepared: Any, limit: int, enough_seconds: float) -> Any:
     """Warms up, repeats, reports time and memory, and returns the last result."""
     peak = prepared.device_peak
@@ -164,6 +178,8 @@ def _measured(prepared: Any, limit: int, enough_seconds: float) -> Any:
     started = time.perf_counter()
     warm_up, result = _timed(prepared.call)
     _report(stage="repeating", warm_up=warm_up, memory_mb=used())
+    if prepared.progress:
+        _check_progress(*prepared.progress(result))
     if warm_up > _LONG_WARM_UP:
         return result
     number = 1
@@ -188,15 +204,12 @@ def _measured(prepared: Any, limit: int, enough_seconds: float) -> Any:
 def _check(found: dict[str, Any], predictions: str) -> None:
     """Reports what came out, and in words where that is no result."""
     import numpy as np
-    from em_cases import N_ITER
 
     if "predictions" in found:
         np.save(predictions, found.pop("predictions").astype(np.int32))
     value = found.get("log_likelihood", 0.0)
     if not math.isfinite(value):
         found |= {"log_likelihood": None, "failure": f"the log-likelihood is {value} at the end"}
-    elif found.get("n_iter", N_ITER) != N_ITER:
-        found["failure"] = f"stopped after {found['n_iter']} of {N_ITER} iterations"
     _report(**found)
 
 
@@ -215,6 +228,8 @@ def main() -> None:
         del problem
         result = _measured(prepared, spec["limit"], spec["enough_seconds"])
         _check(prepared.outcome(result), spec["predictions"])
+    except _UnfinishedError as error:
+        _report(failure=str(error))
     except Exception as error:
         words = (str(error).strip().splitlines() or ["no message"])[0]
         _report(failure=f"{type(error).__name__}: {words[:300]}")

@@ -200,7 +200,8 @@ def report(record: dict[str, Any], stem: str) -> str:
         "calls beyond what was held before (on a GPU, of the GPU), with what libraries load at "
         "their first call. *Over* a limit means ended at it, and that *it hung*, that it used the "
         "processor less than half of that time; larger points of the same sweep are then *not "
-        "run*. scikit-learn and we evaluate the log-likelihood once more at the end of a fit, GMMX "
+        "run*. A fit that ended before its last iteration has no time, since it did less. "
+        "scikit-learn and we evaluate the log-likelihood once more at the end of a fit, GMMX "
         "does not.",
         "",
         *_headline(found),
