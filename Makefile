@@ -4,7 +4,7 @@ VENV := .venv
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test lint validate bench-iris bench-density bench-em bench-svi clean
+.PHONY: help demo test lint pictures validate bench-iris bench-density bench-em bench-svi clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -27,6 +27,9 @@ lint: $(VENV)/.installed  ## ruff and mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+pictures: $(VENV)/.installed  ## the pictures of the README, drawn anew into docs/images
+	$(RUN) -W ignore docs/pictures.py
 
 validate: $(VENV)/.installed  ## slow checks of inference, up to an hour: calibration, SVI against NUTS; writes validation/results
 	OMP_NUM_THREADS=1 $(RUN) -W ignore validation/validate.py

@@ -17,6 +17,7 @@ from .checks import check, check_integer
 from .models.base import BayesianModel
 from .nn.local_parameters import localize
 from .optimization.batches import Batches, make_batches
+from .optimization.breakdown import bad_site
 from .optimization.checkpoint import Checkpoint
 from .optimization.descent import Descent, FitResult
 from .optimization.schedule import Schedule
@@ -207,11 +208,15 @@ def fit_svi(
     def loss_of_rows(*rows: Tensor) -> Tensor:
         return elbo.differentiable_loss(model, guide, *rows, size=batches.n_rows)
 
+    def diagnose(*rows: Tensor) -> str | None:
+        return bad_site(model, guide, *rows, size=batches.n_rows)
+
     with training_mode(model, True), schedule.random_state():
         with torch.no_grad():  # a guide makes its parameters when it first runs
             elbo.loss(model, guide, *batches.first_rows(1), size=batches.n_rows)
         parameters = _learnable(model=model, guide=guide)
         # Pyro has checked the model and guide once; from here on NaN is a result, not an error.
         with pyro.validation_enabled(False):
-            result = Descent(loss_of_rows, parameters, batches, schedule, "SVI").run(file)
+            descent = Descent(loss_of_rows, parameters, batches, schedule, "SVI", diagnose)
+            result = descent.run(file)
     return replace(result, guide=guide)

@@ -8,7 +8,7 @@ from pyro.infer import SVI, Predictive, Trace_ELBO
 from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 
 from pyro_ugmm.guides import mean_field
-from pyro_ugmm.models import Priors, UGMMClassifier
+from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.optimization.schedule import Schedule
 from pyro_ugmm.training import FitResult, fit_mle, fit_svi
@@ -229,6 +229,38 @@ def test_a_loss_that_breaks_down_stops_the_run_and_says_where():
         and "parameter model.network.layers." in result.reason
     )
     assert net(x).isfinite().all()  # the step that did it is taken back
+
+
+def broken(later):
+    """A model and a guide, whose draw of the site ``means`` is off by ``later`` after one step."""
+    x = torch.zeros(20, 1)
+    model = BayesianGaussianMixture(1, 1, "diagonal", Priors(variances=None))
+    model.learnt.requires_grad_(False)
+
+    def guide(x, size=None):
+        loc = pyro.param("loc", torch.ones(()))
+        value = loc + torch.where(loc.detach() == 1, 0.0, later)
+        return {"means": pyro.sample("means", dist.Delta(value.expand(1, 1), event_dim=2))}
+
+    return model, guide, x
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [(math.nan, "the value of site means"), (1e30, "the log density of site means")],
+)
+def test_a_breakdown_names_the_first_site(later, said):
+    result = fit_svi(*broken(later), steps=5, **QUIET)
+    assert result.n_steps == 2 and not result.converged
+    assert f"at step 2: {said} is not finite" in result.reason
+
+
+def test_a_breakdown_names_the_first_parameter():
+    model, guide, x = broken(0.0)
+    result = fit_svi(model, guide, x, steps=5, learning_rate=lambda step: math.inf, **QUIET)
+    assert result.n_steps == 2 and "parameter guide.loc is not finite" in result.reason
+    with pyro.get_param_store().scope(result.guide.state):
+        assert pyro.param("loc").isfinite()
 
 
 def test_an_interrupted_run_returns_what_there_is(monkeypatch):

@@ -3,7 +3,6 @@
 import argparse
 import os
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..datasets import iris
-from ..diagnostics import class_probabilities, pareto_k, to_inference_data
+from ..diagnostics import class_probabilities, loo, pareto_k, to_inference_data
 from ..training import FitResult
 from . import figures, train_both
 
@@ -52,8 +51,6 @@ def main(arguments: list[str] | None = None) -> None:
     import matplotlib
     from sklearn.model_selection import train_test_split
 
-    from ..diagnostics._arviz import arviz
-
     matplotlib.use("Agg")
     data = iris()
     train, test = train_test_split(
@@ -73,10 +70,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     coords = {"input": data.feature_names, "class": data.class_names}
     idata = to_inference_data(model, guide, x_train, y_train, num_samples=1000, coords=coords)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what it warns of is in the table it prints
-        print(f"\naz.loo, over the rows learnt from:\n{arviz.loo(idata)}")
-    print("  (rough: the draws are the guide's, not corrected, and rows with a high k dominate)")
+    left_out = loo(idata)
+    print("\nleave-one-out, over the rows learnt from, corrected by log p and log q:")
+    print(left_out)
+    if left_out["warning"]:
+        print("  (do not trust rows of a bad k; the rows held out, above, say more)")
     k, verdict = pareto_k(idata)
     print(f"Pareto k of the guide: {k:.2f}: {verdict}\n")
 

@@ -6,6 +6,7 @@ import torch
 from pyro.infer import MCMC
 from torch import Tensor
 
+from ..checks import check
 from ..models.network import NetworkModel
 from .draws import evaluation, in_blocks, posterior_draws
 
@@ -33,7 +34,13 @@ def class_probabilities(
 
     Returns:
         Probabilities, shape ``(S, n, C)``, on the CPU; NaN in rows whose scores overflow.
+
+    Raises:
+        ValueError: if the model is not a network's, the features do not fit it, or the inference
+            misses one of its sites.
     """
+    expected = "a network's, UGMMClassifier or UGMMDensity"
+    check(isinstance(model, NetworkModel), "model", expected, type(model).__name__)
     model.check_data(x)
     with evaluation(model, seed):
         draws = posterior_draws(model, inference, num_samples, x)

@@ -16,7 +16,7 @@ from .draws import evaluation, in_blocks, posterior_draws
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-__all__ = ["pareto_k", "to_inference_data"]
+__all__ = ["check_inference_data", "pareto_k", "to_inference_data"]
 
 _LEAST_DRAWS = 100
 
@@ -75,6 +75,7 @@ def to_inference_data(
     """
     from ._arviz import arviz
 
+    check(isinstance(model, BayesianModel), "model", "a BayesianModel", type(model).__name__)
     data = (x,) if y is None else (x, y)
     model.check_data(*data)
     check_integer("num_samples", num_samples)
@@ -140,6 +141,17 @@ def to_inference_data(
     return idata
 
 
+def check_inference_data(idata: Any, group: str = "posterior") -> None:
+    """Checks that a value is InferenceData with a group.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    groups = idata.groups() if hasattr(idata, "groups") else ()
+    got = f"groups {groups}" if groups else type(idata).__name__
+    check(group in groups, "idata", f"what to_inference_data made, with a {group}", got)
+
+
 def pareto_k(idata: "InferenceData") -> tuple[float, str]:
     r"""Judges a guide by the tail of the ratios :math:`p(y, \theta) / q(\theta)` of its draws.
 
@@ -155,6 +167,7 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
     """
     from ._arviz import arviz
 
+    check_inference_data(idata)
     stats = [*idata.sample_stats] if "sample_stats" in idata.groups() else []
     expected = "draws from a guide given data: log_p and log_q in sample_stats"
     check({"log_p", "log_q"} <= {*stats}, "idata", expected, f"{stats} there")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import check
+from .inference_data import check_inference_data
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -37,6 +38,7 @@ def loo(idata: "InferenceData") -> Any:
 
     from ._arviz import arviz
 
+    check_inference_data(idata)
     groups = idata.groups()
     expected = "a group log_likelihood (there is none without data, nor of a score objective)"
     check("log_likelihood" in groups, "idata", expected, f"groups {groups}")

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..checks import check, check_integer
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
+from .inference_data import check_inference_data
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -57,6 +58,8 @@ def plot_mixture(
     from matplotlib.patches import Ellipse
     from scipy.stats import chi2
 
+    got = type(mixture).__name__
+    check(isinstance(mixture, GaussianMixture), "mixture", "a GaussianMixture", got)
     check(mixture.batch_shape == (), "mixture", "no batch", tuple(mixture.batch_shape))
     n_features = mixture.n_features
     fits = isinstance(x, Tensor) and x.dim() == 2 and x.shape[1] == n_features
@@ -98,25 +101,34 @@ def plot_density(
     x: Tensor,
     feature: int = 0,
     ax: Any = None,
+    *,
+    group: str = "posterior",
 ) -> "Axes":
     """Draws the posterior of one feature's density, as bands, over a histogram of the data.
 
+    Or that of the prior: a check, before any fit, of what densities it thinks of.
+
     Args:
         model: the model.
-        idata: its posterior, from :func:`to_inference_data`; labels may switch.
+        idata: its draws, from :func:`to_inference_data`; labels may switch.
         x: rows, shape ``(n, D)``.
         feature: the feature drawn.
         ax: the axes to draw in; new ones if None.
+        group: ``"posterior"`` or ``"prior"``.
 
     Raises:
-        ValueError: if the rows do not fit the model, or there is no such feature.
+        ValueError: if the rows do not fit the model, or there is no such feature or group.
     """
+    is_mixture = isinstance(model, BayesianGaussianMixture)
+    check(is_mixture, "model", "a BayesianGaussianMixture", type(model).__name__)
     model.check_data(x)
     valid = isinstance(feature, int) and 0 <= feature < model.n_features
     check(valid, "feature", f"one of 0 to {model.n_features - 1}", feature)
+    check(group in ("posterior", "prior"), "group", "posterior or prior", repr(group))
+    check_inference_data(idata, group)
     ax = _axes(ax)
     sites = model.site_distributions()
-    stacked = {site: idata.posterior[site].values for site in sites}
+    stacked = {site: idata[group][site].values for site in sites}
     n_draws = int(np.prod(next(iter(stacked.values())).shape[:2]))
     chosen = np.linspace(0, n_draws - 1, min(n_draws, _MOST_DRAWS)).astype(int)
     draws = {
@@ -132,9 +144,9 @@ def plot_density(
     ax.hist(values[values.isfinite()].cpu(), bins=_BINS, density=True, color="0.88", label="data")
     for level, alpha in ((_LEVELS[1], 0.25), (_LEVELS[0], 0.4)):
         low, high = density.quantile((1 - level) / 2, 0), density.quantile((1 + level) / 2, 0)
-        label = f"{level:.0%} of the posterior"
+        label = f"{level:.0%} of the {group}"
         ax.fill_between(grid, low, high, color="C0", alpha=alpha, linewidth=0, label=label)
-    ax.plot(grid, density.mean(0), color="C0", label="posterior predictive")
+    ax.plot(grid, density.mean(0), color="C0", label=f"{group} predictive")
     ax.set(xlabel=f"feature {feature}", ylabel="density", ylim=(0, None))
     ax.legend(fontsize=8)
     return ax

@@ -14,6 +14,7 @@ from ..models import BayesianModel
 from ..models.network import NetworkModel
 from ..training import FitResult
 from .class_probabilities import class_probabilities
+from .inference_data import check_inference_data
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -35,6 +36,8 @@ def _axes(ax: Any) -> Any:
 def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) -> "Axes":
     """Draws the loss of each step of one or several runs, in nats, with its running mean.
 
+    Where a run settled, a dotted line is at the step from which on its parameters are averaged.
+
     Args:
         results: one result, or several by name.
         ax: the axes to draw in; new ones if None.
@@ -42,16 +45,23 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     ax = _axes(ax)
+    valid = isinstance(results, FitResult | Mapping)
+    check(valid, "results", "a FitResult, or several by name", type(results).__name__)
     named = {"loss": results} if isinstance(results, FitResult) else dict(results)
     empty = [name for name, result in named.items() if not result.n_steps]
     check(not empty, "results", "runs of at least one step", empty)
     lowest = min(float(result.losses.min()) for result in named.values())
+    settled = False
     for i, (name, result) in enumerate(named.items()):
         losses = result.losses.double()
         window = max(1, len(losses) // 50)
         mean = losses.unfold(0, window, 1).mean(-1)
         ax.plot(losses, color=f"C{i}", alpha=0.25, linewidth=0.8)
         ax.plot(torch.arange(len(mean)) + window / 2, mean, color=f"C{i}", label=name)
+        if result.averaged_from is not None:
+            label = "settled: parameters averaged from here on" if not settled else None
+            ax.axvline(result.averaged_from, color=f"C{i}", linestyle=":", label=label)
+            settled = True
     ax.set(xlabel="step", ylabel="loss (nats)")
     if lowest > 0:
         ax.set_yscale("log")
@@ -80,6 +90,8 @@ def plot_prior_posterior(
     """
     from ._arviz import arviz
 
+    check_inference_data(idata)
+    check_inference_data(idata, "prior")
     sites = sorted(model.site_distributions())
     check(site in sites, "site", f"one of {sites}", repr(site))
     index = tuple(index)
@@ -201,6 +213,7 @@ def plot_uncertainty(
         axes = plt.subplots(
             1, 2, layout="constrained", figsize=(10, 4.4), sharex=True, sharey=True
         )[1]
+    check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
     model.check_data(x, y)
     first, second = features
     valid = {first, second} <= set(range(x.shape[1])) and first != second

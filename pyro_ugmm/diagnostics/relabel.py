@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..checks import check
+from .inference_data import check_inference_data
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -37,6 +38,7 @@ def relabel(idata: "InferenceData") -> "InferenceData":
     Raises:
         ValueError: if the posterior has no site ``means`` with components.
     """
+    check_inference_data(idata)
     posterior = idata.posterior
     expected = "a posterior with the site means and its dimension component"
     valid = "means" in posterior and "component" in posterior["means"].dims

@@ -90,7 +90,8 @@ class MixtureSites(torch.nn.Module):
 
     def _variances(self) -> MixtureSite:
         dims, prior = self._structure.dims, None
-        unit = self._structure.unit(self.spread).expand(self._shape(dims)).clone()
+        share = self._sizes["component"] ** (-2 / self._sizes["feature"])
+        unit = (share * self._structure.unit(self.spread)).expand(self._shape(dims)).clone()
         if self._priors.variances is not None:
             scaled = ScaledPrior(self._priors.variances, torch.zeros_like(unit), unit, unit)
             prior = scaled.to_event(len(dims))

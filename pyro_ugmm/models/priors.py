@@ -27,10 +27,13 @@ class Priors:
 
     and, for correlation matrices, :math:`p(R) \propto \det(R)^{\texttt{correlations} - 1}`
     (Lewandowski, Kurowicka and Joe 2009). With a variance for each component alone,
-    :math:`s^2` is the mean over the features.
+    :math:`s^2` is the mean over the features. In a mixture of :math:`K` components in :math:`D`
+    dimensions variances are in units of :math:`s^2 / K^{2/D}`: a component's share of the volume
+    that the data take (Fraley and Raftery 2007, *Bayesian regularization for normal mixture
+    estimation and model-based clustering*, J. Classification 24).
 
     The defaults are weak for standardized data: a mean is within four standard deviations of the
-    data's, and a component's variance has its prior mean at the data's, with a heavy tail.
+    data's, and a variance has its prior mean at its unit, with a heavy tail.
     ``None`` in place of a prior means: learn this by maximum likelihood.
 
     In a network, ``center`` and ``spread`` are those of the features; the hidden layers, whose
@@ -39,7 +42,8 @@ class Priors:
 
     Args:
         means: a univariate distribution over the real line, in units of the input's spread.
-        variances: a univariate distribution over positive numbers, in units of its square.
+        variances: a univariate distribution over positive numbers, in units of its square (in
+            a mixture, of a component's share of that).
         weights: the concentration of a symmetric Dirichlet distribution. By default, one in a
             mixture; in a network, whose weights are as many as its means, None.
         correlations: the concentration of the LKJ distribution: one is uniform, more favors

@@ -1,70 +1,135 @@
 """Whether a run of stochastic optimization has converged."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["GradientSignal"]
+__all__ = ["Iterates", "loss_fall", "verdict"]
+
+_LEAST_ITERATES = 20
+# Halves of a random walk have 1.4 (median), those of a straight line the square root of seven.
+_MOST_SPLIT = 1.9
+# In nats: a loss that falls by less over the last steps is at rest.
+_LEAST_FALL = 0.1
 
 
-class GradientSignal:
-    r"""The part of stochastic gradients that is signal, from products of successive ones.
+def loss_fall(losses: Tensor) -> tuple[float, float]:
+    """By how much the second half of losses is lower on average, and the standard error of that."""
+    first, second = losses.double().tensor_split(2)
+    error = (first.var() / len(first) + second.var() / len(second)).sqrt()
+    return float(first.mean() - second.mean()), float(error)
 
-    .. math:: \frac{1}{P} \sum_{i=1}^P
-        \frac{\overline{g_{t-1,i} \, g_{t,i}}}{\overline{g_{t,i}^2}}
 
-    averaged over the steps :math:`t`. Independent gradients of mean :math:`\mu` and variance
-    :math:`s^2` give :math:`\mu^2 / (\mu^2 + s^2)`: one while the loss falls steadily, zero once
-    the parameters only wander about an optimum. That the products tell the two apart is the test
-    of Pflug (1990) in the form of Chee and Toulis (2018, arXiv:1710.06382); dividing by Adam's
-    second moments makes every parameter count alike, and remembers how large the gradients were.
+class Iterates:
+    r"""The parameters of the last steps: their average, and whether they still travel.
+
+    .. math:: \hat R^2 = \frac{n - 1}{n} + \frac{(\bar\theta_1 - \bar\theta_2)^2}{2 \, W}
+
+    compares a parameter's averages in the first and the second half of the steps with its variance
+    :math:`W` within halves of :math:`n` steps. It is near one where the parameter only wanders
+    about the optimum, and at its largest, :math:`\sqrt 7`, where it goes in one direction. Source:
+    Dhaka and others (2020), *Robust, accurate stochastic optimization for variational inference*,
+    arXiv:2009.00666.
 
     Args:
-        optimizer: the Adam whose gradients are watched.
+        tensors: the parameters.
+        count: how many steps there will be.
     """
 
-    threshold = 0.01
-    _least_products = 20
-
-    def __init__(self, optimizer: torch.optim.Adam) -> None:
-        self._optimizer = optimizer
-        self._previous: Tensor | None = None
-        self._products: list[Tensor] = []
+    def __init__(self, tensors: Sequence[Tensor], count: int) -> None:
+        self._tensors, self._count, self._done = tensors, count, 0
+        self._origin: list[Tensor] = []  # sums are of deviations from here, since squares cancel
+        self._sums: list[list[Tensor]] = []
+        self._squares: list[list[Tensor]] = []
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes note of the gradients of the step just made."""
-        (group,) = self._optimizer.param_groups
-        states = [(p.grad, self._optimizer.state[p]) for p in group["params"] if p.grad is not None]
-        gradient = torch.cat([grad.flatten() for grad, _ in states])
-        second = torch.cat([state["exp_avg_sq"].flatten() for _, state in states])
-        second = second / (1 - group["betas"][1] ** float(states[0][1]["step"]))
-        if self._previous is not None:
-            tiny = torch.finfo(second.dtype).tiny
-            self._products.append((self._previous * gradient / second.clamp(min=tiny)).mean())
-        self._previous = gradient
+        """Takes note of the parameters as they are now."""
+        now = [tensor.detach() for tensor in self._tensors]
+        if not self._done:
+            self._origin = [tensor.clone() for tensor in now]
+            zeros = [torch.zeros_like(tensor) for tensor in now]
+            self._sums, self._squares = (
+                [[tensor.clone() for tensor in zeros] for _ in range(2)] for _ in range(2)
+            )
+        half = int(2 * self._done >= self._count)
+        deviations = torch._foreach_sub(now, self._origin)
+        torch._foreach_add_(self._sums[half], deviations)
+        torch._foreach_addcmul_(self._squares[half], deviations, deviations)
+        self._done += 1
+
+    def average(self) -> list[Tensor]:
+        """The average parameters."""
+        return [
+            origin + (first + second) / self._done
+            for origin, first, second in zip(self._origin, *self._sums, strict=True)
+        ]
+
+    def split(self) -> float:
+        r"""The median :math:`\hat R` of all parameters that moved."""
+        first = (self._count + 1) // 2
+        counts = (first, self._count - first)
+        found = []
+        for *sums, a, b in zip(*self._sums, *self._squares, strict=True):
+            means = [s.double() / n for s, n in zip(sums, counts, strict=True)]
+            within = [
+                (q.double() / n - m.square()) * (n / (n - 1))
+                for q, m, n in zip((a, b), means, counts, strict=True)
+            ]
+            variance = (within[0] + within[1]) / 2
+            between = (means[0] - means[1]).square() / 2
+            ratio = (counts[0] - 1) / counts[0] + between / variance
+            found.append(ratio[variance > 0].sqrt())
+        values = torch.cat(found)
+        return float(values.median()) if len(values) else 1.0
 
     def state(self) -> dict[str, Any]:
-        """Returns all that was noted, as tensors."""
-        return {"previous": self._previous, "products": self._products}
+        """Returns all that was noted, as tensors and numbers."""
+        return {
+            "done": self._done,
+            "origin": self._origin,
+            "sums": self._sums,
+            "squares": self._squares,
+        }
 
-    def load(self, state: dict[str, Any], device: torch.device) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Takes over what :meth:`state` returned."""
-        self._previous = None if state["previous"] is None else state["previous"].to(device)
-        self._products = [product.to(device) for product in state["products"]]
-
-    def verdict(self) -> tuple[bool, str]:
-        """Says whether the gradients were noise alone, and what that means for the run."""
-        if len(self._products) < self._least_products:
-            return False, "too few to tell whether the loss settled"
-        share = float(torch.stack(self._products).mean())
-        if share <= self.threshold:
-            return (
-                True,
-                f"the loss settled: {max(share, 0):.1%} of the gradient was signal at the end",
-            )
-        return False, (
-            f"the loss was still falling: {share:.1%} of the gradient was signal at the end; "
-            "give more steps, or a higher learning rate"
+        device = self._tensors[0].device
+        self._done = state["done"]
+        self._origin = [tensor.to(device) for tensor in state["origin"]]
+        self._sums, self._squares = (
+            [[tensor.to(device) for tensor in half] for half in state[name]]
+            for name in ("sums", "squares")
         )
+
+
+def verdict(iterates: Iterates, losses: Tensor) -> tuple[bool, str]:
+    """Says whether a run settled, and what to do if it did not.
+
+    It did not if the loss fell, by more than three standard errors, over the last steps; nor if
+    the parameters travelled in one direction, unless the loss is known well enough to say that
+    this does not matter.
+
+    Args:
+        iterates: the parameters of the last steps.
+        losses: the losses there, shape ``(n,)``.
+    """
+    if len(losses) < _LEAST_ITERATES:
+        return False, "too few to tell whether the loss settled"
+    (fall, error), split = loss_fall(losses), iterates.split()
+    remedy = "give more steps, or a higher learning rate"
+    window = f"over the last {len(losses)}"
+    if fall > max(3 * error, _LEAST_FALL):
+        return False, (
+            f"the loss was still falling, by {fall:.3g} nats (standard error {error:.1g}) between "
+            f"the halves of the last {len(losses)}; {remedy}"
+        )
+    if split > _MOST_SPLIT and fall + 2 * error > _LEAST_FALL and math.isfinite(split):
+        return False, (
+            f"the parameters still went in one direction {window} (median R-hat of their halves "
+            f"{split:.2f}), with a loss too noisy to see it; {remedy}"
+        )
+    return True, f"the loss settled {window} (median R-hat of the parameters' halves {split:.2f})"

@@ -1,6 +1,5 @@
 """Descent along stochastic gradients, and its outcome."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .batches import Batches
+from .breakdown import bad_parameter, largest_parameter
 from .checkpoint import Checkpoint
-from .convergence import GradientSignal
+from .convergence import Iterates, verdict
 from .schedule import Schedule
 
 __all__ = ["Descent", "FitResult"]
@@ -24,16 +24,18 @@ class FitResult:
     Attributes:
         losses: the loss at each step, in nats for the full data: the negative log-likelihood (or
             score), or the negative evidence lower bound. Shape ``(n_steps,)``, on the CPU.
-        converged: whether the gradients were noise alone by the end of the run; see
-            :class:`pyro_ugmm.optimization.convergence.GradientSignal`.
+        converged: whether the loss and the parameters had settled by the end of the run; see
+            :func:`pyro_ugmm.optimization.convergence.verdict`.
         reason: why the run ended, in words, and what to do about it.
         guide: the fitted guide, of a run of SVI.
+        averaged_from: the step from which on parameters were averaged, if they were.
     """
 
     losses: Tensor
     converged: bool
     reason: str
     guide: Any = None
+    averaged_from: int | None = None
 
     @property
     def n_steps(self) -> int:
@@ -62,6 +64,7 @@ class Descent:
         batches: where rows come from.
         schedule: the steps and their learning rates.
         title: of the run.
+        diagnose: says which part of the loss of rows is not finite, if it can tell.
     """
 
     def __init__(
@@ -71,16 +74,20 @@ class Descent:
         batches: Batches,
         schedule: Schedule,
         title: str,
+        diagnose: Callable[..., str | None] | None = None,
     ) -> None:
         self._loss_of_rows, self._parameters = loss_of_rows, parameters
+        self._diagnose = diagnose
         self._batches, self._schedule, self._title = batches, schedule, title
         self._tensors = list(parameters.values())
         self._optimizer = torch.optim.Adam(self._tensors, lr=1.0)
         self._rate = torch.optim.lr_scheduler.LambdaLR(self._optimizer, schedule.rate)
-        self._signal = GradientSignal(self._optimizer)
+        steps = range(schedule.steps)
+        self._cool_from = next(step for step in steps if schedule.is_cool(step + 1))
+        self._iterates = Iterates(self._tensors, schedule.steps - self._cool_from)
         self._losses: list[Tensor] = []
-        self._total = [torch.zeros_like(tensor) for tensor in self._tensors]
         self._before = [tensor.detach().clone() for tensor in self._tensors]
+        self._cause = ""
 
     def run(self, checkpoint: Checkpoint | None = None) -> FitResult:
         """Takes all steps, those before a checkpoint excepted."""
@@ -105,18 +112,22 @@ class Descent:
             except KeyboardInterrupt:
                 taken = f"interrupted after {len(self._losses)} of {steps} steps"
                 return self._result(False, taken)
-        converged, verdict = self._signal.verdict()
+        converged, said = verdict(self._iterates, torch.stack(self._losses[self._cool_from :]))
         if converged:
-            n_averaged = sum(schedule.is_cool(step + 1) for step in range(steps))
             with torch.no_grad():
-                torch._foreach_copy_(self._tensors, torch._foreach_div(self._total, n_averaged))
-        return self._result(converged, f"took {len(self._losses)} steps; {verdict}")
+                torch._foreach_copy_(self._tensors, self._iterates.average())
+        taken = f"took {len(self._losses)} steps; {said}"
+        return self._result(converged, taken, self._cool_from if converged else None)
 
     def _step(self) -> bool:
         """Takes a step; returns False if the loss broke down."""
-        loss = self._loss_of_rows(*self._batches.next())
+        rows, random_state = self._batches.next(), torch.get_rng_state()
+        loss = self._loss_of_rows(*rows)
         self._losses.append(loss.detach())
         if not loss.isfinite():
+            with torch.random.fork_rng():
+                torch.set_rng_state(random_state)
+                self._cause = self._find_cause(rows)
             return False
         self._before = [tensor.detach().clone() for tensor in self._tensors]
         self._optimizer.zero_grad()
@@ -126,28 +137,28 @@ class Descent:
         self._optimizer.step()
         self._rate.step()
         if self._schedule.is_cool(len(self._losses)):
-            self._signal.update()
-            torch._foreach_add_(self._total, [tensor.detach() for tensor in self._tensors])
+            self._iterates.update()
         return True
+
+    def _find_cause(self, rows: tuple[Tensor, ...]) -> str:
+        cause = bad_parameter(self._parameters)
+        if cause is None and self._diagnose is not None:
+            cause = self._diagnose(*rows)
+        return cause or f"there are {largest_parameter(self._parameters)}"
 
     def _breakdown(self) -> str:
         """Takes the last step back; says where the loss broke down."""
-        sizes = {
-            name: float(tensor.detach().abs().max().nan_to_num(nan=math.inf))
-            for name, tensor in self._parameters.items()
-        }
-        worst = max(sizes, key=sizes.__getitem__)
         with torch.no_grad():
             torch._foreach_copy_(self._tensors, self._before)
+        loss, step = self._losses[-1].item(), len(self._losses)
         return (
-            f"the loss became {self._losses[-1].item()} at step {len(self._losses)}, with values "
-            f"up to {sizes[worst]:.3g} in parameter {worst}; the last step was taken back. Lower "
-            "the learning rate, or check the scale of the data"
+            f"the loss became {loss} at step {step}: {self._cause}; the last step was taken back. "
+            "Lower the learning rate, or check the scale of the data"
         )
 
-    def _result(self, converged: bool, reason: str) -> FitResult:
+    def _result(self, converged: bool, reason: str, averaged_from: int | None = None) -> FitResult:
         losses = torch.stack(self._losses).cpu() if self._losses else torch.zeros(0)
-        return FitResult(losses, converged, reason)
+        return FitResult(losses, converged, reason, averaged_from=averaged_from)
 
     # -- checkpoints ------------------------------------------------------------------------
 
@@ -171,10 +182,9 @@ class Descent:
         on_gpu = any(tensor.is_cuda for tensor in self._tensors)
         return {
             "parameters": [tensor.detach().clone() for tensor in self._tensors],
-            "total": self._total,
             "optimizer": self._optimizer.state_dict(),
             "rate": self._rate.state_dict(),
-            "signal": self._signal.state(),
+            "iterates": self._iterates.state(),
             "losses": torch.stack(self._losses),
             "batches": self._batches.state(),
             "random": torch.get_rng_state(),
@@ -184,10 +194,9 @@ class Descent:
     @torch.no_grad()
     def _load(self, state: dict[str, Any]) -> None:
         torch._foreach_copy_(self._tensors, state["parameters"])
-        torch._foreach_copy_(self._total, state["total"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._rate.load_state_dict(state["rate"])
-        self._signal.load(state["signal"], self._tensors[0].device)
+        self._iterates.load(state["iterates"])
         self._losses = list(state["losses"].to(self._tensors[0].device))
         self._batches.load(state["batches"])
         torch.set_rng_state(state["random"])

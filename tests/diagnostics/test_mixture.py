@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pyro
 import pytest
@@ -10,7 +11,7 @@ import torch
 from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide import AutoDelta
 
-from pyro_ugmm.diagnostics import loo, pareto_k, relabel, to_inference_data
+from pyro_ugmm.diagnostics import class_probabilities, loo, pareto_k, relabel, to_inference_data
 from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.guides import full_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
@@ -24,7 +25,7 @@ X = rows(60)
 def fitted():
     model = mixture("full")
     guide = full_rank(model, x=X)
-    fit_svi(model, guide, X, steps=300, seed=0, progress=False)
+    assert fit_svi(model, guide, X, steps=1000, seed=0, progress=False).converged
     return model, guide
 
 
@@ -95,10 +96,22 @@ def test_draws_of_mcmc(chains):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert loo(idata)["elpd_loo"] == az.loo(idata)["elpd_loo"]
-        az.waic(idata)
+    draw_with_arviz(idata)
+
+
+def draw_with_arviz(idata):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few draws
+        assert np.isfinite(az.waic(idata)["elpd_waic"])
         az.plot_ppc(idata, num_pp_samples=5)
+        az.plot_ppc(idata, group="prior", num_pp_samples=5)
         az.plot_trace(idata, var_names=["means"])
         az.plot_pair(idata, var_names=["weights"])
+        plt.close("all")
+
+
+def test_arviz_draws_what_comes_from_a_guide(idata):
+    draw_with_arviz(idata)
 
 
 def test_loo_from_a_guide_that_is_too_wide_is_the_exact_one():
@@ -158,6 +171,11 @@ def test_bad_arguments(fitted, idata):
     model, _ = fitted
     with pytest.raises(ValueError, match="idata: expected a group log_likelihood"):
         loo(az.InferenceData(posterior=idata.posterior))
+    for function in (loo, relabel, pareto_k):
+        with pytest.raises(ValueError, match=r"idata: expected what to_inference_data made.*int"):
+            function(3)
+    with pytest.raises(ValueError, match=r"model: expected a network's.*got BayesianGaussian"):
+        class_probabilities(model, mean_field(model), X)
     with pytest.raises(ValueError, match="idata: expected a posterior with the site means"):
         relabel(az.InferenceData(posterior=idata.posterior[["weights"]]))
     with pytest.raises(ValueError, match="guide: expected a draw of the site 'correlations'"):

@@ -44,16 +44,18 @@ def test_ellipses_hold_what_they_say():
     assert sum(len(c.get_offsets()) for c in ax.collections[1:]) == 4000
 
 
-def test_the_band_is_that_of_the_density():
+@pytest.mark.parametrize("group", ["posterior", "prior"])
+def test_the_band_is_that_of_the_density(group):
     model = mixture("full")
     guide = mean_field(model, x=X)
     idata = to_inference_data(model, guide, X, num_samples=200, seed=0)
-    ax = plot_density(model, idata, X, feature=1)
+    ax = plot_density(model, idata, X, feature=1, group=group)
     (line,) = ax.get_lines()
     grid, density = line.get_data()
-    assert np.trapezoid(density, grid) == pytest.approx(1, abs=0.1)
+    if group == "posterior":
+        assert np.trapezoid(density, grid) == pytest.approx(1, abs=0.1)
     draws = {
-        site: torch.tensor(idata.posterior[site].values[0]).unsqueeze(1)
+        site: torch.tensor(idata[group][site].values[0]).unsqueeze(1)
         for site in model.site_distributions()
     }
     middle = torch.tensor([[0.0, grid[150]]], dtype=torch.float64)
@@ -62,9 +64,9 @@ def test_the_band_is_that_of_the_density():
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == [
         "data",
-        "90% of the posterior",
-        "50% of the posterior",
-        "posterior predictive",
+        f"90% of the {group}",
+        f"50% of the {group}",
+        f"{group} predictive",
     ]
 
 
@@ -75,7 +77,7 @@ def test_prior_and_posterior_of_every_site():
     expected = {
         ("weights", (1,)): stats.beta(2, 2),
         ("means", (0, 1)): stats.norm(center[1], 2 * spread[1]),
-        ("variances", (1, 0)): stats.invgamma(2, scale=spread[0] ** 2),
+        ("variances", (1, 0)): stats.invgamma(2, scale=spread[0] ** 2 / 2),  # K^(2/D) = 2
         # LKJ(1) in two dimensions: the correlation is uniform
         ("correlations", (0, 1, 0)): stats.uniform(-1, 2),
     }
@@ -113,6 +115,13 @@ def test_components_are_put_where_they_agree_with_the_classes():
         ),
         (lambda: plot_density(mixture(), None, X, feature=2), "feature: expected one of 0 to 1"),
         (lambda: plot_density(mixture(), None, X[:, :1]), "x: expected shape"),
+        (
+            lambda: plot_density(mixture(), None, X),
+            "idata: expected what .* posterior, got NoneType",
+        ),
+        (lambda: plot_density(mixture(), None, X, group="post"), "group: expected posterior or"),
+        (lambda: plot_density(two_in_three(), None, X), "model: expected a BayesianGaussian"),
+        (lambda: plot_mixture(mixture(), X), "mixture: expected a GaussianMixture, got Bayesian"),
         (lambda: plot_components(torch.zeros(3), torch.zeros(3).long()), "labels: expected integ"),
         (
             lambda: plot_components(torch.zeros(3).long(), torch.zeros(2).long()),

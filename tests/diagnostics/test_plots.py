@@ -34,6 +34,13 @@ def test_plot_losses():
     assert len(ax.lines) == 4
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), result.losses)
+    settled = FitResult(torch.linspace(100, 1, 200), True, "done", averaged_from=120)
+    ax = plot_losses({"a": settled, "b": settled, "c": result})
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["a", "settled: parameters averaged from here on", "b", "c"]
+    assert [*ax.lines[2].get_xdata()] == [120, 120]
+    with pytest.raises(ValueError, match="results: expected a FitResult, or several by name"):
+        plot_losses(3)
 
 
 def test_plot_neuron_draws_the_density():

@@ -61,7 +61,7 @@ def test_joint_density_by_hand(covariance):
     center, spread = x.mean(0), x.std(0)
     expected = dist.Normal(center, 2 * spread).log_prob(value["means"]).sum()
     unit = spread.square().mean() if covariance == "spherical" else spread.square()
-    unit = unit.expand(value["variances"].shape)
+    unit = (unit / 3).expand(value["variances"].shape)  # K^(2/D) = 3
     inverse_gamma = dist.InverseGamma(torch.tensor(2.0), torch.tensor(1.0))
     expected += (inverse_gamma.log_prob(value["variances"] / unit) - unit.log()).sum()
     expected += dist.Dirichlet(torch.full((3,), 2.0).double()).log_prob(value["weights"])

@@ -1,33 +1,80 @@
+import math
+
 import pytest
 import torch
 
-from pyro_ugmm.optimization.convergence import GradientSignal
+from pyro_ugmm.optimization.convergence import Iterates, loss_fall, verdict
+
+N = 400
 
 
-def signal_of(mean, noise, steps=2000, size=50):
-    parameter = torch.nn.Parameter(torch.zeros(size))
-    optimizer = torch.optim.Adam([parameter], lr=0.0)
-    signal = GradientSignal(optimizer)
-    for _ in range(steps):
-        parameter.grad = mean + noise * torch.randn(size)
-        optimizer.step()
-        signal.update()
-    return signal
+def iterates_of(path):
+    """Iterates that followed a path ``(n, P)``."""
+    parameter = torch.nn.Parameter(path[0].clone())
+    iterates = Iterates([parameter], len(path))
+    for values in path:
+        parameter.data.copy_(values)
+        iterates.update()
+    return iterates
 
 
-@pytest.mark.parametrize(("mean", "noise"), [(0.0, 1.0), (0.3, 1.0), (1.0, 0.1), (1e-8, 3e-8)])
-def test_the_share_of_signal_is_that_of_its_definition(mean, noise):
-    signal = signal_of(mean, noise)
-    expected = mean**2 / (mean**2 + noise**2)
-    share = torch.stack(signal._products[500:]).mean().item()
-    assert share == pytest.approx(expected, abs=0.02)
-    converged, verdict = signal.verdict()
-    assert converged == (expected == 0)
-    assert ("settled" in verdict) == converged
+def paths(seed=0, n_parameters=30):
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(N, n_parameters, generator=generator).double()
+    line = torch.linspace(0, 1, N).double().unsqueeze(-1).expand(-1, n_parameters)
+    return {"noise": noise, "walk": noise.cumsum(0), "line": line}
+
+
+@pytest.mark.parametrize("n", [N, N - 1])
+def test_split_r_hat_and_average_by_hand(n):
+    path = paths()["walk"][:n] + 1e4
+    first, second = path.tensor_split(2)
+    within = (first.var(0) + second.var(0)) / 2
+    between = torch.stack([first.mean(0), second.mean(0)]).var(0)
+    expected = ((len(first) - 1) / len(first) + between / within).sqrt().median()
+    found = iterates_of(path)
+    assert found.split() == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(found.average()[0], path.mean(0))
+
+
+def test_split_tells_wandering_from_travelling():
+    found = {name: iterates_of(path).split() for name, path in paths().items()}
+    assert found["noise"] == pytest.approx(1, abs=0.02)
+    assert 1.2 < found["walk"] < 1.8
+    assert found["line"] == pytest.approx(math.sqrt(7), rel=0.01)
+    assert iterates_of(torch.ones(N, 2)).split() == 1.0  # nothing moved
+
+
+LOUD, QUIET = 5.0, 0.01
+
+
+@pytest.mark.parametrize(
+    ("path", "fall", "noise", "settles"),
+    [
+        ("noise", 0.0, LOUD, True),
+        ("walk", 0.0, LOUD, True),
+        ("line", 0.0, LOUD, False),
+        ("line", 0.01, QUIET, True),  # it does not matter
+        ("noise", 1.0, QUIET, False),
+        ("noise", 10.0, LOUD, False),
+        ("noise", -10.0, LOUD, True),
+    ],
+)
+def test_verdict(path, fall, noise, settles):
+    losses = noise * torch.randn(N, generator=torch.Generator().manual_seed(1))
+    losses[: N // 2] += fall
+    converged, said = verdict(iterates_of(paths()[path]), losses)
+    assert converged == settles, said
+    assert ("settled" in said) == settles and ("give more steps" in said) != settles
+
+
+def test_the_fall_of_losses():
+    torch.manual_seed(0)
+    noise = torch.randn(N)
+    fall, error = loss_fall(torch.cat([noise[:200] + 5, noise[200:]]))
+    assert fall == pytest.approx(5, abs=0.3) and error == pytest.approx(0.1, rel=0.1)
 
 
 def test_too_few_steps():
-    assert signal_of(0.0, 1.0, steps=5).verdict() == (
-        False,
-        "too few to tell whether the loss settled",
-    )
+    said = verdict(iterates_of(paths()["noise"][:5]), torch.zeros(5))
+    assert said == (False, "too few to tell whether the loss settled")
