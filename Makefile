@@ -4,7 +4,7 @@ VENV := .venv
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test lint pictures validate bench-iris bench-density bench-em bench-svi clean
+.PHONY: help demo test lint pictures validate bench-iris bench-density bench-em bench-svi bench-layer clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -42,6 +42,9 @@ bench-density: $(VENV)/.installed  ## the same of a network that scores features
 
 bench-svi: $(VENV)/.installed  ## the time of a step of SVI, in steps of maximum likelihood
 	$(RUN) benchmarks/svi.py
+
+bench-layer: $(VENV)/.installed  ## the time and memory of a layer of mixture neurons
+	$(RUN) -W ignore benchmarks/layer.py
 
 bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX, an hour and a half; writes benchmarks/results
 	$(PIP) install --quiet --editable '.[bench]'

@@ -12,13 +12,15 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def check_features(x: Tensor, layer: UGMMLayer, n_features: int) -> None:
-    """Checks that the rows of ``x`` are finite and fit the first layer of a network."""
+    """Checks that the rows of ``x`` are finite, or NaN where it omits that, and fit a network's
+    first layer.
+    """
     check_floating("x", x)
     expected = f"shape (n, {n_features}) with at least one row"
     fits = x.dim() == 2 and x.shape[0] > 0 and x.shape[1] == n_features
     check(fits, "x", expected, tuple(x.shape))
     check_same_kind({"the network": layer.input_center, "x": x})
-    check_values("x", x, x.isfinite(), "finite values")
+    _check_finite(x, layer.missing == "omit", "omit")
 
 
 def check_labels(y: Tensor, x: Tensor, n_classes: int) -> None:
@@ -41,8 +43,13 @@ def check_rows(x: Tensor, like: Tensor, missing: str) -> None:
     same = x.dtype == like.dtype and x.device == like.device
     expected = f"{like.dtype} on {like.device}, as the priors are (convert by .to)"
     check(same, "x", expected, f"{x.dtype} on {x.device}")
-    valid, expected = x.isfinite(), "finite values (missing='marginalize' takes NaN)"
-    if missing == "marginalize":
+    _check_finite(x, missing == "marginalize", "marginalize")
+
+
+def _check_finite(x: Tensor, may_miss: bool, word: str) -> None:
+    """Checks that rows are finite; or, if they may miss something, NaN, though not all of a row."""
+    valid, expected = x.isfinite(), f"finite values (missing={word!r} takes NaN)"
+    if may_miss:
         valid |= x.isnan() & ~x.isnan().all(1, keepdim=True)
         expected = "finite values, or NaN in rows of which something was observed"
     check_values("x", x, valid, expected)

@@ -164,6 +164,7 @@ class NetworkModel(BayesianModel):
             "sizes": [*self.network.sizes],
             "dropout": [layer.dropout for layer in layers],
             "min_scale": layers[0].min_scale,
+            "missing": layers[0].missing,
         }
 
     @classmethod
@@ -172,9 +173,8 @@ class NetworkModel(BayesianModel):
     ) -> Self:
         """Makes the network, with its parameters, and a model of it."""
         arguments = dict(arguments)
-        network = UGMMNetwork(
-            arguments.pop("sizes"), arguments.pop("dropout"), min_scale=arguments.pop("min_scale")
-        ).to(dtype)
+        names = ("sizes", "dropout", "min_scale", "missing")
+        network = UGMMNetwork(**{name: arguments.pop(name) for name in names}).to(dtype)
         prefix = "network."
         parts = {
             name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)

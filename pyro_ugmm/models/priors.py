@@ -112,11 +112,11 @@ class Priors:
         A network for such data is to be initialized from it as well: ``reset_parameters(x)``.
 
         Args:
-            x: data of shape ``(n, K)``. A constant feature gets a spread of one.
+            x: data of shape ``(n, K)``. A constant feature gets a spread of one; NaN is left out.
             **priors: ``means``, ``variances``, ``weights`` or ``correlations``, in the units of
                 that scale.
         """
-        center, spread = center_and_spread(x)
+        center, spread = center_and_spread(x, omit_missing=True)
         return cls(center=center, spread=spread, **priors)
 
     def weights_or(self, default: float | None) -> float | None:

@@ -21,6 +21,7 @@ from ..distributions import UnivariateGaussianMixture
 from ..standardization import center_and_spread
 from .kernels import layer_log_density
 from .local_parameters import LocalModule
+from .missing import check_missing_inputs, check_observed, leaves_nothing, score_observed
 
 __all__ = ["UGMMLayer", "drop_components"]
 
@@ -53,6 +54,10 @@ class UGMMLayer(LocalModule):
             forward pass; the weights of the others are renormalized.
         min_scale: a floor under the learnt scales, in the units of the inputs; without one the
             likelihood of a network has no maximum.
+        missing: what a NaN among the inputs means: an ``"error"``, or an input to ``"omit"``: its
+            component is left out, and the weights of the others are renormalized. That is a
+            convention, as dropout's is, not a marginal density. A neuron whose dropout would leave
+            some row nothing keeps all components in that pass.
         device, dtype: of the parameters.
 
     Attributes:
@@ -63,7 +68,8 @@ class UGMMLayer(LocalModule):
             initialized for, shape ``(K,)``.
 
     Raises:
-        ValueError: if a size is not a positive integer, or dropout not in [0, 1).
+        ValueError: if a size is not a positive integer, dropout not in [0, 1), or ``missing`` is
+            unknown.
 
     Example:
         >>> import torch
@@ -84,6 +90,7 @@ class UGMMLayer(LocalModule):
         dropout: float = 0.0,
         *,
         min_scale: float = 1e-4,
+        missing: str = "error",
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -91,9 +98,10 @@ class UGMMLayer(LocalModule):
         check_integer("out_features", out_features)
         check_number("dropout", dropout, lambda p: 0 <= p < 1, "a probability in [0, 1)")
         check_number("min_scale", min_scale, lambda m: 0 <= m < math.inf, "a non-negative number")
+        check_missing_inputs(missing)
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.dropout, self.min_scale = dropout, min_scale
+        self.dropout, self.min_scale, self.missing = dropout, min_scale, missing
         kind = {"device": device, "dtype": dtype}
         shape = (out_features, in_features)
         self.register_buffer("input_center", torch.zeros(in_features, **kind))
@@ -147,7 +155,7 @@ class UGMMLayer(LocalModule):
             self.input_spread.fill_(1)
         else:
             self.check_input(x)
-            center, spread = center_and_spread(x)
+            center, spread = center_and_spread(x, omit_missing=self.missing == "omit")
             self.input_center.copy_(center)
             self.input_spread.copy_(spread)
         shape = self.loc.shape
@@ -171,6 +179,8 @@ class UGMMLayer(LocalModule):
             tuple(x.shape),
         )
         check_same_kind({"the layer": self.input_center, name: x})
+        expected = "float32, float64 or bfloat16 (float16 overflows 256 scales from a mean)"
+        check(x.dtype != torch.float16, name, expected, x.dtype)
 
     def forward(
         self,
@@ -186,6 +196,9 @@ class UGMMLayer(LocalModule):
         ``P + (J, K)``; the result's is ``broadcast(P, B) + (J,)``, so that ``S`` posterior draws,
         shape ``(S, 1, J, K)``, score ``n`` rows in one call, as ``(S, n, J)``.
         """
+        device = self.input_center.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            x = x.to(self.input_center.dtype)  # as torch does where half precision is not enough
         self.check_input(x)
         candidates = {"loc": loc, "scale": scale, "logits": logits}
         given = {name: value for name, value in candidates.items() if value is not None}
@@ -204,12 +217,19 @@ class UGMMLayer(LocalModule):
         scale = self.scale if scale is None else scale
         logits = self.logits if logits is None else logits
         if self.training and self.dropout > 0 and not given:
-            logits = drop_components(logits, self.dropout)
+            dropped = drop_components(logits, self.dropout)
+            if self.missing == "omit":
+                dropped = torch.where(leaves_nothing(x, dropped), logits, dropped)
+            logits = dropped
+        if self.missing == "omit":
+            check_observed(x)
+            return score_observed(x, loc, scale, logits.log_softmax(-1))
         return layer_log_density(x, loc, scale, logits.log_softmax(-1))
 
     def __repr__(self) -> str:
         dropout = f", dropout={self.dropout}" if self.dropout else ""
+        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
         return (
             f"{type(self).__name__}(in_features={self.in_features}, "
-            f"out_features={self.out_features}{dropout})"
+            f"out_features={self.out_features}{dropout}{missing})"
         )

@@ -31,6 +31,8 @@ class UGMMNetwork(LocalModule):
         sizes: the number of features, then of each layer's neurons.
         dropout: the component dropout, one number or one per layer.
         min_scale: a floor under the learnt scales.
+        missing: what a NaN among the features means: an ``"error"``, or a feature to ``"omit"``;
+            see :class:`UGMMLayer`.
         device, dtype: of the parameters.
 
     Raises:
@@ -52,6 +54,7 @@ class UGMMNetwork(LocalModule):
         dropout: float | Sequence[float] = 0.0,
         *,
         min_scale: float = 1e-4,
+        missing: str = "error",
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -71,9 +74,17 @@ class UGMMNetwork(LocalModule):
         self.layers = PyroModuleList(
             [
                 UGMMLayer(
-                    inputs, neurons, probability, min_scale=min_scale, device=device, dtype=dtype
+                    inputs,
+                    neurons,
+                    probability,
+                    min_scale=min_scale,
+                    missing="error" if i else missing,  # scores are not missing
+                    device=device,
+                    dtype=dtype,
                 )
-                for inputs, neurons, probability in zip(sizes, sizes[1:], dropouts, strict=False)
+                for i, (inputs, neurons, probability) in enumerate(
+                    zip(sizes, sizes[1:], dropouts, strict=False)
+                )
             ]
         )
         self.reset_parameters()
@@ -138,8 +149,14 @@ class UGMMNetwork(LocalModule):
         )
         return x
 
+    @property
+    def missing(self) -> str:
+        """What a NaN among the features means."""
+        return self.layers[0].missing
+
     def __repr__(self) -> str:
+        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
         dropouts = tuple(layer.dropout for layer in self.layers)
         dropout = f", dropout={dropouts}" if any(dropouts) else ""
         count = sum(parameter.numel() for parameter in self.parameters())
-        return f"{type(self).__name__}({list(self.sizes)}{dropout}, n_parameters={count})"
+        return f"{type(self).__name__}({list(self.sizes)}{dropout}{missing}, n_parameters={count})"

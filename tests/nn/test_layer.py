@@ -2,119 +2,13 @@ import copy
 import math
 import pickle
 
-import hypothesis.strategies as st
 import pyro
 import pytest
 import torch
-from hypothesis import given, settings
 
 from pyro_ugmm.nn import UGMMLayer
-from pyro_ugmm.nn.kernels import layer_log_density
 from pyro_ugmm.nn.layer import drop_components
-
-
-def textbook(x, loc, scale, logits):
-    """The defining expression, by torch's distributions, in float64."""
-    x, loc, scale, logits = (tensor.double() for tensor in (x, loc, scale, logits))
-    component = torch.distributions.Normal(loc, scale, validate_args=False).log_prob(
-        x.unsqueeze(-2)
-    )
-    return torch.logsumexp(torch.log_softmax(logits, -1) + component, -1)
-
-
-@st.composite
-def layers(draw):
-    """A layer's inputs and parameters over the sizes and scales that are promised to work."""
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    dtype = draw(st.sampled_from([torch.float32, torch.float64]))
-    rows, neurons = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-    width = draw(st.sampled_from([1, 2, 3, 10, 100, 1000]))
-    kind = {"generator": generator, "dtype": dtype}
-    x = torch.randn(rows, width, **kind) * 10.0 ** draw(st.integers(-3, 6))
-    loc = torch.randn(neurons, width, **kind) * 10.0 ** draw(st.integers(-3, 3))
-    scale = 10 ** (6 * torch.rand(neurons, width, **kind) - 3)
-    logits = torch.randn(neurons, width, **kind) * draw(st.sampled_from([0.0, 1.0, 10.0]))
-    if width > 1 and draw(st.booleans()):
-        logits[:, 0] = -math.inf
-    return x, loc, scale, logits
-
-
-def kernel(x, loc, scale, logits):
-    return layer_log_density(x, loc, scale, logits.log_softmax(-1))
-
-
-def value_and_gradients(function, tensors):
-    tensors = [tensor.clone().requires_grad_() for tensor in tensors]
-    value = function(*tensors)
-    return value.detach(), torch.autograd.grad(value.sum(), tensors)
-
-
-@settings(deadline=None, max_examples=150)
-@given(case=layers())
-def test_kernel_matches_the_textbook_to_rounding(case):
-    x, loc, scale, logits = case
-    epsilon = torch.finfo(x.dtype).eps
-    value, gradients = value_and_gradients(kernel, case)
-    expected, expected_gradients = value_and_gradients(
-        textbook, [tensor.double() for tensor in case]
-    )
-    z = ((x.unsqueeze(-2) - loc) / scale).double()
-    log_weight = logits.double().log_softmax(-1)
-    terms = (
-        0.5 * z * z + scale.double().log().abs() + log_weight.abs().where(log_weight > -math.inf, 0)
-    )
-    largest = terms.amax(-1) + 1
-    assert ((value - expected).abs() <= 8 * epsilon * largest).all()
-    # A rounding error of the terms is a relative error of the responsibilities, at most one.
-    doubt = (16 * epsilon * largest).clamp(max=1).sum(0).unsqueeze(-1)  # (neurons, 1)
-    slope = (z.abs() / scale.double()).amax((0, 2)).unsqueeze(-1)
-    sizes = [None, slope, slope * (1 + z.abs().amax((0, 2)).unsqueeze(-1)), torch.ones_like(doubt)]
-    for got, wanted, size in zip(gradients, expected_gradients, sizes, strict=True):
-        assert got.isfinite().all() and got.dtype == x.dtype
-        if size is not None:
-            assert ((got - wanted).abs() <= doubt * size + 64 * epsilon * wanted.abs()).all()
-    bound = (doubt * slope).sum() + 64 * epsilon * expected_gradients[0].abs()
-    assert ((gradients[0] - expected_gradients[0]).abs() <= bound).all()
-
-
-def test_float32_is_normwise_accurate_on_well_conditioned_draws():
-    for width in (1, 4, 64, 784):
-        case = (
-            torch.randn(64, width),
-            torch.randn(32, width),
-            torch.rand(32, width) + 0.1,
-            torch.randn(32, width),
-        )
-        value, gradients = value_and_gradients(kernel, case)
-        expected, expected_gradients = value_and_gradients(
-            textbook, [tensor.double() for tensor in case]
-        )
-        for got, wanted in zip((value, *gradients), (expected, *expected_gradients), strict=True):
-            assert (got - wanted).norm() <= 1e-5 * wanted.norm()
-
-
-def test_gradcheck():
-    case = [torch.randn(3, 4), torch.randn(2, 4), torch.rand(2, 4) + 0.3, torch.randn(2, 4)]
-    case = [tensor.double().requires_grad_() for tensor in case]
-    assert torch.autograd.gradcheck(kernel, case)
-    assert torch.autograd.gradgradcheck(kernel, case)
-
-
-def test_zero_weights_leave_inputs_out():
-    x, loc, scale, logits = (
-        torch.randn(5, 4),
-        torch.randn(3, 4),
-        torch.rand(3, 4) + 0.1,
-        torch.randn(3, 4),
-    )
-    logits[:, 2] = -math.inf
-    keep = [0, 1, 3]
-    value, gradients = value_and_gradients(kernel, (x, loc, scale, logits))
-    torch.testing.assert_close(
-        value, kernel(x[:, keep], loc[:, keep], scale[:, keep], logits[:, keep])
-    )
-    for gradient in gradients:
-        assert gradient.isfinite().all() and (gradient[:, 2] == 0).all()
+from tests.nn.test_kernels import textbook
 
 
 def test_the_layer_is_its_nodes_with_one_input_a_component():

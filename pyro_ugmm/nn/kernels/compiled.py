@@ -1,0 +1,136 @@
+"""The layer's log-density in C, compiled where it runs for the processor it runs on."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .contract import Backend
+
+__all__ = ["Compiled"]
+
+_SOURCES = [Path(__file__).with_name(f"mixture_layer.{end}") for end in ("c", "inc")]
+_FLAGS = ["-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
+_FLAGS += ["-ffp-contract=fast"]
+# Each is tried until one compiles: gcc's loops are vectorized only without this optimization.
+_VARIANTS = [["-fopenmp", "-fno-tree-pre"], ["-fopenmp"], []]
+_TERMS_PER_THREAD = 1 << 15  # fewer do not pay for waking a thread
+_SUFFIX = {torch.float32: "float", torch.float64: "double"}
+
+
+def _cache() -> Path:
+    """Where libraries are kept, one for each processor and source."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "pyro_ugmm"
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    found = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return f"{sysconfig.get_platform()} {sorted(set(found))}"
+
+
+@functools.cache
+def _library() -> tuple[Any, str]:
+    """Returns the library, or nothing and why there is none."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if sys.platform == "win32" or not compiler:
+        return None, "there is no C compiler (cc or gcc, or the one that CC names)"
+    key = "".join(path.read_text() for path in _SOURCES) + _processor() + compiler
+    name = f"mixture_layer-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    try:
+        folder = _cache()
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="pyro_ugmm"))
+    path = folder / name
+    if not path.exists():
+        failure = _compile(compiler, path)
+        if failure:
+            return None, failure
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        return None, f"the compiled library does not load: {error}"
+    return library, ""
+
+
+def _compile(compiler: str, path: Path) -> str:
+    """Compiles to a file that is seen whole or not at all; returns what went wrong."""
+    partial, said = path.with_name(f".{path.name}.{os.getpid()}"), ""
+    for variant in _VARIANTS:
+        command = [compiler, *_FLAGS, *variant, str(_SOURCES[0]), "-o", str(partial), "-lm"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{compiler} failed: {error}"
+        if done.returncode == 0:
+            os.replace(partial, path)
+            return ""
+        said = done.stderr.strip()
+    return f"{compiler} failed: {said[:500]}"
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+class Compiled(Backend):
+    """One pass in C, on all threads that torch has; about a second to compile, once."""
+
+    name: ClassVar[str] = "compiled"
+
+    def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
+        if device.type != "cpu":
+            return f"it is for the CPU, not for {device.type}"
+        if dtype not in _SUFFIX:
+            return f"it is for float32 and float64, not for {dtype}"
+        return _library()[1]
+
+    @staticmethod
+    def _call(name: str, tensors: list[Tensor], loc: Tensor, omit: bool) -> int:
+        function = getattr(_library()[0], f"mixture_layer_{name}_{_SUFFIX[loc.dtype]}")
+        sizes = (len(tensors[0]), *loc.shape)
+        threads = 1 + len(tensors[0]) * loc.numel() // _TERMS_PER_THREAD
+        return function(
+            *(ctypes.c_ssize_t(size) for size in sizes),
+            ctypes.c_int(omit),
+            ctypes.c_int(min(threads, torch.get_num_threads())),
+            *map(_pointer, tensors),
+        )
+
+    def forward(self, x: Tensor, loc: Tensor, inverse: Tensor, a: Tensor, omit: bool) -> Tensor:
+        out = x.new_empty(len(x), len(loc))
+        self._call("forward", [x, loc, inverse, a, out], loc, omit)
+        return out
+
+    def backward(
+        self,
+        x: Tensor,
+        loc: Tensor,
+        inverse: Tensor,
+        a: Tensor,
+        omit: bool,
+        out: Tensor,
+        grad: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        grad_x = torch.zeros_like(x)
+        first, second, mass = (torch.zeros_like(loc) for _ in range(3))
+        tensors = [x, loc, inverse, a, out, grad, grad_x, first, second, mass]
+        if self._call("backward", tensors, loc, omit):
+            raise MemoryError("there is no memory for a tile of rows")
+        return grad_x, first, second, mass

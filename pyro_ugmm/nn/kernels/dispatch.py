@@ -1,0 +1,131 @@
+"""Which backend evaluates a layer, and how leading dimensions are brought into its form."""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+from ...checks import check
+from .compiled import Compiled
+from .contract import Backend, score
+from .textbook import textbook
+from .tiled import Tiled
+
+__all__ = ["backend_for", "force_backend", "layer_log_density"]
+
+_BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Compiled(), Tiled())}
+_TEXTBOOK = "textbook"
+_NAMES = (*_BACKENDS, _TEXTBOOK)
+# Below so many (row, neuron, input) for each set of parameters, the textbook is as fast.
+_FEWEST_TERMS = 4096
+_forced: ContextVar[str | None] = ContextVar("forced backend", default=None)
+
+
+@contextlib.contextmanager
+def force_backend(name: str) -> Iterator[None]:
+    """Makes layers use one backend within.
+
+    Args:
+        name: ``"compiled"`` (C, on the CPU), ``"tiled"`` (plain torch) or ``"textbook"``.
+
+    Raises:
+        ValueError: if there is no such backend; or, when a layer is evaluated, if it cannot be
+            used for the tensors given.
+    """
+    check(name in _NAMES, "name", f"one of {_NAMES}", repr(name))
+    token = _forced.set(name)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
+    """Names the backend of large layers on a device: the first that can be used there."""
+    device, forced = torch.device(device), _forced.get()
+    if forced is not None:
+        reason = "" if forced == _TEXTBOOK else _BACKENDS[forced].unavailable(device, dtype)
+        check(not reason, "backend", f"{forced!r} to be available", f"none: {reason}")
+        return forced
+    return next(name for name, one in _BACKENDS.items() if not one.unavailable(device, dtype))
+
+
+def _needs_autograd(tensors: tuple[Tensor, ...]) -> bool:
+    """Whether a transform needs to see every operation: functorch's, or tracing."""
+    if torch.jit.is_tracing():
+        return True
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
+        return True
+    return torch.autograd.forward_ad._current_level >= 0
+
+
+def layer_log_density(
+    x: Tensor, loc: Tensor, scale: Tensor, log_weight: Tensor, *, omit: bool = False
+) -> Tensor:
+    r"""Scores each input under its own component, for every neuron.
+
+    .. math:: \mathrm{out}_j(x) =
+        \log \sum_k w_{jk} \, \mathcal{N}(x_k \mid \mu_{jk}, \sigma_{jk}^2)
+
+    Nothing of the size rows by neurons by inputs is held, forward or backward, except in small
+    layers, under ``torch.func`` and tracing, and for derivatives of derivatives.
+
+    Args:
+        x: inputs, shape ``B + (K,)``.
+        loc: means :math:`\mu`, shape ``P + (J, K)``.
+        scale: standard deviations :math:`\sigma`, shape ``P + (J, K)``.
+        log_weight: :math:`\log w`, shape ``P + (J, K)``. A log weight of ``-inf`` leaves its input
+            out, in the value and in the gradients. Each of the three may have leading dimensions
+            ``P`` of its own, which broadcast.
+        omit: whether NaN in ``x`` leaves its input out, rather than giving NaN. What is left is
+            not renormalized.
+
+    Returns:
+        Scores of shape ``broadcast(P, B) + (J,)``.
+    """
+    if _forced.get() is None and x.numel() * loc.shape[-2] < _FEWEST_TERMS:
+        return textbook(x, loc, scale, log_weight, omit=omit)
+    return _by_backend(x, loc, scale, log_weight, omit)
+
+
+@torch.compiler.disable  # so that a compiled model uses the backend as it is
+def _by_backend(x: Tensor, loc: Tensor, scale: Tensor, log_weight: Tensor, omit: bool) -> Tensor:
+    parameters = (loc, scale, log_weight)
+    tensors = (x, *parameters)
+    name = backend_for(x.device, x.dtype)
+    batch = torch.broadcast_shapes(x.shape[:-1], *(t.shape[:-2] for t in parameters))
+    n_neurons, n_inputs = loc.shape[-2:]
+    # Dimensions along which parameters vary come first, the others are rows.
+    shapes = [(1,) * (len(batch) - t.dim() + 2) + tuple(t.shape[:-2]) for t in parameters]
+    varying = [i for i in range(len(batch)) if any(shape[i] > 1 for shape in shapes)]
+    rows = [i for i in range(len(batch)) if i not in varying]
+    n_rows = 1
+    for i in rows:
+        n_rows *= batch[i]
+    is_small = n_rows * n_neurons * n_inputs < _FEWEST_TERMS and _forced.get() is None
+    if name == _TEXTBOOK or is_small or 0 in batch or _needs_autograd(tensors):
+        return textbook(*tensors, omit=omit)
+    backend = _BACKENDS[name]
+    if not varying:
+        single = (t.reshape(n_neurons, n_inputs) for t in parameters)
+        out = score(backend, omit, x.reshape(-1, n_inputs), *single)
+        return out.reshape(*batch, n_neurons)
+    order = [*varying, *rows]
+    outer = [batch[i] for i in varying]
+    inputs = x.expand(*batch, n_inputs).permute(*order, len(batch)).flatten(0, len(outer) - 1)
+    sets = [
+        t.reshape(*shape, n_neurons, n_inputs)
+        .permute(*order, len(batch), len(batch) + 1)
+        .expand(*outer, *(1 for _ in rows), n_neurons, n_inputs)
+        .reshape(-1, n_neurons, n_inputs)
+        for t, shape in zip(parameters, shapes, strict=True)
+    ]
+    outs = [
+        score(backend, omit, one.reshape(-1, n_inputs), *given)
+        for one, *given in zip(inputs, *sets, strict=True)
+    ]
+    out = torch.stack(outs).reshape(*(batch[i] for i in order), n_neurons)
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return out.permute(*back, len(batch))
