@@ -1,6 +1,5 @@
 """Training by maximum likelihood and by stochastic variational inference."""
 
-import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from torch import Tensor
 from .checks import check, check_integer
 from .models.base import BayesianModel
 from .nn.local_parameters import localize
+from .nn.mode import training_mode
 from .optimization.batches import Batches, make_batches
 from .optimization.breakdown import bad_site
 from .optimization.checkpoint import Checkpoint
@@ -26,18 +26,6 @@ __all__ = ["FitResult", "fit_mle", "fit_svi"]
 
 
 _ROWS_NOTED = 1024
-
-
-@contextlib.contextmanager
-def training_mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
-    """Puts a module and all inside it in training or evaluation mode; restores each after."""
-    before = {module: module.training for module in model.modules()}
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, was_training in before.items():
-            module.training = was_training
 
 
 def _make_batches(model: BayesianModel, x: Any, y: Any, batch_size: int | None) -> Batches:

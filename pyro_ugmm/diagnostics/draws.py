@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..checks import check, check_integer
 from ..models.base import BayesianModel
-from ..training import training_mode
+from ..nn.mode import training_mode
 
 __all__ = ["PosteriorDraws", "evaluation", "guide_draws", "in_blocks", "posterior_draws"]
 

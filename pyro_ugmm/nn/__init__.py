@@ -2,5 +2,6 @@
 
 from .layer import UGMMLayer
 from .network import UGMMNetwork
+from .queries import most_probable_inputs, state_posterior
 
-__all__ = ["UGMMLayer", "UGMMNetwork"]
+__all__ = ["UGMMLayer", "UGMMNetwork", "most_probable_inputs", "state_posterior"]

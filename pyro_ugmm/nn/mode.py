@@ -1,0 +1,20 @@
+"""Training and evaluation mode, for a while."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+__all__ = ["training_mode"]
+
+
+@contextlib.contextmanager
+def training_mode(model: torch.nn.Module, training: bool) -> Iterator[None]:
+    """Puts a module and all inside it in training or evaluation mode; restores each after."""
+    before = {module: module.training for module in model.modules()}
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was_training in before.items():
+            module.training = was_training
