@@ -4,7 +4,8 @@ from .class_probabilities import class_probabilities
 from .inference_data import pareto_k, to_inference_data
 from .loo import loo
 from .mixture_plots import plot_components, plot_density, plot_mixture
-from .plots import plot_losses, plot_neuron, plot_prior_posterior, plot_uncertainty
+from .neuron_plots import plot_neuron
+from .plots import plot_losses, plot_prior_posterior, plot_uncertainty
 from .predictive import Calibration, Uncertainty, calibration, plot_reliability, uncertainty
 from .relabel import relabel
 

@@ -9,7 +9,6 @@ from pyro.infer import MCMC
 from torch import Tensor
 
 from ..checks import check
-from ..distributions import UnivariateGaussianMixture
 from ..models import BayesianModel
 from ..models.network import NetworkModel
 from ..training import FitResult
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from arviz import InferenceData
     from matplotlib.axes import Axes
 
-__all__ = ["plot_losses", "plot_neuron", "plot_prior_posterior", "plot_uncertainty"]
+__all__ = ["plot_losses", "plot_prior_posterior", "plot_uncertainty"]
 
-_POSTERIOR, _PRIOR, _POINT = "C0", "0.45", "C1"
+_POSTERIOR, _PRIOR = "C0", "0.45"
 
 
 def _axes(ax: Any) -> Any:
@@ -120,59 +119,6 @@ def plot_prior_posterior(
     ax.plot(values, density, color=_PRIOR, linestyle="--", label="prior")
     name = f"{site}[{', '.join(map(str, index))}]"
     ax.set(xlim=(low, high), ylim=(0, None), yticks=[], xlabel=name)
-    return ax
-
-
-def plot_neuron(
-    nodes: UnivariateGaussianMixture,
-    index: int,
-    point: UnivariateGaussianMixture | None = None,
-    ax: Any = None,
-) -> "Axes":
-    """Draws the density of a neuron with its posterior bands.
-
-    Args:
-        nodes: the neurons under each posterior draw, batch shape ``(S, J)``.
-        index: which neuron.
-        point: the neurons at a point estimate, batch shape ``(J,)``, drawn as one line.
-        ax: the axes to draw in; new ones if None.
-    """
-    check(len(nodes.batch_shape) == 2, "nodes", "batch shape (S, J)", tuple(nodes.batch_shape))
-    check(
-        0 <= index < nodes.batch_shape[1],
-        "index",
-        f"a neuron from 0 to {nodes.batch_shape[1] - 1}",
-        index,
-    )
-    ax = _axes(ax)
-    with torch.no_grad():
-        spread = nodes.variance[:, index].sqrt()
-        low = (nodes.mean[:, index] - 3 * spread).median()
-        high = (nodes.mean[:, index] + 3 * spread).median()
-        y = torch.linspace(float(low), float(high), 400, dtype=low.dtype, device=low.device)
-        density = nodes.log_prob(y.reshape(-1, 1, 1))[..., index].exp().cpu()
-        y_axis = y.cpu()
-        for probability, alpha in ((0.9, 0.2), (0.5, 0.35)):
-            tail = (1 - probability) / 2
-            ax.fill_between(
-                y_axis,
-                density.quantile(tail, dim=-1),
-                density.quantile(1 - tail, dim=-1),
-                color=_POSTERIOR,
-                alpha=alpha,
-                linewidth=0,
-                label=f"{probability:.0%} of the posterior",
-            )
-        ax.plot(y_axis, density.quantile(0.5, dim=-1), color=_POSTERIOR, label="posterior median")
-        if point is not None:
-            ax.plot(
-                y_axis,
-                point.log_prob(y.unsqueeze(-1))[:, index].exp().cpu(),
-                color=_POINT,
-                linestyle="--",
-                label="maximum likelihood",
-            )
-    ax.set(xlabel="y", ylabel="density", ylim=(0, None))
     return ax
 
 

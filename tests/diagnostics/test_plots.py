@@ -15,7 +15,7 @@ from pyro_ugmm.diagnostics import (
 from pyro_ugmm.distributions import UnivariateGaussianMixture
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
-from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.training import FitResult
 from tests.models.test_network_model import data
 
@@ -57,10 +57,31 @@ def test_plot_neuron_draws_the_density():
     for line in ax.lines:
         y, density = line.get_data()
         np.testing.assert_allclose(density, stats.norm.pdf(y), rtol=1e-4)
-    with pytest.raises(ValueError, match=r"nodes: expected batch shape \(S, J\)"):
+    with pytest.raises(ValueError, match=r"nodes: expected batch shape \(J,\) or \(S, J\)"):
         plot_neuron(nodes.expand((1, 50, 2)), 0)
     with pytest.raises(ValueError, match="index: expected a neuron from 0 to 1, got 2"):
         plot_neuron(nodes, 2)
+
+
+def test_plot_neuron_draws_a_layers_components():
+    torch.manual_seed(0)
+    layer = UGMMLayer(10, 3)
+    layer.logits = torch.randn(3, 10)
+    ax = plot_neuron(layer.nodes, 1)
+    (line,) = ax.lines
+    y, density = line.get_data()
+    found = layer.nodes.log_prob(torch.as_tensor(y).unsqueeze(-1))[:, 1].exp().detach()
+    np.testing.assert_allclose(density, found, rtol=1e-5)
+    heaviest = layer.nodes.probs[1].argmax().item()
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels[0].startswith(f"input {heaviest}, weight 0.")
+    assert labels[-1] == "density (with 2 components more)" and len(labels) == 9
+    named = plot_neuron(UGMMLayer(2, 3).nodes, 0, names=["length", "width"])
+    assert "length" in str([text.get_text() for text in named.get_legend().get_texts()])
+    with pytest.raises(ValueError, match="names: expected 10 names"):
+        plot_neuron(layer.nodes, 1, names=["a"])
+    with pytest.raises(ValueError, match="nodes: expected a UnivariateGaussianMixture, such as"):
+        plot_neuron(layer, 1)
 
 
 def test_plots_of_a_model():

@@ -1,0 +1,104 @@
+"""Plots of mixture neurons: the density of each, its components, and the posterior's bands."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..checks import check
+from ..distributions import UnivariateGaussianMixture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_neuron"]
+
+_POSTERIOR, _POINT = "C0", "C1"
+_BANDS = ((0.9, 0.2), (0.5, 0.35))
+_MOST_COMPONENTS = 8
+_GRID = 400
+
+
+def plot_neuron(
+    nodes: UnivariateGaussianMixture,
+    index: int,
+    point: UnivariateGaussianMixture | None = None,
+    ax: Any = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> "Axes":
+    """Draws the density of a neuron: with its components, or with its posterior bands.
+
+    Args:
+        nodes: the neurons, such as ``layer.nodes``, batch shape ``(J,)``: the density is drawn
+            over the components of the largest weights, each with the input that it scores. Or the
+            neurons under each posterior draw, batch shape ``(S, J)``: the density has bands.
+        index: which neuron.
+        point: the neurons at a point estimate, batch shape ``(J,)``, drawn as one line over bands.
+        ax: the axes to draw in; new ones if None.
+        names: of the inputs; their numbers if None.
+
+    Raises:
+        ValueError: if the neurons have another batch shape, or there is no such neuron or name.
+    """
+    got = type(nodes).__name__
+    is_mixture = isinstance(nodes, UnivariateGaussianMixture)
+    check(is_mixture, "nodes", "a UnivariateGaussianMixture, such as layer.nodes", got)
+    shape = tuple(nodes.batch_shape)
+    check(len(shape) in (1, 2), "nodes", "batch shape (J,) or (S, J)", shape)
+    valid = isinstance(index, int) and 0 <= index < shape[-1]
+    check(valid, "index", f"a neuron from 0 to {shape[-1] - 1}", index)
+    n_inputs = nodes.n_components
+    fits = names is None or len(names) == n_inputs
+    check(fits, "names", f"{n_inputs} names, one for each input", names)
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(layout="constrained")[1]
+    with torch.no_grad():
+        y = _grid(nodes, index)
+        if len(shape) == 1:
+            _draw_components(ax, nodes, index, y, names or [f"input {k}" for k in range(n_inputs)])
+        else:
+            _draw_bands(ax, nodes, index, y)
+        if point is not None:
+            density = point.log_prob(y.unsqueeze(-1))[:, index].exp().cpu()
+            label = "maximum likelihood"
+            ax.plot(y.cpu(), density, color=_POINT, linestyle="--", label=label)
+    ax.set(xlabel="y", ylabel="density", ylim=(0, None))
+    return ax
+
+
+def _grid(nodes: UnivariateGaussianMixture, index: int) -> Tensor:
+    """Values over nearly all of a neuron's mass, under most draws."""
+    mean, spread = nodes.mean[..., index], nodes.variance[..., index].sqrt()
+    low, high = (mean - 3 * spread).median(), (mean + 3 * spread).median()
+    return torch.linspace(float(low), float(high), _GRID, dtype=low.dtype, device=low.device)
+
+
+def _draw_bands(ax: Any, nodes: UnivariateGaussianMixture, index: int, y: Tensor) -> None:
+    density, axis = nodes.log_prob(y.reshape(-1, 1, 1))[..., index].exp().cpu(), y.cpu()
+    for probability, alpha in _BANDS:
+        tail = (1 - probability) / 2
+        low, high = density.quantile(tail, dim=-1), density.quantile(1 - tail, dim=-1)
+        label = f"{probability:.0%} of the posterior"
+        ax.fill_between(axis, low, high, color=_POSTERIOR, alpha=alpha, linewidth=0, label=label)
+    ax.plot(axis, density.quantile(0.5, dim=-1), color=_POSTERIOR, label="posterior median")
+
+
+def _draw_components(
+    ax: Any, nodes: UnivariateGaussianMixture, index: int, y: Tensor, names: Sequence[str]
+) -> None:
+    probs = nodes.probs[index]
+    loc, scale = nodes.loc[index], nodes.scale[index]
+    axis, heaviest = y.cpu(), probs.topk(min(_MOST_COMPONENTS, len(probs))).indices.tolist()
+    for i, k in enumerate(heaviest):
+        density = probs[k] * torch.distributions.Normal(loc[k], scale[k]).log_prob(y).exp()
+        label = f"{names[k]}, weight {probs[k]:.2g}"
+        color = f"C{(i + 1) % 10}"
+        ax.fill_between(axis, density.cpu(), color=color, alpha=0.35, linewidth=0, label=label)
+    rest = len(probs) - len(heaviest)
+    label = f"density (with {rest} components more)" if rest else "density"
+    ax.plot(axis, nodes.log_prob(y.unsqueeze(-1))[:, index].exp().cpu(), color="C0", label=label)
+    ax.legend(fontsize=8)
