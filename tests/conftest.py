@@ -1,7 +1,11 @@
+import os
+
 import pyro
 import pytest
 import torch
 
+if not torch.cuda.is_available():  # Triton's kernels then run in its interpreter
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 torch.set_num_threads(1)  # the tests' tensors are too small to share
 
 

@@ -20,7 +20,7 @@ def holes(x, share, seed=0):
     return x.masked_fill(hole, math.nan)
 
 
-@pytest.mark.parametrize("width", [6, 60])  # by the textbook, and by a backend
+@pytest.mark.parametrize("width", [6, 600])  # by the textbook, and by a backend
 def test_a_score_is_that_of_a_layer_of_what_is_observed(width):
     torch.manual_seed(0)
     layer = UGMMLayer(width, 5, missing="omit", dtype=torch.float64)

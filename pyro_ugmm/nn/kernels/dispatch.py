@@ -10,16 +10,17 @@ from torch import Tensor
 from ...checks import check
 from .compiled import Compiled
 from .contract import Backend, score
+from .fused import Fused
 from .textbook import textbook
 from .tiled import Tiled
 
 __all__ = ["backend_for", "force_backend", "layer_log_density"]
 
-_BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Compiled(), Tiled())}
+_BACKENDS: dict[str, Backend] = {one.name: one for one in (Compiled(), Fused(), Tiled())}
 _TEXTBOOK = "textbook"
 _NAMES = (*_BACKENDS, _TEXTBOOK)
 # Below so many (row, neuron, input) for each set of parameters, the textbook is as fast.
-_FEWEST_TERMS = 4096
+_FEWEST_TERMS = 1 << 15
 _forced: ContextVar[str | None] = ContextVar("forced backend", default=None)
 
 
@@ -28,7 +29,8 @@ def force_backend(name: str) -> Iterator[None]:
     """Makes layers use one backend within.
 
     Args:
-        name: ``"compiled"`` (C, on the CPU), ``"tiled"`` (plain torch) or ``"textbook"``.
+        name: ``"compiled"`` (C, on the CPU), ``"fused"`` (Triton, on CUDA), ``"tiled"`` (plain
+            torch) or ``"textbook"``.
 
     Raises:
         ValueError: if there is no such backend; or, when a layer is evaluated, if it cannot be

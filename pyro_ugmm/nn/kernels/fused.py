@@ -1,0 +1,48 @@
+"""The layer's log-density by Triton, for CUDA."""
+
+import importlib.util
+import os
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .contract import Backend
+
+__all__ = ["Fused"]
+
+
+class Fused(Backend):
+    """One fused kernel forward, two backward; in Triton's interpreter on the CPU too."""
+
+    name: ClassVar[str] = "fused"
+
+    def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
+        if importlib.util.find_spec("triton") is None:
+            return "Triton is not installed (torch's builds for CUDA bring it)"
+        if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+            return f"it is for CUDA, not for {device.type}"
+        if dtype not in (torch.float32, torch.float64):
+            return f"it is for float32 and float64, not for {dtype}"
+        return ""
+
+    def forward(self, x: Tensor, loc: Tensor, inverse: Tensor, a: Tensor, omit: bool) -> Tensor:
+        from . import fused_triton
+
+        with torch.cuda.device_of(x):
+            return fused_triton.forward(x, loc, inverse, a, omit)
+
+    def backward(
+        self,
+        x: Tensor,
+        loc: Tensor,
+        inverse: Tensor,
+        a: Tensor,
+        omit: bool,
+        out: Tensor,
+        grad: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        from . import fused_triton
+
+        with torch.cuda.device_of(x):
+            return fused_triton.backward(x, loc, inverse, a, omit, out, grad)
