@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_same_kind
 from ..nn import UGMMLayer
+from .derived import DerivedModule
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -54,7 +55,7 @@ def check_units(layer: UGMMLayer, priors: Priors) -> None:
     )
 
 
-class LayerPrior(torch.nn.Module):
+class LayerPrior(DerivedModule):
     """The priors over one layer's parameters, at the scale of that layer's inputs.
 
     It keeps a copy of what it needs of the layer, so that a prior, and the place where a plain
@@ -77,6 +78,9 @@ class LayerPrior(torch.nn.Module):
 
     def distributions(self) -> dict[str, dist.TorchDistribution]:
         """The prior of each parameter that has one, by the name of its site."""
+        return self._derive(self._distributions)
+
+    def _distributions(self) -> dict[str, dist.TorchDistribution]:
         priors, found = self.priors, {}
         if priors.means is not None:
             found["loc"] = ScaledPrior(

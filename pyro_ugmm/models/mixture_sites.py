@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from .covariance_sites import CovarianceSites
+from .derived import DerivedModule
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -34,7 +35,7 @@ class MixtureSite:
     support: constraints.Constraint
 
 
-class MixtureSites(torch.nn.Module):
+class MixtureSites(DerivedModule):
     """The sites of mixtures of ``K`` components in ``D`` dimensions, at the data's scale.
 
     Means start at random, one for each component, since a prior's center is the same for all and
@@ -62,6 +63,9 @@ class MixtureSites(torch.nn.Module):
 
     def by_name(self) -> dict[str, MixtureSite]:
         """All sites, in the order in which they are drawn."""
+        return self._derive(self._by_name)
+
+    def _by_name(self) -> dict[str, MixtureSite]:
         found = {"weights": self._weights()} if self._sizes["component"] > 1 else {}
         found |= {"means": self._means(), "variances": self._variances()}
         # In one dimension there is nothing to correlate.

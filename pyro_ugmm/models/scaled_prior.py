@@ -6,9 +6,37 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import biject_to, constraints, transform_to
-from torch.distributions.transforms import AffineTransform, ComposeTransform
+from torch.distributions.transforms import Transform
 
 __all__ = ["ScaledPrior"]
+
+
+class _StartTransform(Transform):
+    r"""Maps the reals to a support, zero to a chosen start: :math:`c + s \, T(u + o)`."""
+
+    bijective = True
+    domain = constraints.real
+
+    def __init__(
+        self, base: Transform, origin: Tensor, center: Tensor, spread: Tensor, codomain: Any
+    ) -> None:
+        super().__init__()
+        self.base, self.origin, self.center, self.spread = base, origin, center, spread
+        self.codomain = codomain
+        self.log_spread = spread.log()
+
+    def with_cache(self, cache_size: int = 1) -> "_StartTransform":
+        return self
+
+    def _call(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.center, self.spread, self.base(x + self.origin))
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self.base.inv((y - self.center) / self.spread) - self.origin
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        z = (y - self.center) / self.spread
+        return self.base.log_abs_det_jacobian(x + self.origin, z) + self.log_spread
 
 
 class _StartConstraint(constraints.Constraint):
@@ -27,9 +55,7 @@ class _StartConstraint(constraints.Constraint):
         inside = support.check(start)
         feasible = to_support(torch.zeros_like(start))
         origin = torch.where(inside, to_support.inv(torch.where(inside, start, feasible)), 0)
-        self.bijection = ComposeTransform(
-            [AffineTransform(origin, 1), to_support, AffineTransform(center, spread)]
-        )
+        self.bijection = _StartTransform(to_support, origin, center, spread, self)
 
     def check(self, value: Tensor) -> Tensor:
         return self.support.check((value - self.center) / self.spread)
@@ -66,6 +92,8 @@ class ScaledPrior(TorchDistribution):
         validate_args: bool | None = None,
     ) -> None:
         self.base_dist = base_dist
+        self._support: _StartConstraint | None = None
+        self._log_spread = spread.log()
         self.center, self.spread, self.start = torch.broadcast_tensors(center, spread, start)
         super().__init__(self.center.shape, validate_args=validate_args)
 
@@ -77,12 +105,15 @@ class ScaledPrior(TorchDistribution):
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> constraints.Constraint:
         """The base's support, scaled; its bijection starts at ``start``."""
-        return _StartConstraint(self.base_dist.support, self.center, self.spread, self.start)
+        if self._support is None:
+            parts = (self.center, self.spread, self.start)
+            self._support = _StartConstraint(self.base_dist.support, *parts)
+        return self._support
 
     def expand(self, batch_shape, _instance=None):
         """Broadcasts the batch to ``batch_shape``."""
         new = self._get_checked_instance(ScaledPrior, _instance)
-        new.base_dist = self.base_dist
+        new.base_dist, new._support, new._log_spread = self.base_dist, None, self._log_spread
         for name in ("center", "spread", "start"):
             setattr(new, name, getattr(self, name).expand(batch_shape))
         super(ScaledPrior, new).__init__(torch.Size(batch_shape), validate_args=False)
@@ -100,7 +131,7 @@ class ScaledPrior(TorchDistribution):
         """Evaluates the log density, element by element."""
         if self._validate_args:
             self._validate_sample(value)
-        return self.base_dist.log_prob((value - self.center) / self.spread) - self.spread.log()
+        return self.base_dist.log_prob((value - self.center) / self.spread) - self._log_spread
 
     def rsample(self, sample_shape=()) -> Tensor:
         """Draws values that carry gradients."""
