@@ -80,7 +80,7 @@ class Descent:
         self._diagnose = diagnose
         self._batches, self._schedule, self._title = batches, schedule, title
         self._tensors = list(parameters.values())
-        self._optimizer = torch.optim.Adam(self._tensors, lr=1.0)
+        self._optimizer = torch.optim.Adam(self._tensors, lr=1.0, fused=True)
         self._rate = torch.optim.lr_scheduler.LambdaLR(self._optimizer, schedule.rate)
         steps = range(schedule.steps)
         self._cool_from = next(step for step in steps if schedule.is_cool(step + 1))
