@@ -78,7 +78,6 @@ def neurons(model: UGMMClassifier, idata: Any) -> "Figure":
     for ax, (neuron, _) in zip(axes, surest(model, idata, 2), strict=True):
         plot_neuron(nodes, neuron, ax=ax)
         ax.set(title=f"hidden neuron {neuron}", xlabel="y (standard units)")
-    axes[0].legend()
     figure.suptitle("Two neurons, each a mixture of four Gaussians, with posterior bands")
     return figure
 

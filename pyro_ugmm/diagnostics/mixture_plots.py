@@ -10,6 +10,7 @@ from torch import Tensor
 from ..checks import check, check_integer
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
+from .axes import given_or_new
 from .inference_data import check_inference_data
 
 if TYPE_CHECKING:
@@ -21,14 +22,7 @@ __all__ = ["plot_components", "plot_density", "plot_mixture"]
 _BINS, _GRID = 30, 120
 _MOST_DRAWS = 400
 _LEVELS = (0.5, 0.9)
-
-
-def _axes(ax: Any) -> Any:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(layout="constrained", figsize=(5.2, 4.4))[1]
+_SIZE = (5.2, 4.4)  # inches
 
 
 def _range(x: Tensor, share: float = 0.15) -> tuple[float, float]:
@@ -66,7 +60,7 @@ def plot_mixture(
     check(fits, "x", f"rows (n, {n_features})", getattr(x, "shape", type(x).__name__))
     valid = len(set(dims)) == 2 and all(0 <= dim < n_features for dim in dims)
     check(valid, "dims", f"two different ones of 0 to {n_features - 1}", dims)
-    ax = _axes(ax)
+    ax = given_or_new(ax, _SIZE)
     with torch.no_grad():
         component, rows = mixture.predict(x).cpu(), x[:, list(dims)].cpu()
         marginal = mixture.marginal(list(dims)).to("cpu")
@@ -126,7 +120,7 @@ def plot_density(
     check(valid, "feature", f"one of 0 to {model.n_features - 1}", feature)
     check(group in ("posterior", "prior"), "group", "posterior or prior", repr(group))
     check_inference_data(idata, group)
-    ax = _axes(ax)
+    ax = given_or_new(ax, _SIZE)
     sites = model.site_distributions()
     stacked = {site: idata[group][site].values for site in sites}
     n_draws = int(np.prod(next(iter(stacked.values())).shape[:2]))
@@ -185,7 +179,7 @@ def plot_components(
     np.add.at(counts, (y.cpu().numpy(), labels.cpu().numpy()), 1)
     first = linear_sum_assignment(counts, maximize=True)[1].tolist()
     order = first + [k for k in range(n_components) if k not in first]
-    ax = _axes(ax)
+    ax = given_or_new(ax, _SIZE)
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     ax.imshow(shares[:, order], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for i in range(n_classes):

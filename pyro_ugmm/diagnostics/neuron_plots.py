@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions import UnivariateGaussianMixture
+from .axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,10 +53,7 @@ def plot_neuron(
     n_inputs = nodes.n_components
     fits = names is None or len(names) == n_inputs
     check(fits, "names", f"{n_inputs} names, one for each input", names)
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.subplots(layout="constrained")[1]
+    ax = given_or_new(ax)
     with torch.no_grad():
         y = _grid(nodes, index)
         if len(shape) == 1:
@@ -67,6 +65,7 @@ def plot_neuron(
             label = "maximum likelihood"
             ax.plot(y.cpu(), density, color=_POINT, linestyle="--", label=label)
     ax.set(xlabel="y", ylabel="density", ylim=(0, None))
+    ax.legend(fontsize=8)
     return ax
 
 
@@ -101,4 +100,3 @@ def _draw_components(
     rest = len(probs) - len(heaviest)
     label = f"density (with {rest} components more)" if rest else "density"
     ax.plot(axis, nodes.log_prob(y.unsqueeze(-1))[:, index].exp().cpu(), color="C0", label=label)
-    ax.legend(fontsize=8)

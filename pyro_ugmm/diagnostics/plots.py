@@ -12,6 +12,7 @@ from ..checks import check
 from ..models import BayesianModel
 from ..models.network import NetworkModel
 from ..training import FitResult
+from .axes import given_or_new
 from .class_probabilities import class_probabilities
 from .inference_data import check_inference_data
 
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["plot_losses", "plot_prior_posterior", "plot_uncertainty"]
 
 _POSTERIOR, _PRIOR = "C0", "0.45"
-
-
-def _axes(ax: Any) -> Any:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(layout="constrained")[1]
 
 
 def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) -> "Axes":
@@ -43,7 +36,7 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
     """
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-    ax = _axes(ax)
+    ax = given_or_new(ax)
     valid = isinstance(results, FitResult | Mapping)
     check(valid, "results", "a FitResult, or several by name", type(results).__name__)
     named = {"loss": results} if isinstance(results, FitResult) else dict(results)
@@ -98,7 +91,7 @@ def plot_prior_posterior(
     check(len(index) == len(shape), "index", f"{len(shape)} numbers", index)
     inside = all(0 <= i < size for i, size in zip(index, shape, strict=True))
     check(inside, "index", f"within {shape}", index)
-    ax = _axes(ax)
+    ax = given_or_new(ax)
     draws, prior_draws = (
         idata[group][site].values[(..., *index)].reshape(-1).astype(float)
         for group in ("posterior", "prior")
@@ -124,7 +117,7 @@ def plot_prior_posterior(
 
 def plot_uncertainty(
     model: NetworkModel,
-    guide: Callable | MCMC,
+    inference: Callable | MCMC,
     x: Tensor,
     y: Tensor,
     features: tuple[int, int] = (0, 1),
@@ -143,27 +136,23 @@ def plot_uncertainty(
 
     Args:
         model: the model.
-        guide: its fitted guide, or MCMC that was run.
+        inference: its fitted guide, or MCMC that was run.
         x: features of the data to draw, shape ``(n, K)``.
         y: their labels, shape ``(n,)``.
         features: the two features mapped.
         fixed: values of all features, shape ``(K,)``, of which the other ones are kept; the
             medians of ``x`` if None.
-        num_samples: the draws from the guide.
+        num_samples: the draws from a guide.
         seed: for the draws.
         axes: two axes to draw in; new ones if None.
     """
     import matplotlib.pyplot as plt
 
-    if axes is None:
-        axes = plt.subplots(
-            1, 2, layout="constrained", figsize=(10, 4.4), sharex=True, sharey=True
-        )[1]
     check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
     model.check_data(x, y)
-    first, second = features
-    valid = {first, second} <= set(range(x.shape[1])) and first != second
+    valid = len(features) == len(set(features) & set(range(x.shape[1]))) == 2
     check(valid, "features", f"two different ones of 0 to {x.shape[1] - 1}", features)
+    first, second = features
     n = 60
     ranges = []
     for feature in features:
@@ -175,7 +164,11 @@ def plot_uncertainty(
     grid = (x.median(0).values if fixed is None else fixed).expand(n * n, -1).clone()
     horizontal, vertical = torch.meshgrid(*ranges, indexing="xy")
     grid[:, first], grid[:, second] = horizontal.reshape(-1), vertical.reshape(-1)
-    probs = class_probabilities(model, guide, grid, num_samples, seed)
+    probs = class_probabilities(model, inference, grid, num_samples, seed)
+    if axes is None:
+        axes = plt.subplots(
+            1, 2, layout="constrained", figsize=(10, 4.4), sharex=True, sharey=True
+        )[1]
 
     def entropy(p: Tensor) -> Tensor:
         return -torch.xlogy(p, p).sum(-1) / torch.tensor(2.0).log()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_integer, check_values
+from .axes import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,11 +142,10 @@ def plot_reliability(probabilities: Tensor, y: Tensor, n_bins: int = 10, ax: Any
         n_bins: bins of equal width.
         ax: the axes to draw in; new ones if None.
     """
-    import matplotlib.pyplot as plt
     from scipy.stats import binom
 
     found = calibration(probabilities, y, n_bins)
-    ax = plt.subplots(layout="constrained", figsize=(4.6, 4.4))[1] if ax is None else ax
+    ax = given_or_new(ax, (4.6, 4.4))
     filled = (found.counts > 0).numpy()
     confidence, accuracy, counts = (
         t.numpy()[filled] for t in (found.confidence, found.accuracy, found.counts)

@@ -76,8 +76,10 @@ def test_plot_neuron_draws_a_layers_components():
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels[0].startswith(f"input {heaviest}, weight 0.")
     assert labels[-1] == "density (with 2 components more)" and len(labels) == 9
-    named = plot_neuron(UGMMLayer(2, 3).nodes, 0, names=["length", "width"])
-    assert "length" in str([text.get_text() for text in named.get_legend().get_texts()])
+    small = UGMMLayer(2, 3)
+    named = plot_neuron(small.nodes, 0, small.nodes, names=["length", "width"])
+    labels = [text.get_text() for text in named.get_legend().get_texts()]
+    assert labels[0].startswith(("length", "width")) and labels[-1] == "maximum likelihood"
     with pytest.raises(ValueError, match="names: expected 10 names"):
         plot_neuron(layer.nodes, 1, names=["a"])
     with pytest.raises(ValueError, match="nodes: expected a UnivariateGaussianMixture, such as"):
@@ -103,6 +105,8 @@ def test_plots_of_a_model():
         plot_prior_posterior(model, idata, "layers.9.loc", (0, 0))
     with pytest.raises(ValueError, match="index: expected 2 numbers"):
         plot_prior_posterior(model, idata, "layers.0.loc", (0,))
+    with pytest.raises(ValueError, match="features: expected two different ones of 0 to 1"):
+        plot_uncertainty(model, guide, x, y, (0, 1, 1))
     left, right = plot_uncertainty(model, guide, x, y, num_samples=20)
     total, parameters = (ax.collections[0].get_array() for ax in (left, right))
     assert (total >= parameters - 1e-5).all() and (parameters > -1e-5).all()
