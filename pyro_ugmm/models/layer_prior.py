@@ -25,7 +25,7 @@ class _Site(NamedTuple):
 
 
 SITES = {
-    "loc": _Site("loc", torch.Tensor.clone, torch.Tensor.clone),
+    "loc": _Site("loc", lambda loc: loc, torch.Tensor.clone),
     "variance": _Site("scale", torch.sqrt, torch.square),
     "weights": _Site("logits", torch.log, lambda logits: logits.softmax(-1)),
 }

@@ -6,41 +6,40 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import biject_to, constraints, transform_to
-from torch.distributions.transforms import Transform
+from torch.distributions.transforms import AffineTransform, ComposeTransform, Transform
+
+from .rescaled import rescaled
 
 __all__ = ["ScaledPrior"]
 
 
-class _StartTransform(Transform):
-    r"""Maps the reals to a support, zero to a chosen start: :math:`c + s \, T(u + o)`."""
+class _ExpTransform(Transform):
+    r"""Maps the reals to positive numbers, zero to a chosen one: :math:`\exp(u + \log v_0)`."""
 
     bijective = True
+    sign = 1
     domain = constraints.real
+    codomain = constraints.positive
 
-    def __init__(
-        self, base: Transform, origin: Tensor, center: Tensor, spread: Tensor, codomain: Any
-    ) -> None:
+    def __init__(self, start: Tensor) -> None:
         super().__init__()
-        self.base, self.origin, self.center, self.spread = base, origin, center, spread
-        self.codomain = codomain
-        self.log_spread = spread.log()
+        self.log_start = start.log()
 
-    def with_cache(self, cache_size: int = 1) -> "_StartTransform":
+    def with_cache(self, cache_size: int = 1) -> "_ExpTransform":
         return self
 
     def _call(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.center, self.spread, self.base(x + self.origin))
+        return (x + self.log_start).exp()
 
     def _inverse(self, y: Tensor) -> Tensor:
-        return self.base.inv((y - self.center) / self.spread) - self.origin
+        return y.log() - self.log_start
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        z = (y - self.center) / self.spread
-        return self.base.log_abs_det_jacobian(x + self.origin, z) + self.log_spread
+        return x + self.log_start
 
 
 class _StartConstraint(constraints.Constraint):
-    """A support whose bijection to the reals has a chosen origin."""
+    """A support, scaled, whose bijection to the reals takes zero to a chosen start."""
 
     def __init__(
         self,
@@ -50,12 +49,20 @@ class _StartConstraint(constraints.Constraint):
         start: Tensor,
     ) -> None:
         self.support, self.center, self.spread = support, center, spread
-        to_support = biject_to(support)
-        start = (start - center) / spread
-        inside = support.check(start)
-        feasible = to_support(torch.zeros_like(start))
-        origin = torch.where(inside, to_support.inv(torch.where(inside, start, feasible)), 0)
-        self.bijection = _StartTransform(to_support, origin, center, spread, self)
+        self.bijection = self._bijection(start)
+
+    def _bijection(self, start: Tensor) -> Transform:
+        to_support = biject_to(self.support)
+        middle = self.center + self.spread * to_support(torch.zeros_like(start))
+        start = torch.where(self.check(start), start, middle)
+        if self.support is constraints.real:
+            return AffineTransform(start, self.spread)
+        is_positive = self.support in (constraints.positive, constraints.nonnegative)
+        if is_positive and not self.center.any():
+            return _ExpTransform(start)
+        origin = to_support.inv((start - self.center) / self.spread)
+        scaling = AffineTransform(self.center, self.spread)
+        return ComposeTransform([AffineTransform(origin, 1.0), to_support, scaling])
 
     def check(self, value: Tensor) -> Tensor:
         return self.support.check((value - self.center) / self.spread)
@@ -93,7 +100,8 @@ class ScaledPrior(TorchDistribution):
     ) -> None:
         self.base_dist = base_dist
         self._support: _StartConstraint | None = None
-        self._log_spread = spread.log()
+        self._density = rescaled(base_dist, center, spread)
+        self._units = center, spread  # as few numbers as were given
         self.center, self.spread, self.start = torch.broadcast_tensors(center, spread, start)
         super().__init__(self.center.shape, validate_args=validate_args)
 
@@ -106,14 +114,14 @@ class ScaledPrior(TorchDistribution):
     def support(self) -> constraints.Constraint:
         """The base's support, scaled; its bijection starts at ``start``."""
         if self._support is None:
-            parts = (self.center, self.spread, self.start)
-            self._support = _StartConstraint(self.base_dist.support, *parts)
+            self._support = _StartConstraint(self.base_dist.support, *self._units, self.start)
         return self._support
 
     def expand(self, batch_shape, _instance=None):
         """Broadcasts the batch to ``batch_shape``."""
         new = self._get_checked_instance(ScaledPrior, _instance)
-        new.base_dist, new._support, new._log_spread = self.base_dist, None, self._log_spread
+        new.base_dist, new._support = self.base_dist, None
+        new._density, new._units = self._density, self._units
         for name in ("center", "spread", "start"):
             setattr(new, name, getattr(self, name).expand(batch_shape))
         super(ScaledPrior, new).__init__(torch.Size(batch_shape), validate_args=False)
@@ -131,7 +139,9 @@ class ScaledPrior(TorchDistribution):
         """Evaluates the log density, element by element."""
         if self._validate_args:
             self._validate_sample(value)
-        return self.base_dist.log_prob((value - self.center) / self.spread) - self._log_spread
+        found, batch = self._density.log_prob(value), self.batch_shape
+        whole = found.shape[found.dim() - len(batch) :] == batch
+        return found if whole else found.expand(torch.broadcast_shapes(found.shape, batch))
 
     def rsample(self, sample_shape=()) -> Tensor:
         """Draws values that carry gradients."""

@@ -129,7 +129,8 @@ class Descent:
                 torch.set_rng_state(random_state)
                 self._cause = self._find_cause(rows)
             return False
-        self._before = [tensor.detach().clone() for tensor in self._tensors]
+        with torch.no_grad():
+            torch._foreach_copy_(self._before, self._tensors)
         self._optimizer.zero_grad()
         loss.backward()
         if self._schedule.max_gradient_norm is not None:
