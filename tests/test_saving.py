@@ -26,7 +26,7 @@ def trained(model):
 
 
 def classifier():
-    network = UGMMNetwork([2, 5, 3], dropout=[0.1, 0.0], min_scale=1e-3)
+    network = UGMMNetwork([2, 5, 3], [0.1, 0.0], min_scale=1e-3, normalization="layer")
     network.reset_parameters(X * UNITS)
     trained(UGMMClassifier(network))
     priors = Priors.from_data(X * UNITS, variances=dist.LogNormal(0.0, 1.0), weights=2.0)

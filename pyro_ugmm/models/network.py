@@ -164,7 +164,8 @@ class NetworkModel(BayesianModel):
             "sizes": [*self.network.sizes],
             "dropout": [layer.dropout for layer in layers],
             "min_scale": layers[0].min_scale,
-            "missing": layers[0].missing,
+            "missing": self.network.missing,
+            "normalization": self.network.normalization,
         }
 
     @classmethod
@@ -173,7 +174,7 @@ class NetworkModel(BayesianModel):
     ) -> Self:
         """Makes the network, with its parameters, and a model of it."""
         arguments = dict(arguments)
-        names = ("sizes", "dropout", "min_scale", "missing")
+        names = ("sizes", "dropout", "min_scale", "missing", "normalization")
         network = UGMMNetwork(**{name: arguments.pop(name) for name in names}).to(dtype)
         prefix = "network."
         parts = {

@@ -21,6 +21,17 @@ def test_layers_score_the_scores_of_the_layer_before():
     assert [tuple(layer.loc.shape) for layer in net.layers] == [(6, 4), (5, 6), (3, 5)]
 
 
+def test_layer_normalization_stands_between_layers():
+    net = UGMMNetwork([4, 6, 5, 3], normalization="layer", dtype=torch.float64)
+    between = [torch.nn.LayerNorm(n, elementwise_affine=False) for n in (6, 5)]
+    first, second, third = net.layers
+    x = torch.randn(7, 4, dtype=torch.float64)
+    expected = third(between[1](second(between[0](first(x)))))
+    torch.testing.assert_close(net(x), expected)
+    torch.testing.assert_close(net(x)[:1], net(x[:1]))  # rows do not meet
+    assert repr(net) == "UGMMNetwork([4, 6, 5, 3], normalization='layer', n_parameters=207)"
+
+
 def test_a_class_probability_by_hand():
     """Two inputs, one hidden neuron, two classes: the paper's formula written out in numbers."""
     net = UGMMNetwork([2, 1, 2], dtype=torch.float64)
@@ -74,13 +85,25 @@ def test_a_network_learns_at_once(sizes, load, accuracy):
 
 
 @pytest.mark.parametrize("sizes", [(4, 16, 16, 3), (64, 128, 64, 10), (200, 200, 200, 2)])
-def test_every_layer_sees_inputs_of_its_own_scale(sizes):
-    net = UGMMNetwork(sizes)
-    h = torch.randn(500, sizes[0])
-    for layer in net.layers:
-        z = (h - layer.input_center) / layer.input_spread
-        assert z.mean().abs() < 0.3 and 0.8 < z.std() < 1.2
-        h = layer(h)
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+def test_every_layer_sees_inputs_of_its_own_scale(sizes, normalization):
+    net = UGMMNetwork(sizes, normalization=normalization)
+    x = torch.randn(500, sizes[0])
+
+    def check_layers():
+        h = x
+        for layer in net.layers:
+            z = (h - layer.input_center) / layer.input_spread
+            assert z.mean().abs() < 0.3 and 0.8 < z.std() < 1.2
+            h = layer(h)
+            if normalization == "layer":
+                h = (h - h.mean(-1, keepdim=True)) / h.std(-1, keepdim=True, correction=0)
+
+    check_layers()
+    with torch.no_grad():
+        net.layers[0].loc.mul_(1.5)
+    net.measure_inputs(x)
+    check_layers()
 
 
 def test_initialization_from_data_does_not_depend_on_its_units():
@@ -99,8 +122,9 @@ def test_initialization_from_data_does_not_depend_on_its_units():
     )
 
 
-def test_replaced_parameters_are_one_call_for_many_draws():
-    net = UGMMNetwork([4, 6, 3])
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+def test_replaced_parameters_are_one_call_for_many_draws(normalization):
+    net = UGMMNetwork([4, 6, 3], normalization=normalization)
     x = torch.randn(7, 4)
     draws = {
         "layers.0.loc": torch.randn(5, 1, 6, 4),
@@ -125,8 +149,9 @@ def test_saves_and_loads():
     torch.testing.assert_close(net(x), other(x))
 
 
-def test_functional_call_and_compile():
-    net = UGMMNetwork([4, 6, 3])
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+def test_functional_call_and_compile(normalization):
+    net = UGMMNetwork([4, 6, 3], normalization=normalization)
     x = torch.randn(5, 4)
     parameters = {name: value.detach() for name, value in net.named_parameters()}
     torch.testing.assert_close(torch.func.functional_call(net, parameters, (x,)), net(x))
@@ -145,6 +170,14 @@ def test_dropout_per_layer():
         (lambda: UGMMNetwork([4]), r"sizes: expected at least two sizes, got \(4,\)"),
         (lambda: UGMMNetwork([4, -1]), "out_features: expected a positive integer"),
         (lambda: UGMMNetwork([4, 5, 3], dropout=[0.1]), "dropout: expected one number, or 2"),
+        (
+            lambda: UGMMNetwork([4, 5, 3], normalization="batch"),
+            "normalization: expected one of .'none', 'layer'., got 'batch'",
+        ),
+        (
+            lambda: UGMMNetwork([4, 1, 3], normalization="layer"),
+            "sizes: expected hidden layers of 2 neurons or more",
+        ),
         (lambda: UGMMNetwork([4, 3])(torch.randn(2, 3)), r"x: expected shape \(\.\.\., 4\)"),
         (
             lambda: UGMMNetwork([4, 3])(torch.randn(2, 4), {"layers.7.loc": torch.ones(3, 4)}),
