@@ -199,14 +199,15 @@ def most_probable_inputs(
     _check_rows(network, x, output, inputs)
     check_integer("n_starts", n_starts)
     check_integer("steps", steps)
-    limits = torch.tensor([tuple(bounds[i]) for i in inputs], dtype=x.dtype, device=x.device)
-    fits = limits.shape == (len(inputs), 2) and bool(limits.isfinite().all())
+    pairs = all(isinstance(pair, Sequence) and len(pair) == 2 for pair in bounds.values())
+    check(pairs, "bounds", "(low, high) by input", dict(bounds))
+    limits = torch.tensor([bounds[i] for i in inputs], dtype=x.dtype, device=x.device)
+    fits = bool(limits.isfinite().all())
     check(fits and bool((limits[:, 0] < limits[:, 1]).all()), "bounds", "low < high", dict(bounds))
     low, width = limits[:, 0], limits[:, 1] - limits[:, 0]
-    rows = x.repeat_interleave(n_starts, 0)
+    rows, at = x.repeat_interleave(n_starts, 0), torch.tensor(inputs, device=x.device)
 
     def filled(unit: Tensor) -> Tensor:
-        at = torch.tensor(inputs, device=x.device)
         return rows.index_copy(1, at, low + width * unit)
 
     with torch.random.fork_rng(enabled=seed is not None), training_mode(network, False):

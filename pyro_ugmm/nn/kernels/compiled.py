@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .contract import Backend
+from .contract import Backend, Gradients, Terms
 
 __all__ = ["Compiled"]
 
@@ -85,10 +86,6 @@ def _compile(compiler: str, path: Path) -> str:
     return f"{compiler} failed: {said[:500]}"
 
 
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
 class Compiled(Backend):
     """One pass in C, on all threads that torch has; about a second to compile, once."""
 
@@ -102,35 +99,25 @@ class Compiled(Backend):
         return _library()[1]
 
     @staticmethod
-    def _call(name: str, tensors: list[Tensor], loc: Tensor, omit: bool) -> int:
-        function = getattr(_library()[0], f"mixture_layer_{name}_{_SUFFIX[loc.dtype]}")
-        sizes = (len(tensors[0]), *loc.shape)
-        threads = 1 + len(tensors[0]) * loc.numel() // _TERMS_PER_THREAD
+    def _call(name: str, terms: Terms, *more: Tensor) -> int:
+        *inputs, omit = terms
+        function = getattr(_library()[0], f"mixture_layer_{name}_{_SUFFIX[terms.x.dtype]}")
+        sizes = (len(terms.x), *terms.loc.shape)
+        threads = 1 + math.prod(sizes) // _TERMS_PER_THREAD
         return function(
             *(ctypes.c_ssize_t(size) for size in sizes),
             ctypes.c_int(omit),
             ctypes.c_int(min(threads, torch.get_num_threads())),
-            *map(_pointer, tensors),
+            *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (*inputs, *more)),
         )
 
-    def forward(self, x: Tensor, loc: Tensor, inverse: Tensor, a: Tensor, omit: bool) -> Tensor:
-        out = x.new_empty(len(x), len(loc))
-        self._call("forward", [x, loc, inverse, a, out], loc, omit)
+    def forward(self, terms: Terms) -> Tensor:
+        out = terms.x.new_empty(len(terms.x), len(terms.loc))
+        self._call("forward", terms, out)
         return out
 
-    def backward(
-        self,
-        x: Tensor,
-        loc: Tensor,
-        inverse: Tensor,
-        a: Tensor,
-        omit: bool,
-        out: Tensor,
-        grad: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        grad_x = torch.zeros_like(x)
-        first, second, mass = (torch.zeros_like(loc) for _ in range(3))
-        tensors = [x, loc, inverse, a, out, grad, grad_x, first, second, mass]
-        if self._call("backward", tensors, loc, omit):
+    def backward(self, terms: Terms, out: Tensor, grad: Tensor) -> Gradients:
+        sums = Gradients(*map(torch.zeros_like, (terms.x, *[terms.loc] * 3)))
+        if self._call("backward", terms, out, grad, *sums):
             raise MemoryError("there is no memory for a tile of rows")
-        return grad_x, first, second, mass
+        return sums

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .contract import Backend
+from .contract import Backend, Gradients, Terms
 
 __all__ = ["Fused"]
 
@@ -26,23 +26,14 @@ class Fused(Backend):
             return f"it is for float32 and float64, not for {dtype}"
         return ""
 
-    def forward(self, x: Tensor, loc: Tensor, inverse: Tensor, a: Tensor, omit: bool) -> Tensor:
+    def forward(self, terms: Terms) -> Tensor:
         from . import fused_triton
 
-        with torch.cuda.device_of(x):
-            return fused_triton.forward(x, loc, inverse, a, omit)
+        with torch.cuda.device_of(terms.x):
+            return fused_triton.forward(terms)
 
-    def backward(
-        self,
-        x: Tensor,
-        loc: Tensor,
-        inverse: Tensor,
-        a: Tensor,
-        omit: bool,
-        out: Tensor,
-        grad: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(self, terms: Terms, out: Tensor, grad: Tensor) -> Gradients:
         from . import fused_triton
 
-        with torch.cuda.device_of(x):
-            return fused_triton.backward(x, loc, inverse, a, omit, out, grad)
+        with torch.cuda.device_of(terms.x):
+            return fused_triton.backward(terms, out, grad)

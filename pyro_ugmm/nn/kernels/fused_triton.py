@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .contract import Gradients, Terms
+
 __all__ = ["backward", "forward"]
 
 _ROWS, _NEURONS, _INPUTS = 16, 16, 16
@@ -156,26 +158,25 @@ def _blocks(omit: bool) -> dict[str, int | bool]:
     return {"OMIT": omit, "ROWS": _ROWS, "NEURONS": _NEURONS, "INPUTS": _INPUTS}
 
 
-def forward(x: Tensor, loc: Tensor, inverse: Tensor, a: Tensor, omit: bool) -> Tensor:
+def forward(terms: Terms) -> Tensor:
     """Returns the scores, ``(n, J)``."""
-    sizes = (len(x), *loc.shape)
-    out = x.new_empty(sizes[0], sizes[1])
+    *inputs, omit = terms
+    sizes = (len(terms.x), *terms.loc.shape)
+    out = terms.x.new_empty(sizes[0], sizes[1])
     grid = (triton.cdiv(sizes[0], _ROWS), triton.cdiv(sizes[1], _NEURONS))
-    _forward[grid](x, loc, inverse, a, out, *sizes, **_blocks(omit))
+    _forward[grid](*inputs, out, *sizes, **_blocks(omit))
     return out
 
 
-def backward(
-    x: Tensor, loc: Tensor, inverse: Tensor, a: Tensor, omit: bool, out: Tensor, grad: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns the gradient of ``x``, and the sums of the contract."""
-    given, sizes = (x, loc, inverse, a, out, grad), (len(x), *loc.shape)
-    grad_x = torch.empty_like(x)
-    first, second, mass = (torch.empty_like(loc) for _ in range(3))
+def backward(terms: Terms, out: Tensor, grad: Tensor) -> Gradients:
+    """Returns the sums that gradients are made of."""
+    *inputs, omit = terms
+    given, sizes = (*inputs, out, grad), (len(terms.x), *terms.loc.shape)
+    sums = Gradients(*map(torch.empty_like, (terms.x, *[terms.loc] * 3)))
     n_rows, n_neurons, n_inputs = sizes
     blocks = _blocks(omit)
     along_inputs = triton.cdiv(n_inputs, _INPUTS)
-    _backward_x[(triton.cdiv(n_rows, _ROWS), along_inputs)](*given, grad_x, *sizes, **blocks)
+    _backward_x[(triton.cdiv(n_rows, _ROWS), along_inputs)](*given, sums.x, *sizes, **blocks)
     grid = (triton.cdiv(n_neurons, _NEURONS), along_inputs)
-    _backward_parameters[grid](*given, first, second, mass, *sizes, **blocks)
-    return grad_x, first, second, mass
+    _backward_parameters[grid](*given, *sums[1:], *sizes, **blocks)
+    return sums

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .contract import Backend
+from .contract import Backend, Gradients, Terms
 
 __all__ = ["Tiled"]
 
@@ -24,16 +24,16 @@ class Tiled(Backend):
         return ""
 
     @staticmethod
-    def _tiles(x: Tensor, loc: Tensor) -> list[slice]:
-        size = _TILE_BYTES.get(x.device.type, _OTHER_BYTES)
-        step = max(1, size // (loc.numel() * loc.itemsize))
-        return [slice(at, at + step) for at in range(0, len(x), step)]
+    def _tiles(terms: Terms) -> list[slice]:
+        size = _TILE_BYTES.get(terms.x.device.type, _OTHER_BYTES)
+        step = max(1, size // (terms.loc.numel() * terms.loc.itemsize))
+        return [slice(at, at + step) for at in range(0, len(terms.x), step)]
 
     @staticmethod
-    def _standardized(
-        x: Tensor, loc: Tensor, inverse: Tensor, a: Tensor, omit: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _standardized(terms: Terms, tile: slice) -> tuple[Tensor, Tensor]:
         """Deviations ``(tile, J, K)`` in standard units, and the exponents."""
+        x, loc, inverse, a, omit = terms
+        x = x[tile]
         u = (x.unsqueeze(1) - loc).mul_(inverse)
         if not omit:
             return u, torch.addcmul(a, u, u, value=-0.5)
@@ -41,10 +41,10 @@ class Tiled(Backend):
         u.masked_fill_(missing, 0.0)
         return u, torch.addcmul(a, u, u, value=-0.5).masked_fill_(missing, -float("inf"))
 
-    def forward(self, x: Tensor, loc: Tensor, inverse: Tensor, a: Tensor, omit: bool) -> Tensor:
-        out = x.new_empty(len(x), len(loc))
-        for tile in self._tiles(x, loc):
-            _, exponent = self._standardized(x[tile], loc, inverse, a, omit)
+    def forward(self, terms: Terms) -> Tensor:
+        out = terms.x.new_empty(len(terms.x), len(terms.loc))
+        for tile in self._tiles(terms):
+            _, exponent = self._standardized(terms, tile)
             top = exponent.amax(-1, keepdim=True)
             held = top.masked_fill(top == -float("inf"), 0.0)
             total = self._decay(exponent.sub_(held)).sum(-1)
@@ -57,25 +57,16 @@ class Tiled(Backend):
         small = exponent < _LEAST
         return exponent.clamp_(min=_LEAST).exp_().masked_fill_(small, 0.0)
 
-    def backward(
-        self,
-        x: Tensor,
-        loc: Tensor,
-        inverse: Tensor,
-        a: Tensor,
-        omit: bool,
-        out: Tensor,
-        grad: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        grad_x = torch.empty_like(x)
-        first, second, mass = (torch.zeros_like(loc) for _ in range(3))
-        for tile in self._tiles(x, loc):
-            u, exponent = self._standardized(x[tile], loc, inverse, a, omit)
+    def backward(self, terms: Terms, out: Tensor, grad: Tensor) -> Gradients:
+        grad_x = torch.empty_like(terms.x)
+        first, second, mass = (torch.zeros_like(terms.loc) for _ in range(3))
+        for tile in self._tiles(terms):
+            u, exponent = self._standardized(terms, tile)
             r = self._decay(exponent.sub_(out[tile].unsqueeze(-1)))
             r.mul_(grad[tile].unsqueeze(-1))
             mass.add_(r.sum(0))
             r.mul_(u)
             first.add_(r.sum(0))
-            torch.sum(r * inverse, 1, out=grad_x[tile])
+            torch.sum(r * terms.inverse, 1, out=grad_x[tile])
             second.add_(r.mul_(u).sum(0))
-        return grad_x.neg_(), first, second, mass
+        return Gradients(grad_x.neg_(), first, second, mass)
