@@ -20,7 +20,8 @@ from .contract import Backend, Gradients, Terms
 
 __all__ = ["Compiled"]
 
-_SOURCES = [Path(__file__).with_name(f"mixture_layer.{end}") for end in ("c", "inc")]
+_NAMES = ("mixture_layer.c", "mixture_layer.inc", "mixture_layer_narrow.inc")
+_SOURCES = [Path(__file__).with_name(name) for name in _NAMES]
 _FLAGS = ["-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
 _FLAGS += ["-ffp-contract=fast"]
 # Each is tried until one compiles: gcc's loops are vectorized only without this optimization.

@@ -12,6 +12,8 @@
 #endif
 
 #define ROWS 4 /* rows that share a neuron's parameters while these are in registers */
+#define NARROW 16 /* up to so many inputs, vectors run over rows */
+#define BLOCK 256 /* of rows, then */
 #define TILE_BYTES (128 * 1024) /* of rows that stay in a core's cache for all neurons */
 
 static ptrdiff_t tile_rows(size_t row_bytes) {
