@@ -81,8 +81,8 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
     Args:
         path: the file.
         model: the model.
-        guide: what :func:`mean_field`, :func:`low_rank` or :func:`full_rank` made, or Pyro's
-            autoguides of these kinds; None for a model at maximum likelihood.
+        guide: what a function of :mod:`pyro_ugmm.guides` made, or Pyro's autoguides of these
+            kinds; None for a model at maximum likelihood.
 
     Raises:
         ValueError: if the model or guide is of another kind, or has not run yet; or a prior is

@@ -30,7 +30,8 @@ def relabel(idata: "InferenceData") -> "InferenceData":
     Stephens (2000), *Dealing with label switching in mixture models*, JRSS B 62(4).
 
     Args:
-        idata: what :func:`to_inference_data` made of a :class:`BayesianGaussianMixture`.
+        idata: what :func:`to_inference_data` made of a
+            :class:`~pyro_ugmm.models.BayesianGaussianMixture`.
 
     Returns:
         A copy with the posterior relabeled; what does not depend on labels is as it was.

@@ -33,7 +33,7 @@ class BayesianGaussianMixture(BayesianModel):
     ``(K, D)`` for full and diagonal covariances, ``(D,)`` for tied, ``(K,)`` for spherical ones;
     ``correlations``, the Cholesky factors of the correlation matrices, ``(K, D, D)`` for full and
     ``(D, D)`` for tied covariances, if D > 1; and ``x`` in the plate ``data``. A single component
-    has no ``weights``. What has no prior is a parameter in :attr:`learnt`; where it is known, set
+    has no ``weights``. What has no prior is a parameter in ``learnt``; where it is known, set
     it there and call ``learnt.requires_grad_(False)``.
 
     The components are exchangeable: the posterior has a mode for each order of theirs. A guide

@@ -64,8 +64,8 @@ class UGMMLayer(LocalModule):
         loc: means :math:`\mu`, shape ``(J, K)``.
         scale: standard deviations :math:`\sigma`, shape ``(J, K)``, in the units of the inputs.
         logits: unnormalized log weights :math:`\ell`, shape ``(J, K)``.
-        input_center, input_spread: the location and scale of the inputs that the layer was
-            initialized for, shape ``(K,)``.
+        input_center: the location of the inputs that the layer was initialized for, shape ``(K,)``.
+        input_spread: their scale, shape ``(K,)``.
 
     Raises:
         ValueError: if a size is not a positive integer, dropout not in [0, 1), or ``missing`` is
