@@ -4,7 +4,7 @@ VENV := .venv
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test lint pictures validate bench-iris bench-density bench-em bench-svi bench-layer clean
+.PHONY: help demo test lint docs pictures validate bench-iris bench-density bench-em bench-svi bench-layer clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -27,6 +27,11 @@ lint: $(VENV)/.installed  ## ruff and mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+docs: $(VENV)/.installed  ## the documentation, in docs/_build/html; a warning or a broken link is an error
+	$(PIP) install --quiet --editable '.[docs]'
+	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(RUN) docs/check_links.py docs/_build/html
 
 pictures: $(VENV)/.installed  ## the pictures of the README, drawn anew into docs/images
 	$(RUN) -W ignore docs/pictures.py
@@ -51,4 +56,4 @@ bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX
 	$(RUN) -W ignore benchmarks/em.py
 
 clean:  ## remove the environment and what the demo wrote
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out docs/_build

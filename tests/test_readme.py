@@ -1,21 +1,17 @@
 """The README's code runs, and what it names is there."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from .documents import ROOT, python_blocks, run
+
 README = ROOT / "README.md"
 
 
 @pytest.mark.skipif(not README.exists(), reason="an installed package has no README")
 def test_the_code_runs():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
-    scopes = [{} for _ in blocks]
-    for block, scope in zip(blocks, scopes, strict=True):
-        exec(compile(block, str(README), "exec"), scope)
-    network, mixture, posterior = scopes
+    network, mixture, posterior = (run(block, README, {}) for block in python_blocks(README))
     assert {"posterior", "log_likelihood"} <= set(network["idata"].groups())
     assert mixture["result"].converged
     assert {"pareto_k", "verdict"} <= set(posterior["idata"].posterior.attrs)

@@ -1,0 +1,85 @@
+"""Settings of the documentation. Build it by ``make docs``."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+
+from pyro_ugmm import __version__  # noqa: E402
+
+project = "pyro_ugmm"
+author = "the authors of pyro_ugmm"
+project_copyright = author
+version = release = __version__
+language = "en"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas without a network
+]
+exclude_patterns = ["_build", "images"]
+
+# Pages are Markdown, notebooks are committed with their outputs.
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_merge_streams = True
+
+# The reference comes from docstrings.
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_class_signature = "mixed"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+
+# A reference within the library must resolve; those to other libraries need their inventories,
+# which are fetched only where SPHINX_INTERSPHINX is set, so that a build needs no network.
+nitpicky = True
+if os.environ.get("SPHINX_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "torch": ("https://pytorch.org/docs/stable", None),
+        "pyro": ("https://docs.pyro.ai/en/stable", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "arviz": ("https://python.arviz.org/en/v0.23.0", None),
+    }
+_OTHERS = r"(abc|arviz|collections|numpy|os|pyro|torch)\..*|Axes|InferenceData"
+_INNER = r"pyro_ugmm\..*\.(SecondMoments|MatrixCompletion|VarianceCompletion|Iterates)"
+nitpick_ignore_regex = [(r"py:.*", _OTHERS), (r"py:class", _INNER)]
+
+html_theme = "furo"
+html_title = f"pyro_ugmm {release}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
+html_show_sphinx = False
+
+
+def _copy_tutorials() -> None:
+    """Brings the notebooks, which live beside the documentation, to where Sphinx reads them."""
+    notebooks = sorted((ROOT / "tutorials").glob("*.ipynb"))
+    folder = HERE / "tutorials"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for notebook in notebooks:
+        shutil.copy(notebook, folder)
+    listed = "\n".join(notebook.stem for notebook in notebooks)
+    body = f"```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n" if listed else "None yet.\n"
+    text = "Notebooks with their outputs; `make tutorials` executes them again."
+    (folder / "index.md").write_text(f"# Tutorials\n\n{text}\n\n{body}")
+
+
+_copy_tutorials()
