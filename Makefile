@@ -30,7 +30,7 @@ lint: $(VENV)/.installed  ## ruff and mypy
 
 docs: $(VENV)/.installed  ## the documentation, in docs/_build/html; a warning or a broken link is an error
 	$(PIP) install --quiet --editable '.[docs]'
-	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(RUN) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	$(RUN) docs/check_links.py docs/_build/html
 
 pictures: $(VENV)/.installed  ## the pictures of the README, drawn anew into docs/images
