@@ -3,8 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
+MNIST ?= mnist
 
-.PHONY: help demo test lint docs pictures validate bench-iris bench-density bench-em bench-svi bench-layer clean
+.PHONY: help demo test lint docs pictures validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -47,6 +48,9 @@ bench-density: $(VENV)/.installed  ## the same of a network that scores features
 
 bench-svi: $(VENV)/.installed  ## the time of a step of SVI, in steps of maximum likelihood
 	$(RUN) benchmarks/svi.py
+
+bench-mnist: $(VENV)/.installed  ## accuracy, calibration and strange images on MNIST, half an hour; MNIST=folder of its IDX files
+	$(RUN) -W ignore benchmarks/mnist.py --data $(MNIST)
 
 bench-layer: $(VENV)/.installed  ## the time and memory of a layer of mixture neurons
 	$(RUN) -W ignore benchmarks/layer.py
