@@ -5,7 +5,7 @@ PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disa
 RUN := $(VENV)/bin/python
 MNIST ?= mnist
 
-.PHONY: help demo test lint docs pictures validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer clean
+.PHONY: help demo test lint docs pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -36,6 +36,9 @@ docs: $(VENV)/.installed  ## the documentation, in docs/_build/html; a warning o
 
 pictures: $(VENV)/.installed  ## the pictures of the README, drawn anew into docs/images
 	$(RUN) -W ignore docs/pictures.py
+
+tutorials: $(VENV)/.installed  ## all notebooks of tutorials/, run in full, with their outputs written back
+	$(RUN) tutorials/run.py
 
 validate: $(VENV)/.installed  ## slow checks of inference, up to an hour: calibration, SVI against NUTS; writes validation/results
 	OMP_NUM_THREADS=1 $(RUN) -W ignore validation/validate.py

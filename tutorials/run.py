@@ -1,0 +1,82 @@
+"""Runs the tutorials that ``index.json`` lists. Run as ``make tutorials``.
+
+Without options, runs them in full and writes their outputs and figures back. With ``--quick``,
+runs them on fewer rows and steps, as the tests do, and writes nothing. Names of notebooks may
+follow; all are run if there are none.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent
+NAMES = tuple(json.loads((FOLDER / "index.json").read_text()))
+QUICK = "PYRO_UGMM_SMOKE"
+MOST_SECONDS = 600  # for one cell
+MOST_BYTES = 1_000_000
+
+
+def execute(name: str, *, quick: bool) -> nbformat.NotebookNode:
+    """Runs a notebook in a kernel of its own, from top to bottom.
+
+    Args:
+        name: of its file.
+        quick: whether it is to cut rows and steps, which it is told by a variable of the
+            environment.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: if a cell fails.
+    """
+    notebook = nbformat.read(FOLDER / name, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=MOST_SECONDS,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(FOLDER)}},
+    )
+    environment = os.environ | {QUICK: "1" if quick else "0"}
+    client.execute(env=environment)
+    return notebook
+
+
+def text_of(notebook: nbformat.NotebookNode) -> str:
+    """The notebook as it is to be committed: without what differs from run to run.
+
+    Raises:
+        ValueError: if something was written to the error stream, or the file is too large.
+    """
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    for cell in notebook.cells:
+        cell.metadata = {}
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                raise ValueError(f"a tutorial warns of nothing; this one says:\n{output['text']}")
+    text = nbformat.writes(notebook) + "\n"
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"a tutorial takes at most {MOST_BYTES:,} bytes, this one {len(text):,}")
+    return text
+
+
+def main() -> None:
+    """Runs those asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="files, such as 4_em.ipynb; all by default")
+    parser.add_argument("--quick", action="store_true", help="few rows and steps; writes nothing")
+    options = parser.parse_args()
+    for name in options.names or NAMES:
+        started = time.perf_counter()
+        notebook = execute(Path(name).name, quick=options.quick)
+        if not options.quick:
+            (FOLDER / Path(name).name).write_text(text_of(notebook))
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
