@@ -6,13 +6,14 @@ from .fitter import EMFitter
 from .initialization import initialize
 from .priors import ConjugatePrior
 from .result import EMResult, Finding
-from .selection import Selection, select
+from .selection import Candidate, Selection, select
 from .statistics import SufficientStatistics
 
 if TYPE_CHECKING:
     from .estimator import GaussianMixtureEstimator
 
 __all__ = [
+    "Candidate",
     "ConjugatePrior",
     "EMFitter",
     "EMResult",

@@ -34,7 +34,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         reg_covar: what is added to all variances.
         max_iter: the most M-steps to take.
         n_init: the restarts; the best is kept.
-        init_params: ``"kmeans"`` or ``"random"``.
+        init_params: ``"kmeans"`` or ``"random_from_data"``.
         weights_init: where to start, shape ``(K,)``.
         means_init: likewise, shape ``(K, D)``.
         precisions_init: likewise, in the shape of ``precisions_``.
@@ -104,9 +104,9 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         expected = f"one of {list(names)}"
         check(self.covariance_type in names, "covariance_type", expected, self.covariance_type)
         check(
-            self.init_params in ("kmeans", "random"),
+            self.init_params in ("kmeans", "random_from_data"),
             "init_params",
-            "'kmeans' or 'random'",
+            "'kmeans' or 'random_from_data'",
             repr(self.init_params),
         )
         device = torch.device("cpu" if self.device is None else self.device)

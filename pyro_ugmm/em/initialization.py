@@ -48,8 +48,8 @@ def initialize(
         x: rows ``(n, D)``, or an iterable of blocks; as for :meth:`EMFitter.fit`.
         n_components: how many.
         covariance: ``"full"``, ``"tied"``, ``"diagonal"`` or ``"spherical"``.
-        method: ``"kmeans"``, or ``"random"``: means at rows drawn at random, with the covariance
-            of all rows.
+        method: ``"kmeans"``, or ``"random_from_data"``: means at rows drawn at random, with the
+            covariance of all rows.
         labels: instead of a method, a component for each row, integers, shape ``(n,)``.
         responsibilities: likewise, the components' probabilities for each row, ``(n, K)``.
         means: likewise, where the means are, ``(K, D)``; a row counts for the nearest.
@@ -126,7 +126,7 @@ def _at_random(rows, scaled, weight, count, generator) -> tuple[Tensor, Tensor |
 
 _METHODS: dict[str, Callable[..., tuple[Tensor, Tensor | None]]] = {
     "kmeans": _by_kmeans,
-    "random": _at_random,
+    "random_from_data": _at_random,
 }
 
 

@@ -37,7 +37,8 @@ class BayesianGaussianMixture(BayesianModel):
     it there and call ``learnt.requires_grad_(False)``.
 
     The components are exchangeable: the posterior has a mode for each order of theirs. A guide
-    finds one of these; chains of NUTS may each find another.
+    finds one of these; chains of NUTS may each find another, unless they start at one:
+    ``NUTS(model, init_strategy=init_to_value(values=model.start_values(mixture)))``.
 
     Args:
         n_components: :math:`K`.

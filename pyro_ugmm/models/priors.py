@@ -22,8 +22,9 @@ class Priors:
     For a component of input :math:`k`, whose location is :math:`c_k` and scale :math:`s_k`,
 
     .. math:: \mu = c_k + s_k z, \quad z \sim \texttt{means}, \qquad
-        \sigma^2 = s_k^2 v, \quad v \sim \texttt{variances}, \qquad
-        w \sim \mathrm{Dirichlet}(\texttt{weights}, \dots, \texttt{weights})
+        \sigma^2 = s_k^2 v, \quad v \sim \texttt{variances},
+
+    .. math:: w \sim \mathrm{Dirichlet}(\texttt{weights}, \dots, \texttt{weights})
 
     and, for correlation matrices, :math:`p(R) \propto \det(R)^{\texttt{correlations} - 1}`
     (Lewandowski, Kurowicka and Joe 2009). With a variance for each component alone,
@@ -41,9 +42,10 @@ class Priors:
     ``fit_mle`` left it.
 
     Args:
-        means: a univariate distribution over the real line, in units of the input's spread.
+        means: a univariate distribution over the real line, in units of the input's spread; by
+            default ``Normal(0, 2)``.
         variances: a univariate distribution over positive numbers, in units of its square (in
-            a mixture, of a component's share of that).
+            a mixture, of a component's share of that); by default ``InverseGamma(2, 1)``.
         weights: the concentration of a symmetric Dirichlet distribution. By default, one in a
             mixture; in a network, whose weights are as many as its means, None.
         correlations: the concentration of the LKJ distribution: one is uniform, more favors

@@ -2,6 +2,13 @@
 
 from .layer import UGMMLayer
 from .network import UGMMNetwork
-from .queries import most_probable_inputs, state_posterior
+from .queries import BestInputs, StatePosterior, most_probable_inputs, state_posterior
 
-__all__ = ["UGMMLayer", "UGMMNetwork", "most_probable_inputs", "state_posterior"]
+__all__ = [
+    "BestInputs",
+    "StatePosterior",
+    "UGMMLayer",
+    "UGMMNetwork",
+    "most_probable_inputs",
+    "state_posterior",
+]

@@ -132,7 +132,7 @@ def test_statistics_add(structure):
 @structures
 def test_restarts_are_a_batch_and_the_best_is_returned(structure):
     x = clusters(500)
-    starts = initialize(x, 3, structure, method="random", n_init=5, seed=1)
+    starts = initialize(x, 3, structure, method="random_from_data", n_init=5, seed=1)
     settings = {"tol": 1e-6, "max_iter": 60}
     result = fitter(**settings).fit(x, starts)
     covariance = starts.covariance

@@ -51,7 +51,7 @@ def test_clusters_are_found_whatever_the_scales(scale, offset):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_seed_decides_and_the_global_state_does_not(structure, dtype):
     x = clusters(200, dtype=dtype)
-    for method in ("kmeans", "random"):
+    for method in ("kmeans", "random_from_data"):
         a = initialize(x, 4, structure, method=method, seed=3)
         torch.rand(1)
         b = initialize(x, 4, structure, method=method, seed=3)
@@ -99,7 +99,7 @@ def test_a_cluster_of_few_rows_starts_with_the_average_covariance(structure):
 
 def test_random_means_are_rows():
     x = clusters(100)
-    start = initialize(x, 5, method="random", seed=0)
+    start = initialize(x, 5, method="random_from_data", seed=0)
     assert (torch.cdist(start.means, x).min(1).values == 0).all()
     torch.testing.assert_close(
         start.covariance.values[0], torch.cov(x.T, correction=0), rtol=1e-5, atol=1e-5
@@ -108,7 +108,7 @@ def test_random_means_are_rows():
 
 def test_restarts_differ_and_weights_count():
     x, label = separated()
-    starts = initialize(x, 4, n_init=3, method="random", seed=0)
+    starts = initialize(x, 4, n_init=3, method="random_from_data", seed=0)
     assert starts.batch_shape == (3,) and not torch.equal(starts.means[0], starts.means[1])
     weight = (label != 3).double()
     start = initialize(x, 3, sample_weight=weight, seed=0)
@@ -140,7 +140,7 @@ X = torch.randn(6, 2)
     [
         ({"n_components": 0}, "n_components: expected a positive integer"),
         ({"covariance": "diag"}, "covariance: expected one of 'full', 'tied', 'diagonal', 'sph"),
-        ({"method": "k-means"}, "method: expected one of 'kmeans', 'random'"),
+        ({"method": "k-means"}, "method: expected one of 'kmeans', 'random_from_data'"),
         ({"missing": "omit"}, "missing: expected"),
         ({"n_init": 0}, "n_init: expected"),
         ({"reg_covar": -1}, "reg_covar: expected"),

@@ -109,7 +109,9 @@ def test_weights_are_repetitions(structure):
 @structures
 def test_restarts_blocks_and_a_whole_agree(structure):
     x = with_holes(clusters(300), 0.3)
-    starts = initialize(x, 3, structure, method="random", n_init=3, seed=0, missing="marginalize")
+    starts = initialize(
+        x, 3, structure, method="random_from_data", n_init=3, seed=0, missing="marginalize"
+    )
     whole = fitter(max_iter=5).fit(x, starts)
     blocks = fitter(max_iter=5).fit(list(x.split(37)), starts)
     assert_same(whole.mixture, blocks.mixture, rtol=1e-9, atol=1e-10)
