@@ -1,7 +1,8 @@
 """Runs the tutorials that ``index.json`` lists. Run as ``make tutorials``.
 
-Without options, runs them in full and writes their outputs and figures back. With ``--quick``,
-runs them on fewer rows and steps, as the tests do, and writes nothing. Names of notebooks may
+Without options, runs them in full and writes their outputs and figures back. With ``--quick``, or
+PYRO_UGMM_SMOKE=1 in the environment, runs them on fewer rows and steps, as the tests do, and writes
+nothing. Names of notebooks may
 follow; all are run if there are none.
 """
 
@@ -70,10 +71,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="files, such as 4_em.ipynb; all by default")
     parser.add_argument("--quick", action="store_true", help="few rows and steps; writes nothing")
     options = parser.parse_args()
+    quick = options.quick or os.environ.get(QUICK) == "1"
     for name in options.names or NAMES:
         started = time.perf_counter()
-        notebook = execute(Path(name).name, quick=options.quick)
-        if not options.quick:
+        notebook = execute(Path(name).name, quick=quick)
+        if not quick:
             (FOLDER / Path(name).name).write_text(text_of(notebook))
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
 
