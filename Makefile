@@ -4,8 +4,9 @@ VENV := .venv
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
 MNIST ?= mnist
+WORKERS ?= 2
 
-.PHONY: help demo test lint docs pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer clean
+.PHONY: help demo test lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -22,7 +23,7 @@ demo: $(VENV)/.installed  ## the main job on Iris: two trainings, a posterior, p
 	$(RUN) -m pyro_ugmm.demo --out out
 
 test: $(VENV)/.installed  ## all tests and the examples in docstrings
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.installed  ## ruff and mypy
 	$(RUN) -m ruff check .
@@ -33,6 +34,13 @@ docs: $(VENV)/.installed  ## the documentation, in docs/_build/html; a warning o
 	$(PIP) install --quiet --editable '.[docs]'
 	$(RUN) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	$(RUN) docs/check_links.py docs/_build/html
+
+package: $(VENV)/.installed  ## sdist and wheel in dist/; the wheel, without extras, in an environment of its own
+	$(PIP) install --quiet build
+	rm -rf dist && $(RUN) -m build --outdir dist
+	$(PYTHON) -m venv --clear .venv-package
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt .venv-package/bin/python -m pip --disable-pip-version-check install --quiet dist/*.whl
+	cp tests/installed.py dist/ && cd dist && ../.venv-package/bin/python -W error::UserWarning:pyro_ugmm installed.py && rm installed.py
 
 pictures: $(VENV)/.installed  ## the pictures of the README, drawn anew into docs/images
 	$(RUN) -W ignore docs/pictures.py
@@ -63,4 +71,4 @@ bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX
 	$(RUN) -W ignore benchmarks/em.py
 
 clean:  ## remove the environment and what the demo wrote
-	rm -rf $(VENV) out docs/_build
+	rm -rf $(VENV) .venv-package dist out docs/_build

@@ -25,6 +25,7 @@ def plot(record: dict[str, Any], path: Path) -> None:
                 label = name if i == 0 else None
                 ax.plot(range(1, len(losses) + 1), losses, color=_COLORS[name], label=label)
         ax.set(yscale="log", xlabel="images seen, in 60,000", ylabel="nats per image", title=title)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
         ax.grid(True, which="both", color="#e8e8e8", linewidth=0.6)
     figure.savefig(path, dpi=110)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from ..checks import check
 from .inference_data import check_inference_data
@@ -15,7 +16,9 @@ __all__ = ["relabel"]
 _MOST_PASSES = 50
 
 
-def relabel(idata: "InferenceData") -> "InferenceData":
+def relabel(
+    idata: "InferenceData", reference: "InferenceData | Tensor | None" = None
+) -> "InferenceData":
     r"""Orders the components of each draw so that they are the same ones in all draws.
 
     A mixture's posterior is the same in every order of the components, so chains, and long chains
@@ -26,29 +29,33 @@ def relabel(idata: "InferenceData") -> "InferenceData":
     .. math:: \sum_s \sum_k \lVert \mu_{s \pi_s(k)} - c_k \rVert^2
 
     Each order is an assignment, by ``scipy.optimize.linear_sum_assignment``. Components come out
-    in the order of their average weights, if these have draws, the heaviest first. Source:
-    Stephens (2000), *Dealing with label switching in mixture models*, JRSS B 62(4).
+    in the order of their average weights, if these have draws, the heaviest first; or as those of
+    a reference do, so that two posteriors can be compared. Source: Stephens (2000), *Dealing with
+    label switching in mixture models*, JRSS B 62(4).
 
     Args:
         idata: what :func:`to_inference_data` made of a
             :class:`~pyro_ugmm.models.BayesianGaussianMixture`.
+        reference: another posterior, relabeled, or means of shape ``(K, D)``, such as
+            ``em.mixture.means``: components come out in its order.
 
     Returns:
         A copy with the posterior relabeled; what does not depend on labels is as it was.
 
     Raises:
-        ValueError: if the posterior has no site ``means`` with components.
+        ValueError: if the posterior has no site ``means`` with components, or the reference has
+            means of another shape.
     """
-    check_inference_data(idata)
+    means = _means(idata)
     posterior = idata.posterior
-    expected = "a posterior with the site means and its dimension component"
-    valid = "means" in posterior and "component" in posterior["means"].dims
-    check(valid, "idata", expected, f"sites {[*posterior.data_vars]}")
-    stacked = posterior.stack(__sample__=("chain", "draw"))
-    means = stacked["means"].transpose("__sample__", "component", "feature").values
     spread = means.reshape(-1, means.shape[-1]).std(0)
-    order = _matched(means / np.where(spread > 0, spread, 1))
-    if "weights" in posterior:
+    spread = np.where(spread > 0, spread, 1)
+    order = _matched(means / spread)
+    if reference is not None:
+        centers = np.take_along_axis(means, order[..., None], 1).mean(0)
+        order = order[:, _nearest(centers / spread, _reference(reference, centers) / spread)]
+    elif "weights" in posterior:
+        stacked = posterior.stack(__sample__=("chain", "draw"))
         weights = stacked["weights"].transpose("__sample__", "component").values
         order = order[:, np.argsort(-np.take_along_axis(weights, order, 1).mean(0))]
     result = idata.copy()
@@ -61,16 +68,42 @@ def relabel(idata: "InferenceData") -> "InferenceData":
     return result
 
 
-def _matched(means: np.ndarray) -> np.ndarray:
-    """Finds the order of each draw's components, ``(S, K)``, of means ``(S, K, D)``."""
+def _means(idata: "InferenceData", name: str = "idata") -> np.ndarray:
+    """The means of all draws, ``(S, K, D)``."""
+    check_inference_data(idata)
+    posterior = idata.posterior
+    expected = "a posterior with the site means and its dimension component"
+    valid = "means" in posterior and "component" in posterior["means"].dims
+    check(valid, name, expected, f"sites {[*posterior.data_vars]}")
+    stacked = posterior.stack(__sample__=("chain", "draw"))
+    return stacked["means"].transpose("__sample__", "component", "feature").values
+
+
+def _reference(reference: "InferenceData | Tensor", like: np.ndarray) -> np.ndarray:
+    """The means of a reference, ``(K, D)``."""
+    if isinstance(reference, Tensor):
+        found = reference.detach().cpu().numpy()
+    else:
+        found = _means(reference, "reference").mean(0)
+    check(found.shape == like.shape, "reference", f"means of shape {like.shape}", found.shape)
+    return found
+
+
+def _nearest(centers: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The order of centers ``(K, D)`` in which they are closest to a reference."""
     from scipy.optimize import linear_sum_assignment
 
+    # The sum of squares depends on the order by the products alone.
+    return linear_sum_assignment(reference @ centers.T, maximize=True)[1]
+
+
+def _matched(means: np.ndarray) -> np.ndarray:
+    """Finds the order of each draw's components, ``(S, K)``, of means ``(S, K, D)``."""
     n_draws, n_components, _ = means.shape
     order = np.tile(np.arange(n_components), (n_draws, 1))
     centers = means[-1]
     for _ in range(_MOST_PASSES):
-        gains = centers @ means.transpose(0, 2, 1)  # (S, center, k); squares do not depend on order
-        found = np.stack([linear_sum_assignment(gain, maximize=True)[1] for gain in gains])
+        found = np.stack([_nearest(one, centers) for one in means])
         if np.array_equal(found, order):
             break
         order = found

@@ -7,6 +7,7 @@ from .covariance import (
     SphericalCovariance,
     TiedCovariance,
 )
+from .imputation import impute
 from .multivariate import GaussianMixture
 from .univariate import UnivariateGaussianMixture
 
@@ -18,4 +19,5 @@ __all__ = [
     "SphericalCovariance",
     "TiedCovariance",
     "UnivariateGaussianMixture",
+    "impute",
 ]

@@ -43,6 +43,12 @@ class Candidate:
     icl: float
     result: EMResult
 
+    @property
+    def unsound(self) -> tuple[str, ...]:
+        """What befell components that makes the likelihood high for no good reason."""
+        kinds = {finding.kind for finding in self.result.findings}
+        return tuple(kind for kind in ("collapsed", "singular") if kind in kinds)
+
 
 @dataclass(frozen=True, repr=False)
 class Selection:
@@ -50,7 +56,8 @@ class Selection:
 
     Attributes:
         table: the candidates, in the order they were fitted.
-        best: the one with the lowest criterion.
+        best: the one with the lowest criterion, of those without collapsed or singular components
+            if there are any: near such a component the likelihood has no bound.
         criterion: by which the best was chosen.
     """
 
@@ -65,8 +72,9 @@ class Selection:
             line = f"{row.covariance:<11}{row.n_components:>11}{row.log_likelihood:>13.1f}"
             line += f"{row.n_parameters:>7}"
             line += "".join(f"{getattr(row, name):>13.1f}" for name in _CRITERIA)
-            line += f"  best by {self.criterion}" if row is self.best else ""
-            lines.append(line + ("" if row.result.converged else "  not converged"))
+            notes = [f"best by {self.criterion}"] if row is self.best else []
+            notes += [] if row.result.converged else ["not converged"]
+            lines.append(f"{line}  {', '.join([*notes, *row.unsound])}")
         return "\n".join(line.rstrip() for line in lines)
 
     def plot(self, ax: Any = None) -> Any:
@@ -145,7 +153,8 @@ def select(
         start = initialize(x, size, name, n_init=n_init, seed=seed, missing=missing, **options)
         result = fitter.fit(x, start, sample_weight)
         table.append(_candidate(result, Rows(x, start.means, sample_weight, missing)))
-    best = min(table, key=lambda row: getattr(row, criterion))
+    sound = [row for row in table if not row.unsound]
+    best = min(sound or table, key=lambda row: getattr(row, criterion))
     return Selection(tuple(table), best, criterion)
 
 

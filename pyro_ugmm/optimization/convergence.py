@@ -132,4 +132,4 @@ def verdict(iterates: Iterates, losses: Tensor) -> tuple[bool, str]:
             f"the parameters still went in one direction {window} (median R-hat of their halves "
             f"{split:.2f}), with a loss too noisy to see it; {remedy}"
         )
-    return True, f"the loss settled {window} (median R-hat of the parameters' halves {split:.2f})"
+    return True, f"the loss settled {window} (their halves differ by {abs(fall):.2g} nats)"

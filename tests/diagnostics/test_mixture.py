@@ -165,6 +165,12 @@ def test_relabel_undoes_every_switch(idata):
     np.testing.assert_allclose(averages, [[16, 12], [10, 10]], atol=1.5)
     assert (found.posterior["weights"].mean(("chain", "draw")).diff("component") < 0).all()
     np.testing.assert_array_equal(found.log_likelihood["x"], idata.log_likelihood["x"])
+    # A reference decides the order, whatever the weights.
+    means = torch.as_tensor(averages.values)
+    for reference in (means.flip(0), relabel(switched, means.flip(0))):
+        turned = relabel(switched, reference)
+        for name in ("weights", "means", "variances", "correlations"):
+            np.testing.assert_array_equal(turned.posterior[name], truth.posterior[name][:, :, ::-1])
 
 
 def test_bad_arguments(fitted, idata):
@@ -178,6 +184,8 @@ def test_bad_arguments(fitted, idata):
         class_probabilities(model, mean_field(model), X)
     with pytest.raises(ValueError, match="idata: expected a posterior with the site means"):
         relabel(az.InferenceData(posterior=idata.posterior[["weights"]]))
+    with pytest.raises(ValueError, match=r"reference: expected means of shape \(2, 2\), got"):
+        relabel(idata, torch.zeros(3, 2))
     with pytest.raises(ValueError, match="guide: expected a draw of the site 'correlations'"):
         to_inference_data(model, mean_field(mixture("diagonal")), X)
     with pytest.raises(ValueError, match="guide: expected a Pyro guide, or MCMC"):

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from pyro_ugmm.datasets import iris
 from pyro_ugmm.em import EMFitter, select
 from pyro_ugmm.em.estimator import GaussianMixtureEstimator
 
@@ -71,7 +72,7 @@ def test_errors_and_warnings():
         GaussianMixtureEstimator().predict(x)
     with pytest.raises(ValueError, match="covariance_type: expected one of"):
         GaussianMixtureEstimator(covariance_type="round").fit(x)
-    with pytest.raises(ValueError, match="init_params: expected 'kmeans' or 'random'"):
+    with pytest.raises(ValueError, match="init_params: expected 'kmeans' or 'random_from_data'"):
         GaussianMixtureEstimator(init_params="k").fit(x)
     with pytest.raises(ValueError, match="n_components=51"):
         GaussianMixtureEstimator(51).fit(x)
@@ -115,3 +116,17 @@ def test_selection_says_what_is_wrong():
         select(x, [])
     short = select(x, [3], fitter=EMFitter(max_iter=1, progress=False), seed=0)
     assert "not converged" in repr(short)
+
+
+def test_selection_does_not_prefer_a_collapsed_fit():
+    """Iris is rounded to the millimeter: from some number on a component sits on equal values."""
+    x = iris(dtype=torch.float64).x
+    fitter = EMFitter(max_iter=500, progress=False)
+    selection = select(x, range(2, 7), fitter=fitter, n_init=10, seed=0)
+    lowest = min(selection.table, key=lambda row: row.bic)
+    assert lowest.unsound == ("collapsed",) and lowest is not selection.best
+    assert not selection.best.unsound
+    marked = [line for line in repr(selection).splitlines() if line.endswith("collapsed")]
+    assert len(marked) == sum(bool(row.unsound) for row in selection.table)
+    alone = select(x, [lowest.n_components], fitter=fitter, n_init=10, seed=0)
+    assert alone.best.unsound  # there is no other

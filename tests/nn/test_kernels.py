@@ -114,6 +114,22 @@ def test_float32_is_normwise_accurate_on_well_conditioned_draws(backend):
             assert (got - wanted).norm() <= 1e-5 * wanted.norm()
 
 
+@pytest.mark.parametrize("size", [(700, 3, 40), (300, 60, 40)])
+def test_two_threads_find_what_one_does(size):
+    rows, width, neurons = size
+    shape = (neurons, width)
+    case = (torch.randn(rows, width), torch.randn(shape), torch.rand(shape) + 0.1)
+    case = [tensor.double() for tensor in (*case, torch.randn(shape))]
+    alone = value_and_gradients(by(backend_for("cpu", torch.float64)), case)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        shared = value_and_gradients(by(backend_for("cpu", torch.float64)), case)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(shared, alone, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gradcheck(backend):
     case = [torch.randn(3, 4), torch.randn(2, 4), torch.rand(2, 4) + 0.3, torch.randn(2, 4)]

@@ -1,0 +1,31 @@
+"""What an installation without extras does. Run outside a checkout, by ``make package``."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+import pyro_ugmm
+from pyro_ugmm.diagnostics import loo, to_inference_data
+from pyro_ugmm.em import EMFitter, initialize
+from pyro_ugmm.guides import full_rank
+from pyro_ugmm.models import BayesianGaussianMixture, Priors
+from pyro_ugmm.nn import UGMMLayer
+from pyro_ugmm.nn.kernels import backend_for
+from pyro_ugmm.saving import load_fitted, save_fitted
+from pyro_ugmm.training import fit_svi
+
+torch.manual_seed(0)
+x = torch.cat([torch.randn(60, 2) - 3, torch.randn(90, 2) + 3])
+em = EMFitter().fit(x, initialize(x, n_components=2, seed=0))
+assert em.converged, em.report
+model = BayesianGaussianMixture(2, 2, priors=Priors.from_data(x))
+guide = full_rank(model, start=em.mixture, x=x)
+fit_svi(model, guide, x, steps=50, progress=False)
+print(loo(to_inference_data(model, guide, x, num_samples=50)))
+with tempfile.TemporaryDirectory() as folder:
+    save_fitted(Path(folder) / "fitted.safetensors", model, guide)
+    load_fitted(Path(folder) / "fitted.safetensors")
+assert UGMMLayer(300, 20)(torch.randn(40, 300)).isfinite().all()
+print(f"pyro_ugmm {pyro_ugmm.__version__} in {Path(pyro_ugmm.__file__).parent}")
+print(f"layers by the backend {backend_for('cpu', torch.float32)!r}")
