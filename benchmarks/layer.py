@@ -28,6 +28,7 @@ SWEEPS = {
     "neurons": [(256, 784, n) for n in (10, 32, 128, 512)],
 }
 SMALL = [(1, 2, 1), (1, 10, 3), (8, 4, 3), (32, 8, 8), (16, 16, 16), (64, 32, 8), (150, 4, 8)]
+SMALL += [(2_000, 4, 8), (20_000, 4, 8), (50_000, 2, 4)]
 FAR = 200.0
 _COMPILED_AT = (HEADLINE, SMALL[0])  # torch.compile takes half a minute a size
 OURS, TILED, TEXTBOOK, COMPILED, LINEAR, FLOOR = CONTENDERS = (
