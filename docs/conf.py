@@ -57,7 +57,7 @@ if os.environ.get("SPHINX_INTERSPHINX"):
         "numpy": ("https://numpy.org/doc/stable", None),
         "arviz": ("https://python.arviz.org/en/v0.23.0", None),
     }
-_OTHERS = r"(abc|arviz|collections|numpy|os|pyro|torch)\..*|Axes|InferenceData"
+_OTHERS = r"(abc|arviz|collections|numpy|os|pyro|torch)\..*|Axes|InferenceData|Tensor"
 _INNER = r"pyro_ugmm\..*\.(SecondMoments|MatrixCompletion|VarianceCompletion|Iterates)"
 nitpick_ignore_regex = [(r"py:.*", _OTHERS), (r"py:class", _INNER)]
 
