@@ -8,6 +8,11 @@ import torch
 __all__ = ["DerivedModule"]
 
 
+def _version(tensor: torch.Tensor) -> int:
+    """How often a tensor was changed in place, which inference tensors do not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 class DerivedModule(torch.nn.Module):
     """A module whose distributions depend on its buffers alone.
 
@@ -19,7 +24,7 @@ class DerivedModule(torch.nn.Module):
 
     def _derive(self, build: Callable[[], dict]) -> dict:
         """Returns what ``build`` returns, from the last time if no buffer changed since."""
-        key = [(buffer, buffer._version) for buffer in self.buffers()]
+        key = [(buffer, _version(buffer)) for buffer in self.buffers()]
         known = self._kept[0] if self._kept else []
         same = len(known) == len(key) and all(
             a is b and v == w for (a, v), (b, w) in zip(known, key, strict=True)

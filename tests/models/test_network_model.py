@@ -172,6 +172,13 @@ def test_models_share_a_network_and_keep_their_start():
     torch.testing.assert_close(model.site_distributions()["layers.0.loc"].base_dist.start, starts)
 
 
+def test_a_model_made_in_inference_mode_has_its_priors():
+    with torch.inference_mode():
+        model = UGMMClassifier(UGMMNetwork([2, 5, 3]), Priors())
+        assert model(data()[0]).shape == data()[1].shape
+    assert set(model.site_distributions()) == set(model.site_distributions())
+
+
 def test_dropout_is_off_under_priors():
     x, y = data()
     model = UGMMClassifier(UGMMNetwork([2, 6, 3], dropout=0.5), Priors()).train()
