@@ -19,8 +19,8 @@ class UGMMClassifier(NetworkModel):
 
     Sites: ``layers.{i}.loc``, ``layers.{i}.variance`` and ``layers.{i}.weights``, each of shape
     ``(J, K)``, where they have priors; ``y`` in the plate ``data``. What has no prior is the
-    network's own parameter. The network is read, never changed: models may share one. Its dropout
-    acts only on layers without priors.
+    network's own parameter, which ``fit_mle`` and ``fit_svi`` learn in place; the others are read,
+    never changed. Dropout acts only on layers without priors.
 
     Args:
         network: the network, whose last layer has one neuron per class.
