@@ -27,6 +27,12 @@ def iris(dtype: torch.dtype | None = None) -> LabeledData:
 
     Raises:
         ImportError: if scikit-learn is not installed.
+
+    Example:
+        >>> from pyro_ugmm.datasets import iris
+        >>> x, y, feature_names, class_names = iris()
+        >>> x.shape, class_names
+        (torch.Size([150, 4]), ['setosa', 'versicolor', 'virginica'])
     """
     try:
         from sklearn.datasets import load_iris

@@ -105,6 +105,16 @@ def full_rank(
     Its parameters grow with the square of the number of latent values. Given data,
     :math:`LL^T` starts at the inverse of the curvature, Laplace's approximation. Arguments and
     errors are those of :func:`mean_field`.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.guides import full_rank
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.randn(100, 2)
+        >>> model = BayesianGaussianMixture(2, 2, priors=Priors.from_data(x))
+        >>> guide = full_rank(model)
+        >>> sorted(guide(x))
+        ['correlations', 'means', 'variances', 'weights']
     """
     values = model.start_values(start)
     guide = _make(AutoMultivariateNormal, model, values, init_scale)
@@ -134,6 +144,16 @@ def low_rank(
     with :math:`F` of ``rank`` columns, by default the square root of the number of latent values.
     Given data, the marginal scales start at those of the inverse curvature. The other arguments
     and errors are those of :func:`mean_field`.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.guides import low_rank
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.randn(100, 2)
+        >>> model = BayesianGaussianMixture(2, 2, priors=Priors.from_data(x))
+        >>> guide = low_rank(model, rank=2)
+        >>> sorted(guide(x))
+        ['correlations', 'means', 'variances', 'weights']
     """
     if rank is not None:
         check_integer("rank", rank)

@@ -87,6 +87,24 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
     Raises:
         ValueError: if the model or guide is of another kind, or has not run yet; or a prior is
             not one of ``pyro.distributions`` given by numbers.
+
+    Example:
+        >>> import pathlib, tempfile, torch
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import Priors, UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> from pyro_ugmm.saving import load_fitted, save_fitted
+        >>> from pyro_ugmm.training import fit_svi
+        >>> model = UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors())
+        >>> guide = mean_field(model)
+        >>> x, y = torch.randn(30, 2), torch.arange(30) % 3
+        >>> fitted = fit_svi(model, guide, x, y, steps=10, progress=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "fitted.safetensors"
+        ...     save_fitted(path, model, guide)
+        ...     again, guide = load_fitted(path)
+        >>> again
+        UGMMClassifier(UGMMNetwork([2, 4, 3], n_parameters=60), priors=Priors(...))
     """
     from safetensors.torch import save
 

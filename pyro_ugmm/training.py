@@ -92,6 +92,17 @@ def fit_mle(
     Raises:
         ValueError: if the model has priors, the data do not fit it, or the checkpoint is
             damaged or of another run.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.models import UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> from pyro_ugmm.training import fit_mle
+        >>> x = torch.randn(60, 2)
+        >>> y = (x[:, 0] > 0).long()
+        >>> model = UGMMClassifier(UGMMNetwork([2, 4, 2]))
+        >>> fit_mle(model, x, y, steps=30, seed=0, progress=False).n_steps
+        30
     """
     check(
         not model.site_distributions(),
@@ -179,6 +190,17 @@ def fit_svi(
     Raises:
         ValueError: if the data do not fit the model, there is nothing to train, or the
             checkpoint is damaged or of another run.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> from pyro_ugmm.training import fit_svi
+        >>> x = torch.cat([torch.randn(50, 2) - 3, torch.randn(50, 2) + 3])
+        >>> model = BayesianGaussianMixture(2, 2, priors=Priors.from_data(x))
+        >>> result = fit_svi(model, mean_field(model), x, steps=30, seed=0, progress=False)
+        >>> result.losses.shape
+        torch.Size([30])
     """
     check(callable(guide), "guide", "a Pyro guide", type(guide).__name__)
     check_integer("num_particles", num_particles)

@@ -38,6 +38,16 @@ def class_probabilities(
     Raises:
         ValueError: if the model is not a network's, the features do not fit it, or the inference
             misses one of its sites.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import class_probabilities
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import Priors, UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> model = UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors())
+        >>> class_probabilities(model, mean_field(model), torch.randn(10, 2), num_samples=5).shape
+        torch.Size([5, 10, 3])
     """
     expected = "a network's, UGMMClassifier or UGMMDensity"
     check(isinstance(model, NetworkModel), "model", expected, type(model).__name__)

@@ -35,6 +35,14 @@ def force_backend(name: str) -> Iterator[None]:
     Raises:
         ValueError: if there is no such backend; or, when a layer is evaluated, if it cannot be
             used for the tensors given.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.nn import UGMMLayer
+        >>> from pyro_ugmm.nn.kernels import backend_for, force_backend
+        >>> with force_backend("tiled"):
+        ...     backend_for("cpu", torch.float32), UGMMLayer(4, 3)(torch.randn(10, 4)).shape
+        ('tiled', torch.Size([10, 3]))
     """
     check(name in _NAMES, "name", f"one of {_NAMES}", repr(name))
     token = _forced.set(name)
@@ -86,6 +94,13 @@ def layer_log_density(
 
     Returns:
         Scores of shape ``broadcast(P, B) + (J,)``.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.nn.kernels import layer_log_density
+        >>> x, loc, scale = torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2)
+        >>> layer_log_density(x, loc, scale, torch.full((1, 2), 0.5).log())
+        tensor([[-0.9189]])
     """
     if _forced.get() is None and x.numel() * loc.shape[-2] < _FEWEST_TERMS:
         return textbook(x, loc, scale, log_weight, omit=omit)
