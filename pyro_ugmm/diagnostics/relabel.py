@@ -84,6 +84,9 @@ def _reference(reference: "InferenceData | Tensor", like: np.ndarray) -> np.ndar
     if isinstance(reference, Tensor):
         found = reference.detach().cpu().numpy()
     else:
+        is_posterior = hasattr(reference, "posterior")
+        expected = "another posterior, or a tensor of means"
+        check(is_posterior, "reference", expected, type(reference).__name__)
         found = _means(reference, "reference").mean(0)
     check(found.shape == like.shape, "reference", f"means of shape {like.shape}", found.shape)
     return found

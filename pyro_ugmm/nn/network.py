@@ -122,9 +122,8 @@ class UGMMNetwork(LocalModule):
             )
         for i, layer in enumerate(self.layers):
             layer.reset_parameters(first_input if i == 0 else x)
-            x = self._normalize(
-                layer.forward(x)
-            )  # outside Pyro, so that the network can still join a module
+            # Outside Pyro, so that the network can still join a module.
+            x = self._normalize(layer.forward(x))
 
     @torch.no_grad()
     def measure_inputs(self, x: Tensor) -> None:
@@ -169,10 +168,10 @@ class UGMMNetwork(LocalModule):
         return self.layers[0].missing
 
     def __repr__(self) -> str:
-        options = {"missing": "error", "normalization": "none"}
-        chosen = {name: getattr(self, name) for name in options}
+        chosen = {"missing": self.missing, "normalization": self.normalization}
+        usual = ("error", "none")
         said = "".join(
-            f", {name}={chosen[name]!r}" for name in options if chosen[name] != options[name]
+            f", {name}={value!r}" for name, value in chosen.items() if value not in usual
         )
         dropouts = tuple(layer.dropout for layer in self.layers)
         dropout = f", dropout={dropouts}" if any(dropouts) else ""

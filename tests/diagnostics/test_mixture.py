@@ -186,6 +186,8 @@ def test_bad_arguments(fitted, idata):
         relabel(az.InferenceData(posterior=idata.posterior[["weights"]]))
     with pytest.raises(ValueError, match=r"reference: expected means of shape \(2, 2\), got"):
         relabel(idata, torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"reference: expected another posterior.*got ndarray"):
+        relabel(idata, np.zeros((2, 2)))
     with pytest.raises(ValueError, match="guide: expected a draw of the site 'correlations'"):
         to_inference_data(model, mean_field(mixture("diagonal")), X)
     with pytest.raises(ValueError, match="guide: expected a Pyro guide, or MCMC"):
