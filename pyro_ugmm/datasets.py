@@ -14,7 +14,14 @@ __all__ = ["LabeledData", "iris", "mnist"]
 
 
 class LabeledData(NamedTuple):
-    """Features of shape ``(n, K)``, integer labels of shape ``(n,)``, and the names of both."""
+    """Features of shape ``(n, K)``, integer labels of shape ``(n,)``, and the names of both.
+
+    Example:
+        >>> from pyro_ugmm.datasets import iris
+        >>> data = iris()
+        >>> data.x[0], data.y[0], data.feature_names[0], data.class_names[0]
+        (tensor([5.1000, 3.5000, 1.4000, 0.2000]), tensor(0), 'sepal length', 'setosa')
+    """
 
     x: Tensor
     y: Tensor
@@ -66,6 +73,12 @@ def mnist(
     Raises:
         FileNotFoundError: if the files are not there; the message says where to get them.
         ValueError: if a file is damaged, or images and labels do not fit each other.
+
+    Example:
+        >>> from pyro_ugmm.datasets import mnist
+        >>> mnist("an/empty/folder")
+        Traceback (most recent call last):
+        FileNotFoundError: mnist: an/empty/folder holds no train-images-idx3-ubyte, nor ...
     """
     images, labels = (
         read_idx(_find(Path(folder), f"{_MNIST_FILES[train]}-{kind}-ubyte"))

@@ -136,6 +136,17 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
 
     Raises:
         ValueError: if the file is damaged, or not of a fitted model.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from pyro_ugmm.models import UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> from pyro_ugmm.saving import load_fitted, save_fitted
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "fitted.safetensors"
+        ...     save_fitted(path, UGMMClassifier(UGMMNetwork([2, 4, 3])), guide=None)
+        ...     load_fitted(path)
+        (UGMMClassifier(UGMMNetwork([2, 4, 3], n_parameters=60), priors=None), None)
     """
     from safetensors import SafetensorError, safe_open
 

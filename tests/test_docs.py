@@ -1,5 +1,6 @@
 """The pages' code runs, and what they name is there."""
 
+import importlib
 import re
 
 import matplotlib
@@ -62,3 +63,14 @@ def test_every_measured_result_is_included():
     assert results
     for result in results:
         assert f"{{include}} ../{result.relative_to(ROOT)}" in text, result
+
+
+PUBLIC = sorted(
+    set(re.findall(r"auto(?:class|function):: (\S+)", "\n".join(p.read_text() for p in PAGES)))
+)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_name_in_the_reference_has_an_example(name):
+    module, _, attribute = name.rpartition(".")
+    assert ">>> " in getattr(importlib.import_module(module), attribute).__doc__

@@ -1,13 +1,14 @@
 """Posterior diagnostics: draws for ArviZ, predictive probabilities, plots."""
 
-from .class_probabilities import class_probabilities
 from .inference_data import pareto_k, to_inference_data
-from .loo import loo
+from .label_switching import relabel
+from .leave_one_out import loo
 from .mixture_plots import plot_components, plot_density, plot_mixture
+from .mixtures import mixture_draws
 from .neuron_plots import plot_neuron
 from .plots import plot_losses, plot_prior_posterior, plot_uncertainty
 from .predictive import Calibration, Uncertainty, calibration, plot_reliability, uncertainty
-from .relabel import relabel
+from .probabilities import class_probabilities
 
 __all__ = [
     "Calibration",
@@ -15,6 +16,7 @@ __all__ = [
     "calibration",
     "class_probabilities",
     "loo",
+    "mixture_draws",
     "pareto_k",
     "plot_components",
     "plot_density",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["given_or_new"]
+__all__ = ["given_or_new", "legend_above"]
 
 
 def given_or_new(ax: Any, figsize: tuple[float, float] | None = None) -> Any:
@@ -12,3 +12,12 @@ def given_or_new(ax: Any, figsize: tuple[float, float] | None = None) -> Any:
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained", figsize=figsize)[1]
+
+
+def legend_above(ax: Any, size: float = 8) -> None:
+    """Puts a legend into room made for it above what is drawn."""
+    legend = ax.legend(fontsize=size, loc="upper right")
+    points = (1.6 * len(legend.get_texts()) + 1.5) * size
+    share = min(points / (ax.bbox.height / ax.figure.dpi * 72), 0.7)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, low + (high - low) / (1 - share))

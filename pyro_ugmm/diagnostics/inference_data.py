@@ -164,6 +164,17 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
 
     Raises:
         ValueError: if the log densities are not there.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import pareto_k, to_inference_data
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
+        >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
+        >>> pareto_k(idata)[1]  # of a guide that was not fitted
+        'the guide is too narrow, or misses dependence between parameters: ...'
     """
     from ._arviz import arviz
 

@@ -11,7 +11,7 @@ from ..checks import check, check_integer
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
 from .axes import given_or_new
-from .inference_data import check_inference_data
+from .mixtures import mixture_draws
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -48,6 +48,15 @@ def plot_mixture(
 
     Raises:
         ValueError: if the mixture has a batch or one dimension, or the rows do not fit it.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_mixture
+        >>> from pyro_ugmm.em import EMFitter, initialize
+        >>> x = torch.cat([torch.randn(50, 2) - 3, torch.randn(50, 2) + 3])
+        >>> mixture = EMFitter().fit(x, initialize(x, 2)).mixture
+        >>> plot_mixture(mixture, x).get_xlabel()
+        'dimension 0'
     """
     from matplotlib.patches import Ellipse
     from scipy.stats import chi2
@@ -112,27 +121,28 @@ def plot_density(
 
     Raises:
         ValueError: if the rows do not fit the model, or there is no such feature or group.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_density, to_inference_data
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
+        >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
+        >>> plot_density(model, idata, x).get_xlabel()
+        'feature 0'
     """
     is_mixture = isinstance(model, BayesianGaussianMixture)
     check(is_mixture, "model", "a BayesianGaussianMixture", type(model).__name__)
     model.check_data(x)
     valid = isinstance(feature, int) and 0 <= feature < model.n_features
     check(valid, "feature", f"one of 0 to {model.n_features - 1}", feature)
-    check(group in ("posterior", "prior"), "group", "posterior or prior", repr(group))
-    check_inference_data(idata, group)
+    mixtures = mixture_draws(model, idata, _MOST_DRAWS, group=group)
     ax = given_or_new(ax, _SIZE)
-    sites = model.site_distributions()
-    stacked = {site: idata[group][site].values for site in sites}
-    n_draws = int(np.prod(next(iter(stacked.values())).shape[:2]))
-    chosen = np.linspace(0, n_draws - 1, min(n_draws, _MOST_DRAWS)).astype(int)
-    draws = {
-        site: torch.from_numpy(value.reshape(n_draws, *value.shape[2:])[chosen]).to(x)
-        for site, value in stacked.items()
-    }
     values = x[:, feature]
     grid = torch.linspace(*_range(values), 300).to(x)
     with torch.no_grad():
-        mixtures = model.mixture({site: value.unsqueeze(1) for site, value in draws.items()})
         density = mixtures.marginal([feature]).log_prob(grid.unsqueeze(-1)).exp().cpu()
     grid = grid.cpu()
     ax.hist(values[values.isfinite()].cpu(), bins=_BINS, density=True, color="0.88", label="data")
@@ -165,6 +175,13 @@ def plot_components(
 
     Raises:
         ValueError: if the two differ in length, or are not integers from zero.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_components
+        >>> labels, y = torch.tensor([1, 1, 0, 0]), torch.tensor([0, 0, 1, 1])
+        >>> [tick.get_text() for tick in plot_components(labels, y).get_xticklabels()]
+        ['1', '0']
     """
     from scipy.optimize import linear_sum_assignment
 

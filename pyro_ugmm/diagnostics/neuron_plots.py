@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions import UnivariateGaussianMixture
-from .axes import given_or_new
+from .axes import given_or_new, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ __all__ = ["plot_neuron"]
 
 _POSTERIOR, _POINT = "C0", "C1"
 _BANDS = ((0.9, 0.2), (0.5, 0.35))
-_MOST_COMPONENTS = 8
+_MOST_COMPONENTS = 6
 _GRID = 400
 
 
@@ -42,6 +42,13 @@ def plot_neuron(
 
     Raises:
         ValueError: if the neurons have another batch shape, or there is no such neuron or name.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_neuron
+        >>> from pyro_ugmm.nn import UGMMLayer
+        >>> plot_neuron(UGMMLayer(4, 3).nodes, 0).get_ylabel()
+        'density'
     """
     got = type(nodes).__name__
     is_mixture = isinstance(nodes, UnivariateGaussianMixture)
@@ -65,7 +72,7 @@ def plot_neuron(
             label = "maximum likelihood"
             ax.plot(y.cpu(), density, color=_POINT, linestyle="--", label=label)
     ax.set(xlabel="y", ylabel="density", ylim=(0, None))
-    ax.legend(fontsize=8)
+    legend_above(ax)
     return ax
 
 

@@ -13,8 +13,8 @@ from ..models import BayesianModel
 from ..models.network import NetworkModel
 from ..training import FitResult
 from .axes import given_or_new
-from .class_probabilities import class_probabilities
 from .inference_data import check_inference_data
+from .probabilities import class_probabilities
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -33,6 +33,20 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
     Args:
         results: one result, or several by name.
         ax: the axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: if a result is none, or of a run without steps.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_losses
+        >>> from pyro_ugmm.models import UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> from pyro_ugmm.training import fit_mle
+        >>> model, y = UGMMClassifier(UGMMNetwork([2, 4, 3])), torch.arange(30) % 3
+        >>> result = fit_mle(model, torch.randn(30, 2), y, steps=20, progress=False)
+        >>> plot_losses({"maximum likelihood": result}).get_ylabel()
+        'loss (nats)'
     """
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
@@ -79,6 +93,20 @@ def plot_prior_posterior(
         site: a latent site, such as ``layers.0.loc``, or ``means`` of a mixture.
         index: the parameter's position in the site, such as ``(neuron, input)``.
         ax: the axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: if there is no such site or position, or no draws of it.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_prior_posterior, to_inference_data
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
+        >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
+        >>> plot_prior_posterior(model, idata, "means", (0, 0)).get_xlabel()
+        'means[0, 0]'
     """
     from ._arviz import arviz
 
@@ -145,6 +173,21 @@ def plot_uncertainty(
         num_samples: the draws from a guide.
         seed: for the draws.
         axes: two axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: if the model is not a network's, or the data or features do not fit it.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_uncertainty
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import Priors, UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> model = UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors())
+        >>> x, y = torch.randn(30, 2), torch.arange(30) % 3
+        >>> axes = plot_uncertainty(model, mean_field(model), x, y, num_samples=20)
+        >>> [ax.get_title() for ax in axes]
+        ['all predictive uncertainty', 'the part about the parameters']
     """
     import matplotlib.pyplot as plt
 
@@ -182,9 +225,8 @@ def plot_uncertainty(
     top = float(torch.tensor(float(model.n_classes)).log2())
     for ax, (title, values) in zip(axes, maps.items(), strict=True):
         mappable = ax.pcolormesh(
-            ranges[0].cpu(),
-            ranges[1].cpu(),
-            values.reshape(n, n).cpu(),
+            *(axis.numpy(force=True) for axis in ranges),
+            values.reshape(n, n).numpy(force=True),
             cmap="Greys",
             vmin=0,
             vmax=top,

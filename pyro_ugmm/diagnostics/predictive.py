@@ -25,6 +25,13 @@ class Uncertainty:
         aleatoric: what would remain if the parameters were known: the draws' average entropy.
         epistemic: the rest, which more data would remove: the mutual information of label and
             parameters.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import uncertainty
+        >>> found = uncertainty(torch.tensor([[[0.5, 0.5]], [[0.5, 0.5]]]))
+        >>> found.total, found.aleatoric, found.epistemic
+        (tensor([0.6931]), tensor([0.6931]), tensor([0.]))
     """
 
     total: Tensor
@@ -82,6 +89,14 @@ class Calibration:
         confidence: the average confidence in each bin, shape ``(B,)``; NaN in empty ones.
         accuracy: the share of its rows that is right, shape ``(B,)``.
         counts: its rows, shape ``(B,)``.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import calibration
+        >>> probabilities, y = torch.tensor([[0.9, 0.1], [0.3, 0.7]]), torch.tensor([0, 0])
+        >>> found = calibration(probabilities, y, n_bins=2)
+        >>> found.accuracy, found.counts  # of those 0.8 sure, half are right
+        (tensor([   nan, 0.5000], dtype=torch.float64), tensor([0, 2]))
     """
 
     error: float
@@ -141,6 +156,16 @@ def plot_reliability(probabilities: Tensor, y: Tensor, n_bins: int = 10, ax: Any
         y: labels, shape ``(n,)``.
         n_bins: bins of equal width.
         ax: the axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: as :func:`calibration` does.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_reliability
+        >>> probabilities = torch.tensor([[0.8, 0.2]]).expand(10, 2)
+        >>> plot_reliability(probabilities, torch.zeros(10, dtype=torch.long)).get_title()
+        'expected calibration error 0.200'
     """
     from scipy.stats import binom
 

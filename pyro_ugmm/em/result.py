@@ -23,6 +23,14 @@ class Finding:
         kind: ``"revived"``, ``"empty"``, ``"collapsed"`` or ``"singular"``.
         message: what happened, why, and what to do.
         iteration: when it happened, or ``None`` for the state at the end.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import EMFitter, initialize
+        >>> x = torch.cat([torch.zeros(20, 1), torch.randn(80, 1) + 5])  # twenty duplicates
+        >>> result = EMFitter().fit(x, initialize(x, 2, seed=0))
+        >>> [(finding.kind, finding.iteration) for finding in result.findings]
+        [('collapsed', None)]
     """
 
     component: int
@@ -45,6 +53,15 @@ class EMResult:
         events: what befell single components during the fit.
         restarts: the log-likelihood each restart ended at, shape ``(S,)``; the best is returned.
         reg_covar: what was added to the variances.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import EMFitter, initialize
+        >>> x = torch.cat([torch.randn(80, 1) - 5, torch.randn(80, 1) + 5])
+        >>> result = EMFitter().fit(x, initialize(x, 2, seed=0))
+        >>> print(result.report)
+        converged: ...
+        all components are sound
     """
 
     mixture: GaussianMixture

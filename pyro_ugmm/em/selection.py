@@ -32,6 +32,14 @@ class Candidate:
         icl: the integrated completed likelihood, bic plus twice the entropy of the
             responsibilities: it asks for components that do not overlap.
         result: the fit.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import select
+        >>> found = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
+        >>> first = found.table[0]
+        >>> first.n_components, first.covariance, first.n_parameters, first.unsound
+        (1, 'full', 5, ())
     """
 
     n_components: int
@@ -59,6 +67,15 @@ class Selection:
         best: the one with the lowest criterion, of those without collapsed or singular components
             if there are any: near such a component the likelihood has no bound.
         criterion: by which the best was chosen.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import select
+        >>> found = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
+        >>> len(found.table), found.criterion, found.best.result.mixture.n_features
+        (2, 'bic', 2)
+        >>> found.plot().get_ylabel()
+        'BIC (nats, lower is better)'
     """
 
     table: tuple[Candidate, ...]

@@ -45,6 +45,15 @@ class SufficientStatistics:
         log_likelihood: of all rows, under the mixture that gave the responsibilities, shape
             ``(...)``, float64.
         weight: the sum of the rows' weights, shape ``()``, float64.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import EMFitter, initialize
+        >>> x, fitter = torch.randn(100, 2), EMFitter()
+        >>> start = initialize(x, 3)
+        >>> merged = fitter.e_step(x[:60], start) + fitter.e_step(x[60:], start)
+        >>> torch.allclose(merged.mass, fitter.e_step(x, start).mass, rtol=1e-4)
+        True
     """
 
     structure: type[Covariance]

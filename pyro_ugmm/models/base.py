@@ -34,6 +34,12 @@ class BayesianModel(torch.nn.Module, ABC):
     A subclass says what the latent sites are and how a row is distributed given their values.
     Data are a tuple of tensors with a first dimension for the rows, in the order in which the
     model is called with them; the last is what is observed.
+
+    Example:
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, BayesianModel
+        >>> model = BayesianGaussianMixture(3, 2)
+        >>> isinstance(model, BayesianModel), sorted(model.site_distributions())
+        (True, ['correlations', 'means', 'variances', 'weights'])
     """
 
     priors: Priors | None

@@ -23,7 +23,15 @@ def _labels(scores: Tensor) -> dist.Categorical:
 
 
 class NetworkModel(BayesianModel):
-    """A network with priors over its layers, whose scores say how probable labels are."""
+    """A network with priors over its layers, whose scores say how probable labels are.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.models import UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> UGMMClassifier(UGMMNetwork([2, 4, 3])).scores(torch.randn(10, 2)).shape
+        torch.Size([10, 3])
+    """
 
     observed = "y"
     _feature_dim: ClassVar[str] = "input"

@@ -27,6 +27,14 @@ class StatePosterior:
         inputs: the inputs asked about.
         states: the values each may take.
         log_probabilities: of the joint states, shape ``(n, S_1, S_2, ...)``.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.nn import UGMMNetwork, state_posterior
+        >>> network = UGMMNetwork([3, 8, 1])
+        >>> found = state_posterior(network, torch.zeros(5, 3), {0: [0.0, 1.0], 2: [0.0, 1.0]})
+        >>> found.inputs, torch.allclose(found.probabilities.sum((1, 2)), torch.ones(5))
+        ((0, 2), True)
     """
 
     inputs: tuple[int, ...]
@@ -147,6 +155,14 @@ class BestInputs:
         scores: the score of each, shape ``(n,)``.
         agreement: the share of starts that ended at the best score, shape ``(n,)``. Near zero
             means that there may be a better one: take more starts.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.nn import UGMMNetwork, most_probable_inputs
+        >>> network = UGMMNetwork([3, 8, 1])
+        >>> found = most_probable_inputs(network, torch.zeros(5, 3), {1: (-2.0, 2.0)}, seed=0)
+        >>> torch.allclose(found.scores, network(found.rows)[:, 0])
+        True
     """
 
     rows: Tensor

@@ -116,6 +116,16 @@ def verdict(iterates: Iterates, losses: Tensor) -> tuple[bool, str]:
     Args:
         iterates: the parameters of the last steps.
         losses: the losses there, shape ``(n,)``.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.optimization.convergence import Iterates, verdict
+        >>> parameter = torch.zeros(3)
+        >>> iterates, losses = Iterates([parameter], 100), torch.linspace(20, 10, 100)
+        >>> for loss in losses:
+        ...     iterates.update()
+        >>> verdict(iterates, losses)
+        (False, 'the loss was still falling, by 5.05 nats ... give more steps, or a higher ...')
     """
     if len(losses) < _LEAST_ITERATES:
         return False, "too few to tell whether the loss settled"

@@ -29,6 +29,16 @@ class FitResult:
         reason: why the run ended, in words, and what to do about it.
         guide: the fitted guide, of a run of SVI.
         averaged_from: the step from which on parameters were averaged, if they were.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.models import UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> from pyro_ugmm.training import fit_mle
+        >>> model, y = UGMMClassifier(UGMMNetwork([2, 4, 3])), torch.arange(30) % 3
+        >>> result = fit_mle(model, torch.randn(30, 2), y, steps=20, progress=False)
+        >>> result.n_steps, result.converged
+        (20, False)
     """
 
     losses: Tensor

@@ -11,7 +11,14 @@ import torch
 from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide import AutoDelta
 
-from pyro_ugmm.diagnostics import class_probabilities, loo, pareto_k, relabel, to_inference_data
+from pyro_ugmm.diagnostics import (
+    class_probabilities,
+    loo,
+    mixture_draws,
+    pareto_k,
+    relabel,
+    to_inference_data,
+)
 from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.guides import full_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
@@ -97,6 +104,37 @@ def test_draws_of_mcmc(chains):
         warnings.simplefilter("ignore")
         assert loo(idata)["elpd_loo"] == az.loo(idata)["elpd_loo"]
     draw_with_arviz(idata)
+
+
+def test_mixtures_of_draws_describe_new_rows(chains):
+    model, mcmc = chains
+    idata = to_inference_data(model, mcmc, X, num_samples=20, seed=0)
+    new = rows(7, seed=1)
+    found = mixture_draws(model, idata)
+    assert found.batch_shape == (60, 1)
+    one = model.mixture({s: v[1, 7] for s, v in mcmc.get_samples(group_by_chain=True).items()})
+    torch.testing.assert_close(found.log_prob(new)[37], one.log_prob(new))
+    torch.testing.assert_close(found.responsibilities(new)[37], one.responsibilities(new))
+    np.testing.assert_allclose(
+        found.log_prob(X).reshape(2, 30, 60), idata.log_likelihood["x"], rtol=1e-4
+    )
+    some = mixture_draws(model, idata, num_samples=2)
+    torch.testing.assert_close(some.means, found.means[[0, 59]])
+    assert mixture_draws(model, idata, group="prior").batch_shape == (20, 1)
+    assert not some.means.requires_grad
+
+
+def test_mixtures_of_draws_of_another_model_are_refused(idata):
+    with pytest.raises(ValueError, match=r"idata: expected draws of means of shape \(3, 2\), got"):
+        mixture_draws(BayesianGaussianMixture(3, 2, priors=Priors(weights=None)), idata)
+    with pytest.raises(ValueError, match=r"idata: expected draws of .*, got none of \['corr"):
+        mixture_draws(mixture("full"), az.from_dict({"means": idata.posterior["means"].values}))
+    with pytest.raises(ValueError, match="num_samples: expected"):
+        mixture_draws(mixture("full"), idata, num_samples=0)
+    with pytest.raises(ValueError, match="group: expected posterior or prior"):
+        mixture_draws(mixture("full"), idata, group="observed_data")
+    with pytest.raises(ValueError, match="model: expected a BayesianGaussianMixture"):
+        mixture_draws(torch.nn.Linear(2, 2), idata)
 
 
 def draw_with_arviz(idata):

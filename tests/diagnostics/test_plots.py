@@ -63,6 +63,17 @@ def test_plot_neuron_draws_the_density():
         plot_neuron(nodes, 2)
 
 
+@pytest.mark.parametrize("size", [(3, 3), (8, 5)])
+def test_the_legend_of_a_neuron_covers_nothing(size):
+    loc, scale = torch.tensor([[0.0, 1.0, -2.0]]), torch.tensor([[1.0, 0.5, 0.4]])
+    nodes = UnivariateGaussianMixture(loc, scale, probs=torch.tensor([[0.9, 0.05, 0.05]]))
+    figure, ax = plt.subplots(figsize=size, layout="constrained")
+    plot_neuron(nodes, 0, ax=ax)
+    figure.canvas.draw()
+    line = ax.lines[0].get_window_extent()
+    assert not ax.get_legend().get_window_extent().overlaps(line)
+
+
 def test_plot_neuron_draws_a_layers_components():
     torch.manual_seed(0)
     layer = UGMMLayer(10, 3)
@@ -75,7 +86,7 @@ def test_plot_neuron_draws_a_layers_components():
     heaviest = layer.nodes.probs[1].argmax().item()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels[0].startswith(f"input {heaviest}, weight 0.")
-    assert labels[-1] == "density (with 2 components more)" and len(labels) == 9
+    assert labels[-1] == "density (with 4 components more)" and len(labels) == 7
     small = UGMMLayer(2, 3)
     named = plot_neuron(small.nodes, 0, small.nodes, names=["length", "width"])
     labels = [text.get_text() for text in named.get_legend().get_texts()]

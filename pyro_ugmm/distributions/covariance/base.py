@@ -30,6 +30,13 @@ class Covariance(ABC):
     Raises:
         ValueError: if the values do not have the structure's shape, are not floating-point
             numbers, or are not positive definite.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.distributions import DiagonalCovariance
+        >>> covariance = DiagonalCovariance(torch.ones(3, 2))
+        >>> covariance.dense(n_components=3, n_features=2).shape
+        torch.Size([3, 2, 2])
     """
 
     name: ClassVar[str]

@@ -53,7 +53,17 @@ def force_backend(name: str) -> Iterator[None]:
 
 
 def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
-    """Names the backend of large layers on a device: the first that can be used there."""
+    """Names the backend of large layers on a device: the first that can be used there.
+
+    Raises:
+        ValueError: if one is forced that cannot be used there.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.nn.kernels import backend_for
+        >>> backend_for("cpu", torch.float32) in ("compiled", "tiled")  # with a C compiler or not
+        True
+    """
     device, forced = torch.device(device), _forced.get()
     if forced is not None:
         reason = "" if forced == _TEXTBOOK else _BACKENDS[forced].unavailable(device, dtype)

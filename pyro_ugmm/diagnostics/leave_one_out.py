@@ -33,6 +33,17 @@ def loo(idata: "InferenceData") -> Any:
 
     Raises:
         ValueError: if there are no log-likelihoods, or not of one observed site.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import loo, to_inference_data
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
+        >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
+        >>> loo(idata).n_data_points
+        40
     """
     from scipy.special import logsumexp
 

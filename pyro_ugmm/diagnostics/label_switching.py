@@ -45,6 +45,18 @@ def relabel(
     Raises:
         ValueError: if the posterior has no site ``means`` with components, or the reference has
             means of another shape.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import relabel, to_inference_data
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
+        >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
+        >>> low_first = relabel(idata, reference=torch.tensor([[-3.0], [3.0]]))
+        >>> low_first.posterior["means"].mean(("chain", "draw")).diff("component").item() > 0
+        True
     """
     means = _means(idata)
     posterior = idata.posterior
