@@ -1,6 +1,7 @@
 """Posterior diagnostics: draws for ArviZ, predictive probabilities, plots."""
 
-from .inference_data import pareto_k, to_inference_data
+from .importance import importance_resample, pareto_k
+from .inference_data import to_inference_data
 from .label_switching import relabel
 from .leave_one_out import loo
 from .mixture_plots import plot_components, plot_density, plot_mixture
@@ -15,6 +16,7 @@ __all__ = [
     "Uncertainty",
     "calibration",
     "class_probabilities",
+    "importance_resample",
     "loo",
     "mixture_draws",
     "pareto_k",

@@ -1,6 +1,5 @@
 """Posterior draws as ArviZ's InferenceData."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,12 @@ from torch import Tensor
 from ..checks import check, check_integer
 from ..models.base import BayesianModel
 from .draws import evaluation, in_blocks, posterior_draws
+from .importance import pareto_k
 
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-__all__ = ["check_inference_data", "pareto_k", "to_inference_data"]
-
-_LEAST_DRAWS = 100
+__all__ = ["to_inference_data"]
 
 
 def to_inference_data(
@@ -139,61 +137,3 @@ def to_inference_data(
         k, verdict = pareto_k(idata)
         idata.posterior.attrs |= {"pareto_k": k, "verdict": verdict}
     return idata
-
-
-def check_inference_data(idata: Any, group: str = "posterior") -> None:
-    """Checks that a value is InferenceData with a group.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    groups = idata.groups() if hasattr(idata, "groups") else ()
-    got = f"groups {groups}" if groups else type(idata).__name__
-    check(group in groups, "idata", f"what to_inference_data made, with a {group}", got)
-
-
-def pareto_k(idata: "InferenceData") -> tuple[float, str]:
-    r"""Judges a guide by the tail of the ratios :math:`p(y, \theta) / q(\theta)` of its draws.
-
-    Fits a generalized Pareto distribution to the largest ratios and returns its shape
-    :math:`\hat k`, with the verdict in words. Source: Yao, Vehtari, Simpson and Gelman (2018),
-    arXiv:1802.02538.
-
-    Args:
-        idata: what :func:`to_inference_data` made of a guide and data.
-
-    Raises:
-        ValueError: if the log densities are not there.
-
-    Example:
-        >>> import torch
-        >>> from pyro_ugmm.diagnostics import pareto_k, to_inference_data
-        >>> from pyro_ugmm.guides import mean_field
-        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
-        >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
-        >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
-        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
-        >>> pareto_k(idata)[1]  # of a guide that was not fitted
-        'the guide is too narrow, or misses dependence between parameters: ...'
-    """
-    from ._arviz import arviz
-
-    check_inference_data(idata)
-    stats = [*idata.sample_stats] if "sample_stats" in idata.groups() else []
-    expected = "draws from a guide given data: log_p and log_q in sample_stats"
-    check({"log_p", "log_q"} <= {*stats}, "idata", expected, f"{stats} there")
-    log_ratio = (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).values.reshape(-1)
-    spans = idata.posterior.max("draw") - idata.posterior.min("draw")
-    varies = any(bool((span > 0).any()) for span in spans.values())
-    if len(log_ratio) < _LEAST_DRAWS or not varies:
-        return math.nan, f"not to be told from fewer than {_LEAST_DRAWS} draws, or draws all alike"
-    is_constant = np.ptp(log_ratio) < 1e-6 * max(1.0, float(np.abs(log_ratio).max()))
-    k = -math.inf if is_constant else float(arviz.psislw(log_ratio)[1])
-    if k < 0.7:
-        verdict = "the guide is close to the posterior; importance weights can correct the rest"
-    else:
-        verdict = (
-            "the guide is too narrow, or misses dependence between parameters: trust its "
-            "predictions after checking them on held-out rows, not its intervals"
-        )
-    return k, verdict

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from ..checks import check
-from .inference_data import check_inference_data
+from .groups import check_inference_data
 
 if TYPE_CHECKING:
     from arviz import InferenceData

@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..checks import check
-from .inference_data import check_inference_data
+from .groups import check_inference_data
+from .importance import good_k
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -67,7 +66,7 @@ def loo(idata: "InferenceData") -> Any:
         for w in (weights, posterior_weights)
     )
     n_samples = log_likelihood.sizes["__sample__"]
-    good_k = min(1 - 1 / np.log10(n_samples), 0.7)
+    limit = good_k(n_samples)
     total = float(pointwise.sum())
     return arviz.stats.stats_utils.ELPDData(
         {
@@ -76,10 +75,10 @@ def loo(idata: "InferenceData") -> Any:
             "p_loo": float(fitted.sum()) - total,
             "n_samples": n_samples,
             "n_data_points": pointwise.size,
-            "warning": bool((pareto_k > good_k).any()),
+            "warning": bool((pareto_k > limit).any()),
             "loo_i": pointwise.rename("loo_i"),
             "pareto_k": pareto_k,
             "scale": "log",
-            "good_k": good_k,
+            "good_k": limit,
         }
     )

@@ -8,7 +8,7 @@ import torch
 from ..checks import check, check_integer
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
-from .inference_data import check_inference_data
+from .groups import check_inference_data
 
 if TYPE_CHECKING:
     from arviz import InferenceData

@@ -13,7 +13,7 @@ from ..models import BayesianModel
 from ..models.network import NetworkModel
 from ..training import FitResult
 from .axes import given_or_new
-from .inference_data import check_inference_data
+from .groups import check_inference_data
 from .probabilities import class_probabilities
 
 if TYPE_CHECKING:

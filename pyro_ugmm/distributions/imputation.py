@@ -1,5 +1,8 @@
 """Missing entries of rows, filled in from what was observed of them."""
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +14,7 @@ __all__ = ["impute"]
 
 @torch.no_grad()
 def impute(
-    mixture: GaussianMixture, x: Tensor, num_samples: int | None = None, seed: int | None = None
+    mixture: GaussianMixture, x: Any, num_samples: int | None = None, seed: int | None = None
 ) -> Tensor:
     r"""Fills NaN in rows with conditional means, or with draws, given what was observed.
 
@@ -24,7 +27,8 @@ def impute(
 
     Args:
         mixture: one mixture, such as EM fits to the same rows by ``missing="marginalize"``.
-        x: rows, shape ``(n, D)``; NaN where nothing was observed.
+        x: rows, shape ``(n, D)``, a tensor or what NumPy takes for an array, such as a data frame;
+            NaN where nothing was observed.
         num_samples: how many draws; conditional means if None.
         seed: for the draws; torch's generator is used, and left alone if given.
 
@@ -46,6 +50,8 @@ def impute(
     is_mixture = isinstance(mixture, GaussianMixture)
     check(is_mixture, "mixture", "a GaussianMixture", type(mixture).__name__)
     check(not mixture.batch_shape, "mixture", "one mixture", f"a batch {mixture.batch_shape}")
+    if not isinstance(x, Tensor):
+        x = torch.as_tensor(np.asarray(x, dtype=float)).to(mixture.means)
     check_floating("x", x)
     n_features = mixture.n_features
     fits = x.dim() == 2 and x.shape[1] == n_features

@@ -106,16 +106,41 @@ class BayesianModel(torch.nn.Module, ABC):
         return True
 
     def row_terms(self, *data: Tensor, draws: Draws | None = None) -> Tensor:
-        """Evaluates what each row adds to the log joint density: ``(n,)``, or ``(S, n)``."""
+        """Evaluates what each row adds to the log joint density: ``(n,)``, or ``(S, n)``.
+
+        Args:
+            *data: the data.
+            draws: values of the latent sites, with a leading dimension for draws or without.
+        """
         self.check_data(*data)
         given, observed = self.split_data(*data)
+        draws = None if draws is None else self._over_rows(draws)
         return self.observation(given, draws).log_prob(observed)
+
+    def _over_rows(self, draws: Draws) -> Draws:
+        """Makes room for the rows in draws of shape ``(S,)``; those of ``(S, 1)`` have it."""
+        found = dict(draws)
+        for site, prior in self.site_distributions().items():
+            value = draws.get(site)
+            if value is None:
+                continue
+            n_leading, event = value.dim() - prior.event_dim, tuple(prior.event_shape)
+            fits = n_leading >= 0 and tuple(value.shape[n_leading:]) == event
+            fits &= n_leading < 2 or value.shape[n_leading - 1] == 1
+            expected = f"{site} of shape {event}, or of draws, with (S,) or (S, 1) before that"
+            check(fits, "draws", expected, tuple(value.shape))
+            found[site] = value.unsqueeze(1) if n_leading == 1 else value
+        return found
 
     def log_likelihood(self, *data: Tensor, draws: Draws | None = None) -> Tensor:
         """Evaluates each row's log density, shape ``(n,)``, or ``(S, n)`` given draws.
 
+        Args:
+            *data: the data.
+            draws: values of the latent sites, with a leading dimension for draws or without.
+
         Raises:
-            ValueError: if the data do not fit the model, or it has no likelihood.
+            ValueError: if the data or draws do not fit the model, or it has no likelihood.
         """
         expected = "one with a likelihood (objective='conditional' has one)"
         check(self.has_likelihood, "model", expected, "objective='score', which is none")
@@ -139,9 +164,15 @@ class BayesianModel(torch.nn.Module, ABC):
         return None
 
     def log_prior(self, draws: Draws) -> Tensor:
-        """Evaluates the log density of all latent sites, shape ``(S,)`` for draws ``(S, 1)``."""
+        """Evaluates the log density of all latent sites: ``()``, or ``(S,)`` for draws.
+
+        Raises:
+            ValueError: if the draws do not fit the model.
+        """
+        sites, draws = self.site_distributions(), self._over_rows(draws)
+        check(sites.keys() <= draws.keys(), "draws", f"values of {[*sites]}", f"{[*draws]}")
         total = torch.zeros(())
-        for site, prior in self.site_distributions().items():
+        for site, prior in sites.items():
             total = total + prior.log_prob(draws[site])
         return total.squeeze(-1) if total.dim() else total
 

@@ -41,7 +41,7 @@ def check_rows(x: Tensor, like: Tensor, missing: str) -> None:
     fits = x.dim() == 2 and len(x) > 0 and x.shape[1] == like.shape[1]
     check(fits, "x", expected, tuple(x.shape))
     same = x.dtype == like.dtype and x.device == like.device
-    expected = f"{like.dtype} on {like.device}, as the priors are (convert by .to)"
+    expected = f"{like.dtype} on {like.device}, as the model is (convert it or the rows by .to)"
     check(same, "x", expected, f"{x.dtype} on {x.device}")
     _check_finite(x, missing == "marginalize", "marginalize")
 

@@ -88,6 +88,7 @@ class BayesianGaussianMixture(BayesianModel):
         check_missing(missing)
         priors = Priors() if priors is None else priors
         check(isinstance(priors, Priors), "priors", "Priors", type(priors).__name__)
+        priors = priors.resolved(variances=dist.LogNormal(-1.5, 1.5), weights=1.0)
         for name, value in (("center", priors.center), ("spread", priors.spread)):
             fits = value.shape in ((), (n_features,))
             check(fits, f"priors.{name}", f"shape ({n_features},) or ()", tuple(value.shape))

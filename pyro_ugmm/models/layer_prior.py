@@ -90,8 +90,7 @@ class LayerPrior(DerivedModule):
             found["variance"] = ScaledPrior(
                 priors.variances, torch.zeros_like(self.spread), self.spread**2, self.start_variance
             ).to_event(2)
-        weights = priors.weights_or(None)
-        if weights is not None:
-            concentration = torch.full_like(self.start_loc, weights)
+        if priors.weights is not None:
+            concentration = torch.full_like(self.start_loc, priors.weights)
             found["weights"] = dist.Dirichlet(concentration).to_event(1)
         return found

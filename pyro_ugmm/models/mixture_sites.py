@@ -77,7 +77,7 @@ class MixtureSites(DerivedModule):
         return tuple(self._sizes[dim] for dim in dims)
 
     def _weights(self) -> MixtureSite:
-        n_components, concentration = self._sizes["component"], self._priors.weights_or(1.0)
+        n_components, concentration = self._sizes["component"], self._priors.weights
         even = self.center.new_full((n_components,), 1 / n_components)
         prior = None
         if concentration is not None:

@@ -46,6 +46,8 @@ class NetworkModel(BayesianModel):
             "Priors or None",
             type(priors).__name__,
         )
+        if priors is not None:
+            priors = priors.resolved(variances=dist.InverseGamma(2.0, 1.0), weights=None)
         self.network, self.priors, self.n_classes = network, priors, n_classes
         self.layer_priors = torch.nn.ModuleList()
         if priors is None:

@@ -7,7 +7,6 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoDelta
 
 from pyro_ugmm.diagnostics import class_probabilities, pareto_k, to_inference_data
 from pyro_ugmm.diagnostics._arviz import arviz as az
@@ -137,28 +136,6 @@ def test_without_labels(fitted):
     assert "log_likelihood" not in idata.groups() and "posterior_predictive" in idata.groups()
     with pytest.raises(ValueError, match="idata: expected draws from a guide given data"):
         pareto_k(idata)
-
-
-def test_pareto_k_tells_a_good_guide_from_a_narrow_one(fitted):
-    model, guide = fitted
-    idata = to_inference_data(model, guide, X, Y, num_samples=20)
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=(1, 4000))
-    for scale, good in ((1.0, True), (1.3, True), (0.3, False)):
-        draws = scale * z
-        log_p, log_q = -0.5 * draws**2, -0.5 * (draws / scale) ** 2 - np.log(scale)
-        idata.sample_stats = az.convert_to_dataset({"log_p": log_p, "log_q": log_q})
-        k, verdict = pareto_k(idata)
-        assert (k < 0.7) == good
-        assert ("close to the posterior" in verdict) == good
-
-
-def test_pareto_k_cannot_be_told_from_draws_all_alike(fitted):
-    model, _ = fitted
-    guide = AutoDelta(model)
-    fit_svi(model, guide, X, Y, steps=2, progress=False)
-    k, verdict = pareto_k(to_inference_data(model, guide, X, Y, num_samples=200))
-    assert math.isnan(k) and "draws all alike" in verdict
 
 
 def test_class_probabilities(fitted):

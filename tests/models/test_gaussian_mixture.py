@@ -62,8 +62,8 @@ def test_joint_density_by_hand(covariance):
     expected = dist.Normal(center, 2 * spread).log_prob(value["means"]).sum()
     unit = spread.square().mean() if covariance == "spherical" else spread.square()
     unit = (unit / 3).expand(value["variances"].shape)  # K^(2/D) = 3
-    inverse_gamma = dist.InverseGamma(torch.tensor(2.0), torch.tensor(1.0))
-    expected += (inverse_gamma.log_prob(value["variances"] / unit) - unit.log()).sum()
+    log_normal = dist.LogNormal(torch.tensor(-1.5), torch.tensor(1.5))
+    expected += (log_normal.log_prob(value["variances"] / unit) - unit.log()).sum()
     expected += dist.Dirichlet(torch.full((3,), 2.0).double()).log_prob(value["weights"])
     correlation = torch.eye(2).double()
     if "correlations" in value:
@@ -89,6 +89,20 @@ def test_log_prior_and_log_likelihood_of_many_draws(covariance):
         one = {site: value[s, 0] for site, value in draws.items()}
         trace = poutine.trace(poutine.condition(model, one)).get_trace(x)
         torch.testing.assert_close(log_prior[s] + log_likelihood[s].sum(), trace.log_prob_sum())
+    # As many draws as rows, without a dimension for the rows: still each draw with each row.
+    flat = {site: value.squeeze(1) for site, value in draws.items()}
+    assert torch.equal(model.log_likelihood(x[:5], draws=flat), log_likelihood[:, :5])
+    assert torch.equal(model.log_prior(flat), log_prior)
+
+
+def test_draws_that_do_not_fit_are_refused():
+    model, x = mixture("diagonal"), rows(30)
+    draws = {site: p.sample((5, 2)) for site, p in model.site_distributions().items()}
+    for call in (lambda: model.log_likelihood(x, draws=draws), lambda: model.log_prior(draws)):
+        with pytest.raises(ValueError, match=r"draws: expected weights of shape \(2,\), or of dra"):
+            call()
+    with pytest.raises(ValueError, match=r"draws: expected values of .*, got \['means'\]"):
+        model.log_prior({"means": torch.zeros(2, 2).double()})
 
 
 @pytest.mark.parametrize("covariance", STRUCTURES)
@@ -282,7 +296,7 @@ X = rows()
         (lambda: mixture()(), "size: expected a positive integer, got None"),
         (lambda: mixture()(X[:, :1]), r"x: expected shape \(n, 2\) with at least one row"),
         (lambda: mixture()(X[:0]), r"x: expected shape \(n, 2\) with at least one row"),
-        (lambda: mixture()(X.float()), "x: expected torch.float64 on cpu, as the priors are"),
+        (lambda: mixture()(X.float()), "x: expected torch.float64 on cpu, as the model is"),
         (lambda: mixture()(X * math.nan), "x: expected finite values .missing='marginalize'"),
         (lambda: mixture()(X, size=7), "size: expected an integer of at least 120, got 7"),
         (lambda: mixture().mixture({"weights": X}), "draws: expected a value of"),

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.distributions import biject_to
 
-from pyro_ugmm.models import Priors
+from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.models.scaled_prior import ScaledPrior
+from pyro_ugmm.nn import UGMMNetwork
 
 
 def scaled(base, batch=(3, 4)):
@@ -101,3 +102,32 @@ def test_from_data_takes_location_and_scale_once():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_what_is_left_to_the_model_is_its_own_and_saved_with_it():
+    mixture = BayesianGaussianMixture(2, 1).priors
+    assert isinstance(mixture.variances, dist.LogNormal) and mixture.weights == 1.0
+    network = UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors()).priors
+    assert isinstance(network.variances, dist.InverseGamma) and network.weights is None
+    given = Priors(variances=dist.Exponential(1.0), weights=None)
+    kept = BayesianGaussianMixture(2, 1, priors=given).priors
+    assert kept.variances is given.variances and kept.weights is None
+    assert repr(Priors()) == "Priors(means=Normal(loc: 0.0, scale: 2.0))"
+
+
+def test_the_default_prior_leaves_narrow_components_narrow():
+    """The mode of the posterior of a component's deviation, against the rows' own."""
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.01 * torch.randn(100, 1, generator=generator, dtype=torch.float64)
+    x = torch.cat([noise[:50], 1 + noise[50:]])
+    model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+    means = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    log_deviation = torch.linspace(-6, 0, 601, dtype=torch.float64)
+    draws = {
+        "weights": torch.full((601, 2), 0.5, dtype=torch.float64),
+        "means": means.expand(601, 2, 1),
+        "variances": (2 * log_deviation).exp().reshape(-1, 1, 1).expand(601, 2, 1),
+    }
+    density = model.log_prior(draws) + model.log_likelihood(x, draws=draws).sum(1)
+    found = log_deviation[density.argmax()].exp().item()
+    assert found == pytest.approx(noise.square().mean().sqrt().item(), rel=0.1)

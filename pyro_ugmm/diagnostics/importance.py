@@ -1,0 +1,133 @@
+"""What the ratios of posterior and guide say of draws from the guide, and correct in them."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..checks import check, check_integer
+from .groups import check_inference_data
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+__all__ = ["good_k", "importance_resample", "pareto_k"]
+
+_LEAST_DRAWS = 100
+
+
+def good_k(n_draws: int) -> float:
+    """The largest Pareto k at which so many draws can be weighted reliably."""
+    return min(1 - 1 / math.log10(n_draws), 0.7) if n_draws > 1 else 0.0
+
+
+def _log_ratio(idata: "InferenceData") -> np.ndarray:
+    r"""The log of :math:`p(y, \theta) / q(\theta)` of each draw, ``(S,)``."""
+    check_inference_data(idata)
+    stats = [*idata.sample_stats] if "sample_stats" in idata.groups() else []
+    expected = "draws from a guide given data: log_p and log_q in sample_stats"
+    check({"log_p", "log_q"} <= {*stats}, "idata", expected, f"{stats} there")
+    return (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).values.reshape(-1)
+
+
+def pareto_k(idata: "InferenceData") -> tuple[float, str]:
+    r"""Judges a guide by the tail of the ratios :math:`p(y, \theta) / q(\theta)` of its draws.
+
+    Fits a generalized Pareto distribution to the largest ratios and returns its shape
+    :math:`\hat k`, with the verdict in words. The guide is good enough below
+    :math:`\min(1 - 1 / \log_{10} S, 0.7)`. Sources: Yao, Vehtari, Simpson and Gelman (2018),
+    arXiv:1802.02538; for the limit, Vehtari and others (2024), arXiv:1507.02646.
+
+    Args:
+        idata: what :func:`to_inference_data` made of a guide and data.
+
+    Raises:
+        ValueError: if the log densities are not there.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import pareto_k, to_inference_data
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
+        >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
+        >>> pareto_k(idata)[1]  # of a guide that was not fitted
+        'the guide is too narrow, or misses dependence between parameters: ...'
+    """
+    from ._arviz import arviz
+
+    log_ratio = _log_ratio(idata)
+    spans = idata.posterior.max("draw") - idata.posterior.min("draw")
+    varies = any(bool((span > 0).any()) for span in spans.values())
+    if len(log_ratio) < _LEAST_DRAWS or not varies:
+        return math.nan, f"not to be told from fewer than {_LEAST_DRAWS} draws, or draws all alike"
+    is_constant = np.ptp(log_ratio) < 1e-6 * max(1.0, float(np.abs(log_ratio).max()))
+    k = -math.inf if is_constant else float(arviz.psislw(log_ratio)[1])
+    if k < good_k(len(log_ratio)):
+        verdict = (
+            "the guide is close to the posterior; importance_resample can correct what is left, "
+            "such as intervals that are too narrow"
+        )
+    else:
+        verdict = (
+            "the guide is too narrow, or misses dependence between parameters: trust its "
+            "predictions after checking them on held-out rows, not its intervals"
+        )
+    return k, verdict
+
+
+def importance_resample(
+    idata: "InferenceData", num_samples: int | None = None, *, seed: int | None = None
+) -> "InferenceData":
+    r"""Corrects draws of a guide: chooses among them as the posterior would have them.
+
+    A draw :math:`\theta_s` is chosen, with replacement, with a probability in proportion to
+    :math:`p(y, \theta_s) / q(\theta_s)`, smoothed by Pareto's distribution. What is narrower in
+    the guide than in the posterior becomes wider, as far as the guide's draws reach; where
+    :func:`pareto_k` says that the guide is too narrow, they do not reach far enough. Sources:
+    Vehtari and others (2024), *Pareto smoothed importance sampling*, arXiv:1507.02646; Rubin (1988)
+    for the resampling.
+
+    Args:
+        idata: what :func:`to_inference_data` made of a guide and data.
+        num_samples: how many draws to choose; as many as there are if None.
+        seed: for the choice.
+
+    Returns:
+        A copy in which ``posterior``, ``posterior_predictive``, ``log_likelihood`` and
+        ``sample_stats`` are of the draws chosen. The posterior's ``attrs`` say by
+        ``effective_draws`` how many independent draws they are worth. :func:`loo` takes them for
+        draws from the posterior.
+
+    Raises:
+        ValueError: if the log densities are not there.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import importance_resample, to_inference_data
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
+        >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
+        >>> importance_resample(idata, num_samples=50, seed=0).posterior.sizes["draw"]
+        50
+    """
+    from ._arviz import arviz
+
+    log_ratio = _log_ratio(idata)
+    if num_samples is not None:
+        check_integer("num_samples", num_samples)
+    weights = np.exp(arviz.psislw(log_ratio)[0])
+    weights = weights / weights.sum()
+    count = len(weights) if num_samples is None else num_samples
+    chosen = np.random.default_rng(seed).choice(len(weights), count, p=weights)
+    groups = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats")
+    result = idata.copy()
+    for group in groups:
+        if group in idata.groups():
+            taken = idata[group].isel(draw=chosen).assign_coords(draw=np.arange(count))
+            setattr(result, group, taken.drop_vars("log_q", errors="ignore"))
+    result.posterior.attrs["effective_draws"] = float(1 / np.square(weights).sum())
+    return result
