@@ -58,7 +58,6 @@ def prior_posterior(model: UGMMClassifier, idata: Any, data: LabeledData) -> "Fi
             plot_prior_posterior(model, idata, site, (neuron, feature), ax)
             name = data.feature_names[feature]
             ax.set_xlabel(f"{word} for {name}, hidden neuron {neuron} (standard units)")
-    axes[0, 0].legend()
     figure.suptitle("What the data taught: the two components they say most about")
     return figure
 
@@ -86,11 +85,10 @@ def uncertainty(
     model: UGMMClassifier, guide: Callable, x: Tensor, y: Tensor, data: LabeledData
 ) -> "Figure":
     """Predictive uncertainty over the petals' length and width."""
-    axes = plot_uncertainty(model, guide, x, y, features=(2, 3))
-    for ax in axes:
-        ax.set_xlabel(f"{data.feature_names[2]} (standard units)")
-    axes[0].set_ylabel(f"{data.feature_names[3]} (standard units)")
-    axes[0].legend(axes[0].collections[1:], data.class_names, loc="lower right")
+    names = [f"{name} (standard units)" for name in data.feature_names]
+    axes = plot_uncertainty(
+        model, guide, x, y, (2, 3), names=names, class_names=data.class_names, seed=0
+    )
     figure = axes[0].figure
     figure.suptitle("Where the Bayesian network is unsure (sepals at their medians)")
     return figure

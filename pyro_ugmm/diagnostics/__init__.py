@@ -7,9 +7,10 @@ from .leave_one_out import loo
 from .mixture_plots import plot_components, plot_density, plot_mixture
 from .mixtures import mixture_draws
 from .neuron_plots import plot_neuron
-from .plots import plot_losses, plot_prior_posterior, plot_uncertainty
+from .plots import plot_losses, plot_prior_posterior
 from .predictive import Calibration, Uncertainty, calibration, plot_reliability, uncertainty
 from .probabilities import class_probabilities
+from .uncertainty_plot import plot_uncertainty
 
 __all__ = [
     "Calibration",

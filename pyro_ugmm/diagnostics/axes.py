@@ -1,11 +1,12 @@
-"""The axes that a plot is drawn in."""
+"""The axes that a plot is drawn in, and the legend's place there."""
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["given_or_new", "legend_above"]
 
 
-def given_or_new(ax: Any, figsize: tuple[float, float] | None = None) -> Any:
+def given_or_new(ax: Any, figsize: Sequence[float] | None = None) -> Any:
     """Returns the axes given, or new ones."""
     if ax is not None:
         return ax
@@ -19,5 +20,6 @@ def legend_above(ax: Any, size: float = 8) -> None:
     legend = ax.legend(fontsize=size, loc="upper right")
     points = (1.6 * len(legend.get_texts()) + 1.5) * size
     share = min(points / (ax.bbox.height / ax.figure.dpi * 72), 0.7)
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, low + (high - low) / (1 - share))
+    scale = ax.yaxis.get_transform()
+    low, high = scale.transform(ax.get_ylim())
+    ax.set_ylim(top=scale.inverted().transform([low + (high - low) / (1 - share)])[0])

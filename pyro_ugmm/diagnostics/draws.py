@@ -75,13 +75,14 @@ def guide_draws(
 ) -> PosteriorDraws:
     """Runs a guide once, with all draws in a plate of their own."""
     check_integer("num_samples", num_samples)
-    check(callable(guide), "guide", "a Pyro guide, or MCMC that was run", type(guide).__name__)
+    expected = "a fitted guide, or MCMC that was run"
+    check(callable(guide), "inference", expected, type(guide).__name__)
     program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(guide)
     trace = prune_subsample_sites(poutine.trace(program).get_trace(*data))
     found = [name for name, node in trace.nodes.items() if node["type"] == "sample"]
     values = {}
     for site, prior in model.site_distributions().items():
-        check(site in found, "guide", f"a draw of the site {site!r}", f"draws of {found}")
+        check(site in found, "inference", f"a draw of the site {site!r}", f"draws of {found}")
         values[site] = trace.nodes[site]["value"].expand(num_samples, 1, *prior.event_shape)
     attributes = {
         "inference_method": "independent draws from a guide fitted by variational inference",

@@ -1,11 +1,12 @@
 """Components matched across draws of a mixture's posterior."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
 from ..checks import check
+from ..distributions import GaussianMixture
 from .groups import check_inference_data
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _MOST_PASSES = 50
 
 
 def relabel(
-    idata: "InferenceData", reference: "InferenceData | Tensor | None" = None
+    idata: "InferenceData", reference: "InferenceData | GaussianMixture | Tensor | None" = None
 ) -> "InferenceData":
     r"""Orders the components of each draw so that they are the same ones in all draws.
 
@@ -36,8 +37,8 @@ def relabel(
     Args:
         idata: what :func:`to_inference_data` made of a
             :class:`~pyro_ugmm.models.BayesianGaussianMixture`.
-        reference: another posterior, relabeled, or means of shape ``(K, D)``, such as
-            ``em.mixture.means``: components come out in its order.
+        reference: another posterior, relabeled; a mixture, such as EM's; or means of shape
+            ``(K, D)``. Components come out in its order.
 
     Returns:
         A copy with the posterior relabeled; what does not depend on labels is as it was.
@@ -91,13 +92,17 @@ def _means(idata: "InferenceData", name: str = "idata") -> np.ndarray:
     return stacked["means"].transpose("__sample__", "component", "feature").values
 
 
-def _reference(reference: "InferenceData | Tensor", like: np.ndarray) -> np.ndarray:
+def _reference(reference: Any, like: np.ndarray) -> np.ndarray:
     """The means of a reference, ``(K, D)``."""
+    if isinstance(reference, GaussianMixture):
+        reference = reference.means
     if isinstance(reference, Tensor):
-        found = reference.detach().cpu().numpy()
+        reference = reference.numpy(force=True)
+    if isinstance(reference, np.ndarray):
+        found = reference
     else:
+        expected = "another posterior, a mixture, or means"
         is_posterior = hasattr(reference, "posterior")
-        expected = "another posterior, or a tensor of means"
         check(is_posterior, "reference", expected, type(reference).__name__)
         found = _means(reference, "reference").mean(0)
     check(found.shape == like.shape, "reference", f"means of shape {like.shape}", found.shape)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check, check_integer
+from ..checks import check, check_integer, check_values
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
-from .axes import given_or_new
+from .axes import given_or_new, legend_above
 from .mixtures import mixture_draws
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def plot_mixture(
     """Draws rows, colored by their most probable component, and the components' ellipses.
 
     An ellipse holds 90 percent of its component's mass in the two dimensions drawn; the number
-    beside its center is the component's, the grey lines are the marginal density's contours.
+    beside its center is the component's, the gray lines are the marginal density's contours.
 
     Args:
         mixture: without a batch.
@@ -58,6 +58,7 @@ def plot_mixture(
         >>> plot_mixture(mixture, x).get_xlabel()
         'dimension 0'
     """
+    from matplotlib import patheffects
     from matplotlib.patches import Ellipse
     from scipy.stats import chi2
 
@@ -67,24 +68,18 @@ def plot_mixture(
     n_features = mixture.n_features
     fits = isinstance(x, Tensor) and x.dim() == 2 and x.shape[1] == n_features
     check(fits, "x", f"rows (n, {n_features})", getattr(x, "shape", type(x).__name__))
-    valid = len(set(dims)) == 2 and all(0 <= dim < n_features for dim in dims)
+    valid = len(set(dims)) == 2 and set(dims) <= set(range(n_features))
     check(valid, "dims", f"two different ones of 0 to {n_features - 1}", dims)
     ax = given_or_new(ax, _SIZE)
+    outline = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    colors = _colors(mixture.n_components)
     with torch.no_grad():
         component, rows = mixture.predict(x).cpu(), x[:, list(dims)].cpu()
         marginal = mixture.marginal(list(dims)).to("cpu")
         matrices = marginal.covariance.dense(mixture.n_components, 2)
-        axis = [torch.linspace(*_range(rows[:, i]), _GRID, dtype=rows.dtype) for i in range(2)]
-        grid = torch.stack(torch.meshgrid(*axis, indexing="xy"), -1)
-        density = marginal.log_prob(grid)
-    top = float(density.max())
-    levels = np.linspace(top - 6, top, 7)
-    ax.contour(*axis, density, levels=levels, colors="0.8", linewidths=0.8, linestyles="solid")
     radius = chi2.ppf(0.9, 2) ** 0.5
-    for k in range(mixture.n_components):
-        color = f"C{k % 10}"
-        chosen = component == k
-        ax.scatter(*rows[chosen].T, s=9, color=color, alpha=0.6, linewidth=0)
+    for k, color in enumerate(colors):
+        ax.scatter(*rows[component == k].T, s=9, color=color, alpha=0.6, linewidth=0)
         lengths, directions = torch.linalg.eigh(matrices[k])
         width, height = (2 * radius * lengths.sqrt()).tolist()
         angle = float(torch.atan2(directions[1, 0], directions[0, 0]).rad2deg())
@@ -93,9 +88,37 @@ def plot_mixture(
             center, width, height, angle=angle, fill=False, color=color, linewidth=1.6
         )
         ax.add_patch(ellipse)
-        ax.annotate(str(k), center, color="black", weight="bold", ha="center", va="center")
-    ax.set(xlabel=f"dimension {dims[0]}", ylabel=f"dimension {dims[1]}")
+        place = {"ha": "center", "va": "center", "path_effects": outline}
+        ax.annotate(str(k), center, color="black", weight="bold", **place)
+    _draw_contours(ax, marginal)
+    hidden = int(rows.isnan().any(1).sum())
+    note = f"\n({hidden} rows miss one of the two and are not drawn)" if hidden else ""
+    ax.set(xlabel=f"dimension {dims[0]}{note}", ylabel=f"dimension {dims[1]}")
     return ax
+
+
+def _colors(count: int) -> list[Any]:
+    """As many colors, the usual ones if they are enough."""
+    from matplotlib import colormaps
+
+    if count <= 10:
+        return [f"C{k}" for k in range(count)]
+    return [*colormaps["turbo"](np.linspace(0.05, 0.95, count))]
+
+
+def _draw_contours(ax: Any, mixture: GaussianMixture) -> None:
+    """Draws the contours of a density in two dimensions over all of the axes."""
+    ax.autoscale_view()
+    limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
+    ends = limits.values()
+    axis = [torch.linspace(low, high, _GRID).to(mixture.means) for low, high in ends]
+    grid = torch.stack(torch.meshgrid(*axis, indexing="xy"), -1)
+    with torch.no_grad():
+        density = mixture.log_prob(grid)
+    top = float(density.max())
+    style = {"colors": "0.8", "linewidths": 0.8, "linestyles": "solid", "zorder": 0}
+    ax.contour(*axis, density, levels=np.linspace(top - 6, top, 7), **style)
+    ax.set(**limits)
 
 
 def plot_density(
@@ -148,11 +171,13 @@ def plot_density(
     ax.hist(values[values.isfinite()].cpu(), bins=_BINS, density=True, color="0.88", label="data")
     for level, alpha in ((_LEVELS[1], 0.25), (_LEVELS[0], 0.4)):
         low, high = density.quantile((1 - level) / 2, 0), density.quantile((1 + level) / 2, 0)
-        label = f"{level:.0%} of the {group}"
+        label = f"{level:.0%} band"
         ax.fill_between(grid, low, high, color="C0", alpha=alpha, linewidth=0, label=label)
     ax.plot(grid, density.mean(0), color="C0", label=f"{group} predictive")
-    ax.set(xlabel=f"feature {feature}", ylabel="density", ylim=(0, None))
-    ax.legend(fontsize=8)
+    name = idata[group]["means"].coords["feature"].values[feature]
+    xlabel = name if isinstance(name, str) else f"feature {feature}"
+    ax.set(xlabel=xlabel, ylabel="density", ylim=(0, None))
+    legend_above(ax)
     return ax
 
 
@@ -187,7 +212,10 @@ def plot_components(
 
     for name, value in (("labels", labels), ("y", y)):
         valid = isinstance(value, Tensor) and value.dim() == 1 and not value.is_floating_point()
-        check(valid and bool((value >= 0).all()), name, "integers from zero, shape (n,)", value)
+        is_tensor = isinstance(value, Tensor)
+        got = f"{value.dtype} of shape {tuple(value.shape)}" if is_tensor else type(value).__name__
+        check(valid, name, "a torch tensor of integers, shape (n,)", got)
+        check_values(name, value, value >= 0, "integers from zero")
     check(len(labels) == len(y) > 0, "y", f"as many as labels, {len(labels)}", len(y))
     n_classes, n_components = int(y.max()) + 1, int(labels.max()) + 1
     if names is not None:
@@ -196,7 +224,8 @@ def plot_components(
     np.add.at(counts, (y.cpu().numpy(), labels.cpu().numpy()), 1)
     first = linear_sum_assignment(counts, maximize=True)[1].tolist()
     order = first + [k for k in range(n_components) if k not in first]
-    ax = given_or_new(ax, _SIZE)
+    width, height = _SIZE
+    ax = given_or_new(ax, (max(width, 0.5 * n_components + 1.2), max(height, 0.4 * n_classes)))
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     ax.imshow(shares[:, order], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for i in range(n_classes):
@@ -204,6 +233,6 @@ def plot_components(
             color = "white" if shares[i, k] > 0.5 else "black"
             ax.text(j, i, str(counts[i, k]), ha="center", va="center", color=color)
     ax.set_xticks(range(n_components), [str(k) for k in order])
-    ax.set_yticks(range(n_classes), names or [str(i) for i in range(n_classes)])
+    ax.set_yticks(range(n_classes), [str(i) for i in range(n_classes)] if names is None else names)
     ax.set(xlabel="component", ylabel="class")
     return ax

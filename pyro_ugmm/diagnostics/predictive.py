@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_integer, check_values
-from .axes import given_or_new
+from .axes import given_or_new, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,8 @@ class Uncertainty:
 
 
 def _check_probabilities(probabilities: Any, dims: int, shape: str) -> None:
-    check(isinstance(probabilities, Tensor), "probabilities", "a torch tensor", probabilities)
+    is_tensor = isinstance(probabilities, Tensor)
+    check(is_tensor, "probabilities", "a torch tensor", type(probabilities).__name__)
     got = tuple(probabilities.shape)
     check(len(got) == dims and 0 not in got, "probabilities", f"shape {shape}", got)
     total = probabilities.sum(-1)
@@ -134,7 +135,8 @@ def calibration(probabilities: Tensor, y: Tensor, n_bins: int = 10) -> Calibrati
     check_integer("n_bins", n_bins)
     n_rows, n_classes = probabilities.shape
     is_labels = isinstance(y, Tensor) and not y.is_floating_point() and y.shape == (n_rows,)
-    check(is_labels, "y", f"integer labels, shape ({n_rows},)", getattr(y, "shape", type(y)))
+    got = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+    check(is_labels, "y", f"a torch tensor of {n_rows} integer labels", got)
     check_values("y", y, (y >= 0) & (y < n_classes), f"labels from 0 to {n_classes - 1}")
     confidence, label = probabilities.double().max(-1)
     right = (label == y).double()
@@ -188,5 +190,6 @@ def plot_reliability(probabilities: Tensor, y: Tensor, n_bins: int = 10, ax: Any
     ax.set(xlim=(least - 0.05, 1.03), ylim=(min(low.min(), accuracy.min()) - 0.08, 1.05))
     ax.set(xlabel="confidence", ylabel="accuracy")
     ax.set_title(f"expected calibration error {found.error:.3f}", fontsize=10)
-    ax.legend(loc="lower right", fontsize=8)
+    legend_above(ax)
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1])
     return ax

@@ -2,6 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.contour import ContourSet
 from scipy import stats
 
 from pyro_ugmm.diagnostics import (
@@ -41,7 +42,30 @@ def test_ellipses_hold_what_they_say():
         path = ellipse.get_path().transformed(ellipse.get_patch_transform())
         assert path.contains_points(points).mean() == pytest.approx(0.9, abs=0.02)
         np.testing.assert_allclose(ellipse.center, m.means[k, [2, 1]])
-    assert sum(len(c.get_offsets()) for c in ax.collections[1:]) == 4000
+    assert sum(len(c.get_offsets()) for c in ax.collections[:2]) == 4000
+    # The contours go on where ellipses reach beyond the rows.
+    one = GaussianMixture(torch.ones(1), torch.zeros(1, 2), FullCovariance(torch.eye(2)[None]))
+    ax = plot_mixture(one, torch.zeros(5, 2))
+    (contours,) = (c for c in ax.collections if isinstance(c, ContourSet))
+    ends = np.concatenate([path.vertices for path in contours.get_paths()])
+    (ellipse,) = ax.patches
+    assert np.abs(ends).max() > ellipse.width / 2
+
+
+def test_rows_that_miss_what_is_drawn_are_counted():
+    m = two_in_three()
+    m = GaussianMixture(m.weights, m.means, m.covariance, missing="marginalize")
+    x = m.sample((10,))
+    x[:3, 1] = x[3, 0] = torch.nan
+    assert "(3 rows miss one of the two" in plot_mixture(m, x, dims=(1, 2)).get_xlabel()
+
+
+def test_many_components_have_a_color_each():
+    m = GaussianMixture(
+        torch.full((14,), 1 / 14), torch.randn(14, 2), FullCovariance(torch.eye(2).repeat(14, 1, 1))
+    )
+    colors = {tuple(patch.get_edgecolor()) for patch in plot_mixture(m, m.sample((20,))).patches}
+    assert len(colors) == 14
 
 
 @pytest.mark.parametrize("group", ["posterior", "prior"])
@@ -64,8 +88,8 @@ def test_the_band_is_that_of_the_density(group):
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == [
         "data",
-        f"90% of the {group}",
-        f"50% of the {group}",
+        "90% band",
+        "50% band",
         f"{group} predictive",
     ]
 
@@ -123,7 +147,10 @@ def test_components_are_put_where_they_agree_with_the_classes():
         (lambda: plot_density(mixture(), None, X, group="post"), "group: expected posterior or"),
         (lambda: plot_density(two_in_three(), None, X), "model: expected a BayesianGaussian"),
         (lambda: plot_mixture(mixture(), X), "mixture: expected a GaussianMixture, got Bayesian"),
-        (lambda: plot_components(torch.zeros(3), torch.zeros(3).long()), "labels: expected integ"),
+        (
+            lambda: plot_components(torch.zeros(3), torch.zeros(3).long()),
+            "labels: expected a torch tensor of integ",
+        ),
         (
             lambda: plot_components(torch.zeros(3).long(), torch.zeros(2).long()),
             "y: expected as many as labels, 3, got 2",

@@ -1,0 +1,117 @@
+"""A map of predictive uncertainty."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pyro.infer import MCMC
+from torch import Tensor
+
+from ..checks import check
+from ..models.network import NetworkModel
+from .predictive import uncertainty
+from .probabilities import class_probabilities
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_uncertainty"]
+
+_GRID = 60
+_MARGIN = 0.35
+
+
+def plot_uncertainty(
+    model: NetworkModel,
+    inference: Callable | MCMC,
+    x: Tensor,
+    y: Tensor,
+    features: tuple[int, int] = (0, 1),
+    *,
+    names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    fixed: Tensor | None = None,
+    num_samples: int = 200,
+    seed: int | None = None,
+    axes: Sequence[Any] | None = None,
+) -> "Sequence[Axes]":
+    r"""Maps predictive uncertainty over two features, in nats, beside the data.
+
+    The left map is the entropy of the posterior predictive, the right one its epistemic part,
+    which more data would remove (:func:`uncertainty`).
+
+    Args:
+        model: the model.
+        inference: its fitted guide, or MCMC that was run.
+        x: features of the data to draw, shape ``(n, K)``.
+        y: their labels, shape ``(n,)``.
+        features: the two features mapped.
+        names: of all features.
+        class_names: of the classes.
+        fixed: values of all features, shape ``(K,)``, of which the other ones are kept; the
+            medians of ``x`` if None.
+        num_samples: the draws from a guide.
+        seed: for the draws.
+        axes: two axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: if the model is not a network's, or the data, features, names or axes do not
+            fit it.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import plot_uncertainty
+        >>> from pyro_ugmm.guides import mean_field
+        >>> from pyro_ugmm.models import Priors, UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> model = UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors())
+        >>> x, y = torch.randn(30, 2), torch.arange(30) % 3
+        >>> axes = plot_uncertainty(model, mean_field(model), x, y, num_samples=20)
+        >>> [ax.get_title() for ax in axes]
+        ['all uncertainty', 'epistemic: more data would remove it']
+    """
+    import matplotlib.pyplot as plt
+
+    check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
+    model.check_data(x, y)
+    n_features = x.shape[1]
+    valid = len(features) == len(set(features) & set(range(n_features))) == 2
+    check(valid, "features", f"two different ones of 0 to {n_features - 1}", features)
+    names = [f"feature {i}" for i in range(n_features)] if names is None else [*names]
+    check(len(names) == n_features, "names", f"{n_features}, one for each feature", names)
+    labels = [f"class {i}" for i in range(model.n_classes)]
+    labels = labels if class_names is None else [*class_names]
+    check(len(labels) == model.n_classes, "class_names", f"{model.n_classes} names", labels)
+    if axes is None:
+        options = {"layout": "constrained", "sharex": True, "sharey": True}
+        axes = plt.subplots(1, 2, figsize=(10, 4.4), **options)[1]
+    is_pair = hasattr(axes, "__len__") and len(axes) == 2
+    check(is_pair, "axes", "two axes", type(axes).__name__)
+    grid, edges = _grid(x, features, x.median(0).values if fixed is None else fixed)
+    found = uncertainty(class_probabilities(model, inference, grid, num_samples, seed))
+    maps = {"all uncertainty": found.total, "epistemic: more data would remove it": found.epistemic}
+    top = torch.tensor(float(model.n_classes)).log().item()
+    for ax, (title, values) in zip(axes, maps.items(), strict=True):
+        image = values.reshape(_GRID, _GRID).numpy()
+        mappable = ax.pcolormesh(*edges, image, cmap="Greys", vmin=0, vmax=top, shading="gouraud")
+        for label, name in enumerate(labels):
+            rows = x[y == label][:, list(features)].numpy(force=True)
+            ax.scatter(*rows.T, s=18, edgecolor="white", linewidth=0.5, label=name)
+        ax.set(title=title, xlabel=names[features[0]])
+    axes[0].set_ylabel(names[features[1]])
+    axes[0].legend(fontsize=8, framealpha=0.9)
+    axes[0].figure.colorbar(mappable, ax=list(axes), label="entropy (nats)")
+    return axes
+
+
+def _grid(x: Tensor, features: Sequence[int], fixed: Tensor) -> tuple[Tensor, list[Any]]:
+    """Rows over the range of two features, and the values of each along its axis."""
+    axes = []
+    for feature in features:
+        low, high = float(x[:, feature].min()), float(x[:, feature].max())
+        margin = _MARGIN * (high - low) or 1.0
+        axes.append(torch.linspace(low - margin, high + margin, _GRID).to(x))
+    grid = fixed.to(x).expand(_GRID * _GRID, -1).clone()
+    for feature, values in zip(features, torch.meshgrid(*axes, indexing="xy"), strict=True):
+        grid[:, feature] = values.reshape(-1)
+    return grid, [axis.numpy(force=True) for axis in axes]
