@@ -1,9 +1,12 @@
 """Settings of the documentation. Build it by ``make docs``."""
 
+import logging
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -27,11 +30,18 @@ extensions = [
 ]
 exclude_patterns = ["_build", "images"]
 
-# Pages are Markdown, notebooks are committed with their outputs.
+# Pages are Markdown, whose code is run as they are built; notebooks are committed with outputs.
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"
+nb_execution_mode = "force"
+nb_execution_excludepatterns = ["tutorials/*"]
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
 nb_merge_streams = True
+nb_output_stderr = "remove"
+os.environ["TQDM_DISABLE"] = "1"  # no progress bars among the outputs
+logging.getLogger("traitlets").setLevel(logging.ERROR)
 
 # The reference comes from docstrings.
 autodoc_member_order = "bysource"
@@ -83,3 +93,31 @@ def _copy_tutorials() -> None:
 
 
 _copy_tutorials()
+
+# What is printed or drawn is shown, values that stand alone are not.
+_HEAD = """---
+file_format: mystnb
+kernelspec:
+  name: python3
+---
+"""
+_SETUP = """```{code-cell}
+:tags: [remove-cell]
+%config InteractiveShell.ast_node_interactivity = "none"
+%config InlineBackend.figure_formats = ["retina"]
+```
+
+"""
+
+
+def _run_code(app: Any, name: str, source: list[str]) -> None:
+    """Makes a notebook of a page with code in Python."""
+    text, count = re.subn(r"^```python$", "```{code-cell}", source[0], flags=re.M)
+    if count and not name.startswith("tutorials/"):
+        title, _, rest = text.partition("\n\n")
+        source[0] = f"{_HEAD}{title}\n\n{_SETUP}{rest}"
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", _run_code)

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     coords = {"input": data.feature_names, "class": data.class_names}
     idata = to_inference_data(model, guide, x_train, y_train, num_samples=1000, coords=coords)
     left_out = loo(idata)
-    print("\nleave-one-out, over the rows learnt from, corrected by log p and log q:")
+    print("\nleave-one-out, over the rows learned from, corrected by log p and log q:")
     print(left_out)
     if left_out["warning"]:
         print("  (do not trust rows of a bad k; the rows held out, above, say more)")
