@@ -16,6 +16,7 @@ from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide.initialization import init_to_value
 from scipy.stats import binom, chisquare
 
+from pyro_ugmm.diagnostics import importance_resample, to_inference_data
 from pyro_ugmm.diagnostics.draws import posterior_draws
 from pyro_ugmm.em import EMFitter, initialize
 from pyro_ugmm.guides import full_rank, mean_field
@@ -25,16 +26,19 @@ from pyro_ugmm.training import fit_svi
 __all__ = ["INFERENCES", "QUANTITIES", "calibrate", "summarize"]
 
 QUANTITIES = ("lower mean", "higher mean", "weight of the lower", "log variance of the lower")
-INFERENCES = ("NUTS", "SVI mean_field", "SVI full_rank")
+INFERENCES = ("NUTS", "SVI mean_field", "SVI full_rank", "SVI full_rank, resampled")
 _N_ROWS = 60
 _N_RANKS = 100  # thinned draws, so that ranks are among so many
 _THINNING = 4
+_N_DRAWS = _N_RANKS * _THINNING
+_N_RESAMPLED = 4000  # draws of a guide, of which some are chosen by importance
 _N_BINS = 10
 _LEVELS = (0.5, 0.9)
 
 
 def _quantities(draws: dict[str, torch.Tensor]) -> np.ndarray:
     """What is calibrated, of draws ``(S, 1)``: shape ``(S, 4)``."""
+    draws = {site: value.detach() for site, value in draws.items()}
     means, order = draws["means"][:, 0, :, 0].sort(-1)
     weights = draws["weights"][:, 0].gather(-1, order)
     variances = draws["variances"][:, 0, :, 0].gather(-1, order)
@@ -52,29 +56,34 @@ def _one(seed: int) -> dict[str, list[float]]:
     x = model.mixture({site: value[0, 0] for site, value in truth.items()}).sample((_N_ROWS,))
     start = initialize(x, n_components=2, covariance="diagonal", n_init=5, seed=seed)
     estimate = EMFitter(reg_covar=1e-2, progress=False).fit(x, start).mixture
-    found = {}
-    for name in INFERENCES:
-        if name == "NUTS":
-            values = model.start_values(estimate)
-            kernel = NUTS(
-                model,
-                jit_compile=True,
-                ignore_jit_warnings=True,
-                target_accept_prob=0.9,
-                init_strategy=init_to_value(values=values),
-            )
-            n_draws = _N_RANKS * _THINNING
-            inference = MCMC(kernel, num_samples=n_draws, warmup_steps=300, disable_progbar=True)
-            inference.run(x)
-        else:
-            make = mean_field if name == "SVI mean_field" else full_rank
-            inference = make(model, start=estimate, x=x)
-            fit_svi(model, inference, x, steps=1000, learning_rate=0.05, progress=False)
-        with torch.no_grad():
-            draws = posterior_draws(model, inference, _N_RANKS * _THINNING, x).values
-        below = _quantities(draws)[::_THINNING] < _quantities(truth)
-        found[name] = below.mean(0).tolist()
-    return found
+    draws = {"NUTS": _by_nuts(model, estimate, x)}
+    for name, make in (("SVI mean_field", mean_field), ("SVI full_rank", full_rank)):
+        guide = make(model, start=estimate, x=x)
+        fit_svi(model, guide, x, steps=1000, learning_rate=0.05, progress=False)
+        draws[name] = posterior_draws(model, guide, _N_DRAWS, x).values
+    idata = to_inference_data(model, guide, x, num_samples=_N_RESAMPLED)
+    posterior = importance_resample(idata, _N_DRAWS, seed=seed).posterior
+    draws["SVI full_rank, resampled"] = {
+        site: torch.from_numpy(posterior[site].values[0]).unsqueeze(1) for site in truth
+    }
+    actual = _quantities(truth)
+    return {
+        name: (_quantities(found)[::_THINNING] < actual).mean(0).tolist()
+        for name, found in draws.items()
+    }
+
+
+def _by_nuts(model: Any, estimate: Any, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    kernel = NUTS(
+        model,
+        jit_compile=True,
+        ignore_jit_warnings=True,
+        target_accept_prob=0.9,
+        init_strategy=init_to_value(values=model.start_values(estimate)),
+    )
+    mcmc = MCMC(kernel, num_samples=_N_DRAWS, warmup_steps=300, disable_progbar=True)
+    mcmc.run(x)
+    return posterior_draws(model, mcmc, _N_DRAWS, x).values
 
 
 def calibrate(n_simulations: int, n_processes: int) -> dict[str, Any]:

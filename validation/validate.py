@@ -70,11 +70,16 @@ def _agreement_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _comparison_lines(found: list[dict[str, Any]]) -> list[str]:
-    lines = ["## How many components", "", "LOO of 300 rows from three components, by guides:", ""]
+    lines = [
+        "## How many components",
+        "",
+        "LOO (elpd, the higher the better) of 300 rows from three components, by guides:",
+        "",
+    ]
     for row in found:
         ratio = row["difference"] / row["standard error"]
         lines.append(
-            f"- three against {row['three against']}: {row['difference']:+.1f}, which is "
+            f"- of three minus of {row['three against']}: {row['difference']:+.1f} nats, which is "
             f"{ratio:+.1f} standard errors ({row['rows of high pareto k']} rows of a Pareto k "
             "above 0.7)"
         )
@@ -92,7 +97,7 @@ def _plot(found: dict[str, Any], path: Path) -> None:
     from scipy.stats import binom
 
     figure, axes = plt.subplots(
-        len(INFERENCES), len(QUANTITIES), figsize=(11, 6.5), sharex=True, sharey=True
+        len(INFERENCES), len(QUANTITIES), figsize=(11, 8.5), sharex=True, sharey=True
     )
     n = found["n_simulations"]
     low, high = binom.interval(0.99, n, 0.1)

@@ -68,7 +68,7 @@ P, Y = simulated(10)
     [
         (lambda: calibration(P.unsqueeze(0), Y), r"probabilities: expected shape \(n, C\)"),
         (lambda: calibration(P * 2, Y), "probabilities: expected sums of one"),
-        (lambda: calibration(P, Y[:3]), "y: expected a torch tensor of 10 integer labels, got torch.int64 of"),
+        (lambda: calibration(P, Y[:3]), "y: expected a torch tensor of 10 integer labels, got"),
         (lambda: calibration(P, Y.float()), "y: expected a torch tensor of 10 integer labels"),
         (lambda: calibration(P, Y + 3), "y: expected labels from 0 to 2"),
         (lambda: calibration(P, Y, n_bins=0), "n_bins: expected a positive integer"),
