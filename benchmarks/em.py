@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from em_cases import N_ITER, OURS, Contender, Point, Section, sections
-from em_measure import combine, measure
+from em_measure import combine, measure, processor
 from em_memmap import measure_memmap
 from em_plots import plot
 from em_report import report, time_text
@@ -64,13 +64,8 @@ def parsed() -> argparse.Namespace:
 
 def setting(options: argparse.Namespace) -> dict[str, Any]:
     """Describes the machine and what was asked of it."""
-    processor = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            processor = line.split(":")[1].strip()
-            break
     described = {
-        "processor": processor,
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": options.threads,
         "device": options.device,

@@ -7,6 +7,7 @@ before a time limit is kept. ``combine`` makes one result of several processes'.
 import json
 import math
 import os
+import platform
 import resource
 import signal
 import statistics
@@ -17,12 +18,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["child_environment", "combine", "measure", "memory_mb", "run_child"]
+__all__ = ["child_environment", "combine", "measure", "memory_mb", "processor", "run_child"]
 
 _MOST_REPETITIONS = 3
 _LONG_WARM_UP = 20.0
 _SHORTEST_TIMED = 0.05
 _SETUP_SECONDS = 120
+
+
+def processor() -> str:
+    """Names the processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.machine()
 
 
 def memory_mb(field: str) -> float:

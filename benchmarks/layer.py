@@ -5,6 +5,7 @@ Writes ``layer.json``, ``layer.md`` and ``layer.png`` to ``benchmarks/results``.
 """
 
 import argparse
+import ctypes
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from em_measure import memory_mb
+from em_measure import memory_mb, processor
 
 from pyro_ugmm.nn.kernels import backend_for, force_backend, layer_log_density
 from pyro_ugmm.nn.kernels.textbook import textbook
@@ -114,6 +115,7 @@ def measure(contender: str, size: tuple[int, int, int], offset: float = 0.0) -> 
     found: dict[str, Any] = {}
     for name, function in functions.items():
         function()  # compiles, and fills caches
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed counts as held otherwise
         Path("/proc/self/clear_refs").write_text("5")
         before = memory_mb("VmRSS")
         function()
@@ -136,6 +138,10 @@ def _milliseconds(seconds: float) -> str:
     return f"{value:.3f}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
+def _megabytes(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 else "under 1"
+
+
 def report(record: dict[str, Any]) -> str:
     """Returns the results as Markdown."""
     lines = ["# A layer of mixture neurons", "", record["setting"] + " `make bench-layer`", ""]
@@ -144,16 +150,15 @@ def report(record: dict[str, Any]) -> str:
     for title, key, unit in (
         ("Forward and backward, ms", "both", _milliseconds),
         ("Forward alone, ms", "forward", _milliseconds),
-        ("Peak memory of forward and backward, MB", "both_mb", lambda mb: f"{mb:,.1f}"),
+        ("Peak memory of forward and backward, MB", "both_mb", _megabytes),
     ):
         lines += [f"## {title}", "", head, rule]
-        for point in record["points"]:
-            runs = point["runs"]
+        for size, runs in {tuple(p["size"]): p["runs"] for p in record["points"]}.items():
             cells = [unit(runs[c][key]) if c in runs else "" for c in CONTENDERS]
             ratio = runs[TEXTBOOK][key] / max(runs[OURS][key], 1e-9)
             shown = f"{ratio:.1f}" if key != "both_mb" or runs[OURS][key] >= 1 else ""
-            size = " x ".join(f"{n:,}" for n in point["size"])
-            lines.append(f"| {size} | {' | '.join([*cells, shown])} |")
+            label = " x ".join(f"{n:,}" for n in size)
+            lines.append(f"| {label} | {' | '.join([*cells, shown])} |")
         lines.append("")
     if "far" in record:
         lines += [
@@ -173,9 +178,8 @@ def plot(record: dict[str, Any], path: Path) -> None:
 
     names = list(dict.fromkeys(point["sweep"] for point in record["points"]))
     names = [name for name in names if name != "small"]
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(4.6 * len(names), 4), sharey=True, squeeze=False
-    )
+    layout = {"figsize": (4.6 * len(names), 4.4), "layout": "constrained"}
+    figure, axes = plt.subplots(1, len(names), sharey=True, squeeze=False, **layout)
     for ax, name in zip(axes[0], names, strict=True):
         points = [point for point in record["points"] if point["sweep"] == name]
         at = {"rows": 0, "inputs": 1, "neurons": 2}[name]
@@ -195,9 +199,8 @@ def plot(record: dict[str, Any], path: Path) -> None:
         ax.set(xlabel=name)
         ax.grid(alpha=0.3)
     axes[0][0].set_ylabel("forward and backward, ms")
-    axes[0][-1].legend(fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     figure.suptitle("256 rows, 784 inputs, 128 neurons, and one of them varied")
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
 
 
@@ -212,9 +215,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     backend = backend_for("cpu", torch.float32)
     record: dict[str, Any] = {
-        "setting": f"float32, {options.threads} threads of {os.cpu_count()} cores, torch "
-        f"{torch.__version__}, ours: {backend} (below 32,768 terms the textbook's). Medians. The "
-        "floor is one exponential for every row, input and neuron in the cache, two with the "
+        "setting": f"{processor()}, float32, {options.threads} threads of {os.cpu_count()} cores, "
+        f"torch {torch.__version__}, ours: {backend} (below 32,768 terms the textbook's). Medians. "
+        "The floor is one exponential for every row, input and neuron in the cache, two with the "
         "backward.",
         "points": [],
     }

@@ -31,19 +31,19 @@ def mixture() -> Figure:
     import matplotlib.pyplot as plt
 
     data = iris()
-    start = EMFitter().fit(data.x, initialize(data.x, n_components=2, seed=0))
+    start = EMFitter().fit(data.x, initialize(data.x, n_components=3, n_init=5, seed=0))
     torch.manual_seed(0)
-    model = BayesianGaussianMixture(2, 4, priors=Priors.from_data(data.x))
+    model = BayesianGaussianMixture(3, 4, priors=Priors.from_data(data.x))
     guide = full_rank(model, start=start.mixture, x=data.x)
-    fit_svi(model, guide, data.x, num_particles=4, seed=0)
+    fit_svi(model, guide, data.x, learning_rate=0.02, num_particles=8, seed=0)
     idata = to_inference_data(model, guide, data.x, num_samples=1000, seed=0)
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharex=True)
     for ax, group, title in zip(
         axes, ("prior", "posterior"), ("before the data", "after"), strict=True
     ):
         plot_density(model, idata, data.x, PETAL_LENGTH, ax, group=group)
-        ax.set(title=title, xlabel=data.feature_names[PETAL_LENGTH])
-    figure.suptitle("A Bayesian mixture of two components on Iris")
+        ax.set(title=title, xlabel=f"{data.feature_names[PETAL_LENGTH]} (cm)")
+    figure.suptitle("A Bayesian mixture of three components on Iris")
     return figure
 
 
