@@ -15,18 +15,20 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["MatrixCompletion", "VarianceCompletion", "observed_log_density"]
+from .factorization import factorize
+
+__all__ = ["MatrixCompletion", "VarianceCompletion", "observed_factor", "observed_log_density"]
 
 
 def _filled(x: Tensor) -> Tensor:
     return torch.where(x.isnan(), 0, x)
 
 
-def _inverse_factor(matrices: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+def observed_factor(matrices: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """Inverts the Cholesky factors of the observed parts; also their log determinants."""
     o = observed.to(matrices.dtype)
     masked = matrices * o.unsqueeze(-1) * o.unsqueeze(-2) + (1 - o).diag_embed()
-    factor = torch.linalg.cholesky(masked)
+    factor = factorize(masked)[1]
     eye = torch.eye(o.shape[-1], dtype=o.dtype, device=o.device)
     inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
     return inverse, 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -44,7 +46,7 @@ def observed_log_density(x: Tensor, means: Tensor, matrices: Tensor) -> Tensor:
     """
     observed = ~x.isnan().unsqueeze(-2)
     y = torch.where(observed, _filled(x).unsqueeze(-2) - means, 0)
-    inverse, log_determinant = _inverse_factor(matrices, observed)
+    inverse, log_determinant = observed_factor(matrices, observed)
     z = (inverse @ y.unsqueeze(-1)).squeeze(-1)
     return _normalized(z.square().sum(-1), log_determinant, observed)
 
@@ -60,7 +62,7 @@ class MatrixCompletion:
     def __init__(self, x: Tensor, means: Tensor, matrices: Tensor) -> None:
         observed = ~x.isnan()
         patterns, self._pattern = observed.unique(dim=0, return_inverse=True)
-        inverse, log_determinant = _inverse_factor(matrices, patterns.unsqueeze(1))
+        inverse, log_determinant = observed_factor(matrices, patterns.unsqueeze(1))
         y = torch.where(observed.unsqueeze(1), _filled(x).unsqueeze(1) - means, 0)
         mine = inverse[self._pattern]
         z = (mine @ y.unsqueeze(-1)).squeeze(-1)

@@ -14,6 +14,7 @@ from pyro_ugmm.distributions import (
     SphericalCovariance,
     TiedCovariance,
 )
+from pyro_ugmm.distributions.factorization import factorize
 from tests.distributions.mixtures import (
     STRUCTURES,
     by_count,
@@ -199,3 +200,27 @@ def test_matrices_that_change_to_indefinite_ones():
     for call in (lambda: mixture.log_prob(rows(5, 2)), mixture.sample):
         with pytest.raises(ValueError, match=r"matrices: expected positive definite.*\(2,\)"):
             call()
+
+
+def test_a_conditional_of_nearly_collinear_dimensions_is_positive_definite():
+    z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0)) @ torch.randn(
+        2, 8, generator=torch.Generator().manual_seed(1)
+    )
+    covariance = FullCovariance.regularized(torch.cov(z.T)[None], 1e-7)[0]
+    given, kept = torch.tensor([6, 1, 3]), torch.tensor([0, 2, 4, 5, 7])
+    conditional, regression = covariance.conditional(kept, given)
+    assert (conditional.factor.diagonal(dim1=-2, dim2=-1) > 0).all()
+    torch.testing.assert_close(
+        regression @ z[:, given].T, z[:, kept].T.unsqueeze(0), rtol=0.05, atol=0.05
+    )
+
+
+@pytest.mark.parametrize(
+    "matrix", [[[1.0, 3.0], [3.0, -9.0]], [[0.0, 1e30], [1e30, 0.0]], [[-1.0, 0.0], [0.0, 1.0]]]
+)
+def test_what_cannot_be_factored_keeps_its_diagonal(matrix):
+    matrices, factors, raised = factorize(torch.tensor([matrix, [[1.0, 0.5], [0.5, 1.0]]]))
+    assert raised.tolist() == [True, False]
+    assert (factors.diagonal(dim1=-2, dim2=-1) > 0).all()
+    torch.testing.assert_close(factors @ factors.mT, matrices)
+    assert matrices[0, 0, 1] == 0

@@ -106,6 +106,20 @@ def test_weights_are_repetitions(structure):
     assert_same(weighted.mixture, repeated.mixture, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("structure", ["full", "tied"])
+@pytest.mark.parametrize("seed", range(10, 16))
+def test_nearly_singular_covariances(structure, seed):
+    """What is observed of a row has a covariance that only rounding keeps from being singular."""
+    torch.manual_seed(seed)
+    for scale in (100, 1e4):
+        x = torch.randn(40, 2) @ torch.randn(2, 8) * scale * 10 ** torch.empty(8).uniform_(-2, 2)
+        x[torch.rand_like(x) < 0.3] = torch.nan
+        x = x[~x.isnan().all(1)]
+        start = initialize(x, 3, structure, seed=0, missing="marginalize")
+        result = EMFitter(progress=False).fit(x, start)
+        assert result.mixture.log_prob(x).isfinite().all()
+
+
 @structures
 def test_restarts_blocks_and_a_whole_agree(structure):
     x = with_holes(clusters(300), 0.3)

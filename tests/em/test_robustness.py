@@ -5,7 +5,7 @@ import torch
 
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
-from pyro_ugmm.distributions.covariance.matrices import factorize
+from pyro_ugmm.distributions.factorization import factorize
 from pyro_ugmm.em import EMFitter, initialize
 from pyro_ugmm.em.recovery import worst_rows
 from pyro_ugmm.em.rows import Rows
@@ -136,10 +136,9 @@ def test_a_failed_factorization_touches_no_other_component():
     assert (matrices[1] - bad).abs().max() < 0.05
 
 
-def test_rows_beyond_the_numbers_range_are_a_status():
+def test_a_start_that_is_far_too_narrow_and_far_away():
     x = clusters(50).float()
     tiny = FullCovariance(1e-30 * torch.eye(3).expand(2, 3, 3))
     start = GaussianMixture(torch.tensor([0.5, 0.5]), torch.full((2, 3), 1e10), tiny)
     result = EMFitter(progress=False).fit(x, start)
-    assert not result.converged and is_finite(result.mixture)
-    assert "standardize" in result.status and "nan" in result.status
+    assert result.converged and result.log_likelihood > -10

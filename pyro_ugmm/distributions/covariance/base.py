@@ -25,7 +25,8 @@ class Covariance(ABC):
 
     Args:
         values: the variances or matrices, in the structure's shape.
-        validate_args: whether to check that they are positive definite.
+        validate_args: whether to check that they are positive definite; by default, as Pyro's
+            distributions do.
 
     Raises:
         ValueError: if the values do not have the structure's shape, are not floating-point
@@ -42,10 +43,12 @@ class Covariance(ABC):
     name: ClassVar[str]
     """What the structure is called in ``initialize`` and in scikit-learn (there: diag)."""
 
-    def __init__(self, values: Tensor, *, validate_args: bool = True) -> None:
+    def __init__(self, values: Tensor, *, validate_args: bool | None = None) -> None:
         check_floating(self.argument, values)
         check(self._fits(values.shape), self.argument, self.shape_text, tuple(values.shape))
         self.values = values
+        if validate_args is None:
+            validate_args = torch.distributions.Distribution._validate_args
         if validate_args:
             self._check_positive_definite()
 

@@ -15,7 +15,7 @@ class DiagonalCovariance(VarianceCovariance):
 
     Args:
         variances: positive, shape ``(..., K, D)``.
-        validate_args: whether to check that they are.
+        validate_args: whether to check that they are; by default, as Pyro's distributions do.
 
     Raises:
         ValueError: if a variance is not finite and positive.

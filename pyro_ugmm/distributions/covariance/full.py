@@ -15,7 +15,7 @@ class FullCovariance(MatrixCovariance):
 
     Args:
         matrices: symmetric positive definite, shape ``(..., K, D, D)``.
-        validate_args: whether to check that they are.
+        validate_args: whether to check that they are; by default, as Pyro's distributions do.
 
     Raises:
         ValueError: if a matrix is not finite, symmetric and positive definite.
@@ -32,7 +32,7 @@ class FullCovariance(MatrixCovariance):
     moments = FullMoments
     natural_from = 10
 
-    def __init__(self, matrices: Tensor, *, validate_args: bool = True) -> None:
+    def __init__(self, matrices: Tensor, *, validate_args: bool | None = None) -> None:
         super().__init__(matrices, validate_args=validate_args)
 
     def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:

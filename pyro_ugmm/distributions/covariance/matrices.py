@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from ...checks import check_values
+from ..factorization import factorize
 from ..missing import MatrixCompletion
 from .base import Covariance
 
-__all__ = ["MatrixCovariance", "apply_matrices", "factorize"]
+__all__ = ["MatrixCovariance", "apply_matrices"]
 
 
 def apply_matrices(matrices: Tensor, vectors: Tensor) -> Tensor:
@@ -34,43 +35,13 @@ def apply_matrices(matrices: Tensor, vectors: Tensor) -> Tensor:
     return product.permute(back).squeeze(-1)
 
 
-def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Factors matrices, raising the diagonals of those that are singular but for rounding.
-
-    Returns the matrices, their Cholesky factors, and which were raised. What is added is relative
-    to each diagonal entry, and ten times what the factorization needs to succeed; no other matrix
-    changes.
-    """
-    factors, info = torch.linalg.cholesky_ex(matrices)
-    limits, diagonal = torch.finfo(matrices.dtype), matrices.diagonal(dim1=-2, dim2=-1)
-    pivots = factors.diagonal(dim1=-2, dim2=-1).square()
-    raised = (info > 0) | ~(pivots > 4 * limits.eps * diagonal).all(-1)
-    if not raised.any():
-        return matrices, factors, raised
-    matrices, factors, failing, share = matrices.clone(), factors.clone(), raised, limits.eps
-    while failing.any() and share < 1:
-        share *= 10
-        enough = torch.linalg.cholesky_ex(_raised(matrices[failing], share)).info == 0
-        at = failing.clone().masked_scatter_(failing, enough)
-        matrices[at] = _raised(matrices[at], 10 * share)
-        factors[at] = torch.linalg.cholesky_ex(matrices[at]).L
-        failing = failing & ~at
-    return matrices, factors, raised
-
-
-def _raised(matrices: Tensor, share: float) -> Tensor:
-    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
-    least = torch.finfo(matrices.dtype).tiny ** 0.5
-    return matrices + (share * diagonal.clamp(min=least)).diag_embed()
-
-
 class MatrixCovariance(Covariance):
     """Covariances given as matrices, used through their Cholesky factors."""
 
     argument = "matrices"
     values_dim = 2
 
-    def __init__(self, values: Tensor, *, validate_args: bool = True) -> None:
+    def __init__(self, values: Tensor, *, validate_args: bool | None = None) -> None:
         self._cache: dict[str, tuple[int, Tensor]] = {}
         super().__init__(values, validate_args=validate_args)
 
@@ -112,17 +83,19 @@ class MatrixCovariance(Covariance):
 
     def _cached(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """Computes a tensor, once as long as ``values`` do not change and need no gradient."""
-        version = 0 if self.values.is_inference() else self.values._version
-        needs_gradient = self.values.requires_grad
+        needs_gradient, is_inference = self.values.requires_grad, self.values.is_inference()
         if name in self._cache:
             known_version, known = self._cache[name]
-            if known_version == version and known.requires_grad == needs_gradient:
+            if known_version == self._version() and known.requires_grad == needs_gradient:
                 return known
-        if needs_gradient:
+        if needs_gradient or is_inference:  # whose changes nothing counts
             return compute()
-        with torch.inference_mode(self.values.is_inference()):
-            self._cache[name] = version, compute()
+        with torch.inference_mode(False):
+            self._cache[name] = self._version(), compute()
         return self._cache[name][1]
+
+    def _version(self) -> int:
+        return 0 if self.values.is_inference() else self.values._version
 
     @property
     def factor(self) -> Tensor:
@@ -157,8 +130,7 @@ class MatrixCovariance(Covariance):
         return other
 
     def _set_factor(self, factor: Tensor) -> None:
-        version = 0 if self.values.is_inference() else self.values._version
-        self._cache["factor"] = version, factor
+        self._cache["factor"] = self._version(), factor
 
     def whiten(self, deviations: Tensor) -> Tensor:
         return apply_matrices(self._by_component(self.inverse_factor), deviations)
@@ -188,12 +160,12 @@ class MatrixCovariance(Covariance):
         return type(self)(self.values[..., dims[:, None], dims], validate_args=False)
 
     def conditional(self, kept: Tensor, given: Tensor) -> tuple[Self, Tensor]:
-        across = self.values[..., given[:, None], kept]
-        factor = torch.linalg.cholesky(self.values[..., given[:, None], given])
-        whitened = torch.linalg.solve_triangular(factor, across, upper=False)
-        left = self.values[..., kept[:, None], kept] - whitened.mT @ whitened
-        regression = torch.linalg.solve_triangular(factor.mT, whitened, upper=True).mT
-        return type(self)(left, validate_args=False), self._by_component(regression)
+        n_given, order = len(given), torch.cat([given, kept])
+        _, factor, _ = factorize(self.values[..., order[:, None], order])
+        of_given, across = factor[..., :n_given, :n_given], factor[..., n_given:, :n_given]
+        regression = torch.linalg.solve_triangular(of_given, across, upper=False, left=False)
+        left = type(self).from_factor(factor[..., n_given:, n_given:])
+        return left, self._by_component(regression)
 
     def whitener(self, n_components: int) -> Tensor:
         inverse = self._by_component(self.inverse_factor)

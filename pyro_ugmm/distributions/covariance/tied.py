@@ -16,7 +16,7 @@ class TiedCovariance(MatrixCovariance):
 
     Args:
         matrix: symmetric positive definite, shape ``(..., D, D)``.
-        validate_args: whether to check that it is.
+        validate_args: whether to check that it is; by default, as Pyro's distributions do.
 
     Raises:
         ValueError: if the matrix is not finite, symmetric and positive definite.
@@ -34,7 +34,7 @@ class TiedCovariance(MatrixCovariance):
     per_component = False
     moments = TiedMoments
 
-    def __init__(self, matrix: Tensor, *, validate_args: bool = True) -> None:
+    def __init__(self, matrix: Tensor, *, validate_args: bool | None = None) -> None:
         super().__init__(matrix, validate_args=validate_args)
 
     def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:

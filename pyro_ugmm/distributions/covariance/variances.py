@@ -18,7 +18,7 @@ class VarianceCovariance(Covariance):
 
     argument = "variances"
 
-    def __init__(self, variances: Tensor, *, validate_args: bool = True) -> None:
+    def __init__(self, variances: Tensor, *, validate_args: bool | None = None) -> None:
         super().__init__(variances, validate_args=validate_args)
 
     def _check_positive_definite(self) -> None:

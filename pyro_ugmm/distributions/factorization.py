@@ -1,0 +1,42 @@
+"""Cholesky factors of matrices that may be singular but for rounding."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["factorize"]
+
+
+def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Factors matrices, raising the diagonals of those that are singular but for rounding.
+
+    Returns the matrices, their Cholesky factors, and which were raised. What is added is relative
+    to each diagonal entry, and ten times what the factorization needs to succeed; no other matrix
+    changes. One that cannot be factored even so is replaced by its diagonal, made positive.
+    """
+    factors, info = torch.linalg.cholesky_ex(matrices)
+    limits, diagonal = torch.finfo(matrices.dtype), matrices.diagonal(dim1=-2, dim2=-1)
+    pivots = factors.diagonal(dim1=-2, dim2=-1).square()
+    raised = (info > 0) | ~(pivots > 4 * limits.eps * diagonal).all(-1)
+    if torch._is_all_true(~raised):  # which vmap knows
+        return matrices, factors, raised
+    matrices, factors, failing, share = matrices.clone(), factors.clone(), raised, limits.eps
+    while failing.any() and share < 1:
+        share *= 10
+        enough = torch.linalg.cholesky_ex(_raised(matrices[failing], share)).info == 0
+        at = failing.clone().masked_scatter_(failing, enough)
+        matrices[at] = _raised(matrices[at], 10 * share)
+        factors[at] = torch.linalg.cholesky_ex(matrices[at]).L
+        failing = failing & ~at
+    if failing.any():
+        kept = _positive_diagonal(matrices[failing])
+        matrices[failing], factors[failing] = kept.diag_embed(), kept.sqrt().diag_embed()
+    return matrices, factors, raised
+
+
+def _raised(matrices: Tensor, share: float) -> Tensor:
+    return matrices + (share * _positive_diagonal(matrices)).diag_embed()
+
+
+def _positive_diagonal(matrices: Tensor) -> Tensor:
+    least = torch.finfo(matrices.dtype).tiny ** 0.5
+    return matrices.diagonal(dim1=-2, dim2=-1).clamp(min=least)
