@@ -28,10 +28,10 @@ class NaturalForm:
     r"""Components as an exponential family: one matrix product evaluates all of them.
 
     .. math:: \log w_k \mathcal{N}(x \mid \mu_k, \Sigma_k)
-        = c_k + (\Lambda_k \mu_k)^T y - \tfrac12 \mathrm{tr}(\Lambda_k \, y y^T)
+        = c_k + (\Lambda_k (\mu_k - \mu))^T y - \tfrac12 \mathrm{tr}(\Lambda_k \, y y^T)
 
-    with :math:`y = x - \mathrm{center}`: half the arithmetic of factored covariances, whose terms
-    cancel where a component is narrow and far from the center.
+    with :math:`y = x - \mu` and the center :math:`\mu`: half the arithmetic of factored
+    covariances, whose terms cancel where a component is narrow and far from the center.
     """
 
     def __init__(self, coefficients: Tensor, center: Tensor, covariance: Covariance) -> None:
@@ -74,7 +74,8 @@ class NaturalForm:
     def largest_value(self) -> float:
         """How large a row's entries may be, less the center, so that no term overflows."""
         limit = torch.finfo(self._coefficients.dtype).max / self.n_terms
-        return math.sqrt(limit / max(1.0, self._coefficients.abs().max().item()))
+        finite = self._coefficients[self._coefficients.isfinite()]  # a weight may be zero
+        return math.sqrt(limit / max(1.0, finite.abs().max().item()))
 
 
 class CenteredForm:
@@ -89,6 +90,13 @@ class CenteredForm:
         self._whiten = covariance.whiten_block
         self._buffer: Tensor | None = None
         self.values_per_row = 2 * means.numel()
+
+    @property
+    def largest_value(self) -> float:
+        """How large a row's entries may be so that no term overflows."""
+        limit = math.sqrt(torch.finfo(self._means.dtype).max / self._means.shape[1])
+        largest = self._whitener.abs().sum(-1).max().item()
+        return limit / max(1.0, largest) - self._means.abs().max().item()
 
     def log_joint(self, x: Tensor) -> Tensor:
         """Evaluates rows ``(D, B)``, shape ``(K, B)``; keeps their deviations."""
@@ -165,12 +173,11 @@ class BlockEvaluator:
         return log_joint
 
     def overflows(self, x: Tensor) -> bool:
-        """Whether rows ``(n, D)`` are so large that terms of the natural form overflow."""
-        forms = [form for _, form in self.parts if isinstance(form, NaturalForm)]
+        """Whether rows ``(n, D)`` are so large that terms of the log densities overflow."""
         if self._largest is None:
-            largest = min((form.largest_value for form in forms), default=math.inf)
+            largest = min(form.largest_value for _, form in self.parts)
             self._largest = largest - self.center.abs().max().item()
-        return bool(forms) and max(map(abs, torch.stack(x.aminmax()).tolist())) > self._largest
+        return max(map(abs, torch.stack(x.aminmax()).tolist())) > self._largest
 
     def map(self, x: Tensor, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
         """Applies ``reduce(log_joint, component_dim)`` to blocks of rows ``(n, D)``.

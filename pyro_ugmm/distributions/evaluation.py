@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .blocks import BlockEvaluator
 from .covariance import Covariance
+from .far_rows import settle_far_rows
 from .missing import observed_log_density
 
 __all__ = ["Reduction", "RowEvaluator", "log_weights"]
@@ -34,7 +35,8 @@ class RowEvaluator:
     """The joint log densities of rows and components, reduced over the components.
 
     Without gradients, and without a batch, rows are evaluated block by block; what that needs
-    of the parameters is computed once and kept until they change.
+    of the parameters is computed once and kept until they change. Nothing is kept of tensors made
+    in inference mode, whose changes cannot be told.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class RowEvaluator:
         tensors = self._tensors
         differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors))
         if differentiates or self.batch_shape.numel() > 1 or not x.numel() or _is_transformed():
-            return reduce(self._log_joint(x), -1)
+            return self._reduced(x, reduce)
         with torch.no_grad():
             result = self._evaluate_rows(x.reshape(-1, x.shape[-1]), reduce)
         added = (1,) * (len(self.batch_shape) - x.dim() + 1)
@@ -80,10 +82,12 @@ class RowEvaluator:
         partial, complete = is_partial.nonzero()[:, 0], (~is_partial).nonzero()[:, 0]
         log_weights, means, covariance = self._unbatched()
         step = max(1, _COMPLETION_ENTRIES // (means.numel() * means.shape[1]))
-        parts = [
-            reduce(log_weights + covariance.complete(x[at], means).log_density, 1)
-            for at in partial.split(step)
-        ]
+        parts = []
+        for at in partial.split(step):
+            log_joint = log_weights + covariance.complete(x[at], means).log_density
+            if reduce is not torch.logsumexp:
+                log_joint = settle_far_rows(log_joint, x[at], log_weights, means, covariance)
+            parts.append(reduce(log_joint, 1))
         if len(complete):
             parts.append(self._map(x[complete], reduce))
         return torch.cat(parts)[torch.cat([partial, complete]).argsort()]
@@ -93,7 +97,14 @@ class RowEvaluator:
         if not blocks.overflows(x):
             return blocks.map(x, reduce)
         rows = x.split(blocks.rows_per_block)
-        return torch.cat([reduce(self._log_joint(part), -1) for part in rows])
+        return torch.cat([self._reduced(part, reduce) for part in rows])
+
+    def _reduced(self, x: Tensor, reduce: Reduction) -> Tensor:
+        log_joint = self._log_joint(x)
+        if reduce is not torch.logsumexp:
+            weights = log_weights(self._weights)
+            log_joint = settle_far_rows(log_joint, x, weights, self._means, self._covariance)
+        return reduce(log_joint, -1)
 
     def _unbatched(self) -> tuple[Tensor, Tensor, Covariance]:
         covariance, n_batch = self._covariance, len(self._covariance.batch_shape)
@@ -103,8 +114,10 @@ class RowEvaluator:
         return self._weights.reshape(-1).log(), means, covariance
 
     def _blocks(self) -> BlockEvaluator:
-        versions = [0 if t.is_inference() else t._version for t in self._tensors]
-        if self._kept is None or self._kept[0] != versions:
-            with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
+            if any(t.is_inference() for t in self._tensors):
+                return BlockEvaluator(*self._unbatched())
+            versions = [t._version for t in self._tensors]
+            if self._kept is None or self._kept[0] != versions:
                 self._kept = versions, BlockEvaluator(*self._unbatched())
-        return self._kept[1]
+            return self._kept[1]

@@ -56,7 +56,7 @@ def invert_cdf(probability: Tensor, loc: Tensor, scale: Tensor, weight: Tensor) 
         middle = low + 0.5 * (high - low)
         closed = (middle == low) | (middle == high)  # no floating-point number lies between
         done = ((cdf - target).abs() <= 2 * epsilon * target) | closed | ~middle.isfinite()
-        if done.all():
+        if torch._is_all_true(done):  # which vmap knows
             break
         step = torch.log1p((target - cdf) / cdf) * cdf / _mixture_density(value, loc, scale, weight)
         # A step too short to be seen still has to cross the root, to close the bracket.

@@ -16,6 +16,7 @@ from . import interchange
 from .covariance import Covariance
 from .covariance.matrices import apply_matrices
 from .evaluation import Reduction, RowEvaluator, log_weights
+from .far_rows import settle_far_rows
 
 __all__ = ["GaussianMixture", "check_missing"]
 
@@ -72,6 +73,13 @@ def _checked_dims(name: str, dims: Iterable[int], n_features: int) -> list[int]:
     return found
 
 
+def _expands(batch_shape: torch.Size, shape: torch.Size) -> bool:
+    try:
+        return torch.broadcast_shapes(batch_shape, shape) == shape
+    except RuntimeError:
+        return False
+
+
 class _PartlyObserved(constraints.Constraint):
     event_dim = 1
 
@@ -94,7 +102,9 @@ class GaussianMixture(dist.TorchDistribution):
 
     Batch dimensions broadcast; ``event_shape`` is ``(D,)``. Densities differentiate with respect
     to all parameters and the value; samples carry no gradients. Where no gradient is asked for,
-    many rows are evaluated in blocks, so memory does not grow with rows times components.
+    one mixture evaluates many rows in blocks, so memory does not grow with rows times components;
+    a batch of mixtures evaluates them at once. What blocks need of the parameters is kept until
+    torch changes these; it does not see changes made through NumPy.
 
     Raises:
         ValueError: if the shapes do not fit, dtypes or devices differ, or weights do not sum to
@@ -148,9 +158,8 @@ class GaussianMixture(dist.TorchDistribution):
         for name in ("_weights", "_means", "covariance", "missing", "_rows"):
             setattr(new, name, getattr(self, name))
         shape = torch.Size(batch_shape)
-        expected = f"a shape that {tuple(self._rows.batch_shape)} expands to"
-        broadcast = torch.broadcast_shapes(shape, self._rows.batch_shape)
-        check(broadcast == shape, "batch_shape", expected, tuple(shape))
+        expected = f"a shape that {tuple(self.batch_shape)} expands to"
+        check(_expands(self.batch_shape, shape), "batch_shape", expected, tuple(shape))
         super(GaussianMixture, new).__init__(shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
@@ -269,12 +278,13 @@ class GaussianMixture(dist.TorchDistribution):
 
     def bic(self, value: Tensor) -> float:
         r"""The Bayesian criterion, :math:`p \log n - 2 \log L`; the lower the better."""
-        penalty = self.n_parameters * math.log(max(len(value), 1))
-        return penalty - 2.0 * float(self._log_likelihood(value))
+        log_likelihood = float(self._log_likelihood(value))
+        return self.n_parameters * math.log(max(len(value), 1)) - 2.0 * log_likelihood
 
     @torch.no_grad()
     def _log_likelihood(self, value: Tensor) -> Tensor:
         check(self.batch_shape.numel() == 1, "mixture", "a batch of one", tuple(self.batch_shape))
+        check_floating("value", value)
         check(value.dim() == 2, "value", "rows, shape (n, D)", tuple(value.shape))
         return self.log_prob(value).sum()
 
@@ -331,6 +341,8 @@ class GaussianMixture(dist.TorchDistribution):
             values: a number or tensor for each dimension given; tensors broadcast with each
                 other and the batch, so ``{0: x}`` with ``x`` of shape ``(n,)`` gives n mixtures.
         """
+        expected = "a mapping from dimensions to their values"
+        check(isinstance(values, Mapping), "values", expected, type(values).__name__)
         given = _checked_dims("values", list(values), self.n_features)
         kept = [dim for dim in range(self.n_features) if dim not in given]
         check(kept, "values", f"fewer than all {self.n_features} dimensions", given)
@@ -343,8 +355,9 @@ class GaussianMixture(dist.TorchDistribution):
         a, b = (torch.tensor(dims, device=x.device) for dims in (kept, given))
         covariance, regression = self.covariance.conditional(a, b)
         means_b = self._means[..., b]
-        evidence = self.covariance.marginal(b).log_density(x, means_b)
-        weights = (log_weights(self._weights) + evidence).softmax(-1)
+        evidence, logits = self.covariance.marginal(b), log_weights(self._weights)
+        log_joint = logits + evidence.log_density(x, means_b)
+        weights = settle_far_rows(log_joint, x, logits, means_b, evidence).softmax(-1)
         means = self._means[..., a] + apply_matrices(regression, x.unsqueeze(-2) - means_b)
         return self._like(weights, means, covariance)
 

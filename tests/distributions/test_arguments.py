@@ -1,5 +1,6 @@
 """What a multivariate mixture refuses, and how it says so."""
 
+import pyro
 import pytest
 import torch
 
@@ -79,3 +80,26 @@ def test_criteria_are_of_one_mixture_and_rows(method):
 def test_checks_can_be_turned_off():
     mixture = GaussianMixture(torch.ones(2), MEANS, FULL, validate_args=False)
     assert mixture.log_prob(torch.full((3,), torch.nan)).isnan()
+
+
+def test_pyro_turns_all_checks_off():
+    pyro.enable_validation(False)
+    try:
+        GaussianMixture(torch.ones(2), MEANS, FullCovariance(-EYES))
+    finally:
+        pyro.enable_validation(True)
+    with pytest.raises(ValueError, match="positive definite"):
+        FullCovariance(-EYES)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.bic([[0.0] * 3]), "value: expected a torch tensor, got list"),
+        (lambda m: m.aic(torch.ones(5, 3).numpy()), "value: expected a torch tensor, got ndarray"),
+        (lambda m: m.condition([0]), "values: expected a mapping .* got list"),
+    ],
+)
+def test_bad_kinds(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(bad())

@@ -327,3 +327,63 @@ def test_gradients_reach_learned_parameters():
     deviations = (data.numpy()[:, None] - truth.means)[..., None]
     pulls = np.linalg.solve(truth.matrices, deviations)[..., 0]
     close(gradient, np.einsum("nk,nkd->kd", truth.responsibilities(data), pulls))
+
+
+# -- what would go wrong silently -----------------------------------------------------------
+
+
+def test_batches_expand_from_what_they_are():
+    mixture, _ = random_mixture()
+    for wrong in (mixture.expand((2,)), random_mixture(batches=((2,), (), ()))[0]):
+        with pytest.raises(ValueError, match=r"batch_shape: expected .* \(2,\) expands to.*\(3,\)"):
+            wrong.expand((3,))
+
+
+@pytest.mark.parametrize("structure", ["full", "diagonal", "spherical"])
+@by_count
+@pytest.mark.parametrize("missing", [False, True])
+def test_rows_beyond_the_numbers_range_belong_somewhere(structure, n_components, missing):
+    """Float64 still holds the squares that float32 does not."""
+    options = {"missing": "marginalize"}
+    mixture, _ = random_mixture(structure, n_components, 3, dtype=torch.float32, **options)
+    exact = mixture.to(torch.float64)
+    x = torch.tensor([[1e20, 0, 1], [-1e22, 1e20, 3], [0, 1e25, 1e25], [0.5, 0, 0], [2e20, 2, 2]])
+    if missing:
+        x[:, 1] = torch.nan
+    expected = exact.responsibilities(x.double())
+    for value in (x, *with_gradient(x)):
+        close(mixture.responsibilities(value).double(), expected, 1e-4)
+        assert torch.equal(mixture.predict(value), exact.predict(x.double()))
+    assert mixture.log_prob(x)[0] == -torch.inf
+    close(mixture.condition({0: x[:, 0]}).weights, exact.condition({0: x[:, 0]}).weights, 1e-4)
+    wide = mixture.expand((2, len(x))).responsibilities(x)
+    close(wide.double(), expected.expand(2, -1, -1), 1e-4)
+
+
+def test_of_equal_covariances_the_means_decide_about_rows_beyond_range():
+    mixture, truth = random_mixture("tied", 4, dtype=torch.float32)
+    u = rows(50, 2, dtype=torch.float32)
+    slope = u.numpy() @ np.linalg.solve(truth.matrices[0], truth.means.T)
+    for x in (1e25 * u, 1e25 * u.requires_grad_()):
+        assert (mixture.predict(x).numpy() == slope.argmax(-1)).all()
+
+
+@by_structure
+def test_a_weight_of_zero_leaves_rows_in_the_natural_form(structure):
+    mixture, _ = random_mixture(structure, 12)
+    weights = mixture.weights.clone()
+    weights[0] = 0
+    zero = rebuilt(structure, weights / weights.sum(), *parameters(mixture)[1:])
+    assert not zero._rows._blocks().overflows(rows(50, 2))
+
+
+@by_structure
+@by_count
+def test_changes_in_inference_mode_count(structure, n_components):
+    with torch.inference_mode():
+        mixture, _ = random_mixture(structure, n_components)
+        x = rows(20, 2)
+        mixture.log_prob(x)
+        for tensor in (mixture._means, mixture.covariance.values):
+            tensor.mul_(2)
+        close(mixture.log_prob(x), rebuilt(structure, *parameters(mixture)).log_prob(x))

@@ -383,3 +383,9 @@ def test_probs_near_zero_are_taken_as_they_are(dtype):
     for value in (d.log_prob(y), y):
         (gradient,) = torch.autograd.grad(value.sum(), probs, retain_graph=True)
         assert gradient.isfinite().all()
+
+
+def test_quantiles_under_vmap():
+    d = UnivariateGaussianMixture(torch.tensor([-2.0, 1.0]), torch.ones(2), probs=torch.ones(2) / 2)
+    q = torch.tensor([0.1, 0.5, 0.9])
+    torch.testing.assert_close(torch.func.vmap(d.icdf)(q), d.icdf(q))

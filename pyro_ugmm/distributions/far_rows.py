@@ -1,0 +1,49 @@
+"""Rows so far from all components that every density underflows, even in logarithms."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .covariance import Covariance
+from .missing import observed_factor
+
+__all__ = ["settle_far_rows"]
+
+
+def settle_far_rows(
+    log_joint: Tensor, x: Tensor, log_weights: Tensor, means: Tensor, covariance: Covariance
+) -> Tensor:
+    r"""Replaces joint log densities ``(..., K)`` that are all minus infinity by what differs.
+
+    With :math:`x = t u` and :math:`\max |u_i| = 1`, these are, but for a constant,
+
+    .. math:: \log w_k - \tfrac12 \log |\Sigma_k| - \tfrac12 \mu_k^T \Lambda_k \mu_k
+        + t \left(\mu_k^T \Lambda_k u - \tfrac{t}{2} u^T \Lambda_k u\right),
+
+    and the largest is taken away at each power of :math:`t`, so that nothing overflows. Rows
+    ``(..., D)`` may have NaN for what is missing.
+    """
+    lost = (log_joint == -math.inf).all(-1)
+    if torch._is_all_true(~lost):  # which vmap knows
+        return log_joint
+    observed = ~x.isnan()
+    y = torch.where(observed, x, 0)
+    scale = y.abs().amax(-1, keepdim=True).clamp(min=1)
+    u = (y / scale).unsqueeze(-2)
+    if torch._is_all_true(observed):
+        direction, center = covariance.whiten(u), covariance.whiten(means)
+        log_determinant = covariance.log_determinant(means.shape[-1])
+    else:
+        observed = observed.unsqueeze(-2)
+        inverse, log_determinant = observed_factor(covariance.dense(*means.shape[-2:]), observed)
+        direction = (inverse @ u.unsqueeze(-1)).squeeze(-1)
+        center = (inverse @ torch.where(observed, means, 0).unsqueeze(-1)).squeeze(-1)
+    possible = log_weights > -math.inf
+    square = direction.square().sum(-1)
+    nearest = torch.where(possible, square, math.inf).amin(-1, keepdim=True)
+    slope = (center * direction).sum(-1) - 0.5 * scale * (square - nearest)
+    slope = torch.where(possible, slope, -math.inf)
+    constant = log_weights - 0.5 * (log_determinant + center.square().sum(-1))
+    steepest = slope.amax(-1, keepdim=True)
+    return torch.where(lost.unsqueeze(-1), constant + scale * (slope - steepest), log_joint)
