@@ -49,7 +49,11 @@ class _NaturalSums:
             self._shared = shared if self._shared is None else self._shared.add_(shared)
 
     def about_means(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Moves the moments' origin from the center to each component's mean."""
+        """Moves the moments' origin from the center to each component's mean.
+
+        Where a component narrows, what is left of its moments may be rounding alone. They are then
+        raised to the size of that, and the next step evaluates the component in its centered form.
+        """
         outer, means = self._moments.outer, self._deviations
         n_features = means.shape[-1]
         mass, first = self._sums[0], self._sums[1 : 1 + n_features].T
@@ -57,7 +61,9 @@ class _NaturalSums:
         second = self._moments.unpack(self._sums[1 + n_features :], n_features)
         if self._shared is not None:
             second = second + self._shared
-        second = second - outer(average, mass) + outer(average - means, mass)
+        shift = outer(average, mass)
+        rounding = 4 * torch.finfo(mass.dtype).eps * shift
+        second = self._moments.raised(second - shift, rounding) + outer(average - means, mass)
         return mass, first - mass.unsqueeze(-1) * means, second
 
 

@@ -142,3 +142,21 @@ def test_a_start_that_is_far_too_narrow_and_far_away():
     start = GaussianMixture(torch.tensor([0.5, 0.5]), torch.full((2, 3), 1e10), tiny)
     result = EMFitter(progress=False).fit(x, start)
     assert result.converged and result.log_likelihood > -10
+
+
+@structures
+@pytest.mark.parametrize("n_components", [3, 12])
+def test_narrow_clusters_far_from_the_center_in_float32(structure, n_components):
+    """The first step evaluates wide components in the natural form, whose moments then cancel."""
+    centers = torch.tensor([-100.0, 0, 100])[torch.arange(n_components) % 3].unsqueeze(1)
+    x = centers[:3].repeat(300, 2) + 0.01 * noise(900, 2).float()
+    matrices = 25 * torch.eye(2).expand(n_components, 2, 2)
+    make = STRUCTURES[structure]
+    wide = {"full": matrices, "tied": matrices[0], "diagonal": matrices[:, 0] + 25}
+    values = wide.get(structure, matrices[:, 0, 0])
+    weights = torch.full((n_components,), 1 / n_components)
+    start = GaussianMixture(weights, centers.expand(-1, 2).contiguous(), make(values))
+    fitter = EMFitter(progress=False, reg_covar=0)
+    result, exact = fitter.fit(x, start), fitter.fit(x.double(), start.to(torch.float64))
+    assert result.log_likelihood == pytest.approx(exact.log_likelihood, abs=0.01)
+    assert not result.findings

@@ -50,9 +50,19 @@ class SecondMoments(ABC):
         """The second moments of vectors ``(..., K, D)`` with masses ``(..., K)``."""
 
     @staticmethod
+    def raised(central: Tensor, least: Tensor) -> Tensor:
+        """Raises sums of squares to at least those of ``least``."""
+        return torch.maximum(central, least)
+
+    @staticmethod
     @abstractmethod
     def project(matrices: Tensor) -> Tensor:
         """Reduces dense second moments ``(..., K, D, D)`` to what the structure keeps."""
+
+
+def _with_raised_diagonal(central: Tensor, least: Tensor) -> Tensor:
+    needed = (least - central).diagonal(dim1=-2, dim2=-1).clamp(min=0)
+    return central + needed.diag_embed()
 
 
 class FullMoments(SecondMoments):
@@ -102,6 +112,10 @@ class FullMoments(SecondMoments):
         return (mass.unsqueeze(-1) * vectors).unsqueeze(-1) * vectors.unsqueeze(-2)
 
     @staticmethod
+    def raised(central: Tensor, least: Tensor) -> Tensor:
+        return _with_raised_diagonal(central, least)
+
+    @staticmethod
     def project(matrices: Tensor) -> Tensor:
         return matrices
 
@@ -136,6 +150,10 @@ class TiedMoments(SecondMoments):
     @staticmethod
     def outer(vectors: Tensor, mass: Tensor) -> Tensor:
         return (mass.unsqueeze(-1) * vectors).mT @ vectors
+
+    @staticmethod
+    def raised(central: Tensor, least: Tensor) -> Tensor:
+        return _with_raised_diagonal(central, least)
 
     @staticmethod
     def project(matrices: Tensor) -> Tensor:
