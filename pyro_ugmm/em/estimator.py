@@ -14,6 +14,7 @@ from ..checks import check
 from ..distributions import GaussianMixture
 from ..distributions.covariance import STRUCTURES
 from ..distributions.interchange import SKLEARN_NAMES
+from ..distributions.multivariate import check_missing
 from .fitter import EMFitter
 from .initialization import initialize
 
@@ -23,9 +24,10 @@ __all__ = ["GaussianMixtureEstimator"]
 class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
     """A Gaussian mixture fitted by EM, in the place of ``sklearn.mixture.GaussianMixture``.
 
-    The arguments, methods and fitted attributes are scikit-learn's and mean the same, in pipelines
-    and searches too. ``mixture_`` is the fitted distribution and ``result_`` the fit, with its
-    status and findings.
+    Methods, fitted attributes and the arguments that are here are scikit-learn's and mean the same,
+    in pipelines and searches too. Not offered are ``warm_start``, ``verbose``,
+    ``verbose_interval`` and the ``init_params`` ``"random"`` and ``"k-means++"``. ``mixture_`` is
+    the fitted distribution and ``result_`` the fit, with its status and findings.
 
     Args:
         n_components: how many.
@@ -33,13 +35,14 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         tol: stop when the mean log-likelihood changes by less.
         reg_covar: what is added to all variances.
         max_iter: the most M-steps to take.
-        n_init: the restarts; the best is kept.
+        n_init: the restarts; the best is kept. With ``means_init`` there is but one.
         init_params: ``"kmeans"`` or ``"random_from_data"``.
         weights_init: where to start, shape ``(K,)``.
         means_init: likewise, shape ``(K, D)``.
         precisions_init: likewise, in the shape of ``precisions_``.
         random_state: a seed, a ``RandomState``, or ``None``.
         device: the torch device to fit on; by default, the processor.
+        missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``.
 
     Raises:
         ValueError: if an argument is out of its range or ``X`` is not a matrix of finite numbers.
@@ -67,6 +70,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         precisions_init=None,
         random_state=None,
         device=None,
+        missing="error",
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -80,10 +84,12 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         self.precisions_init = precisions_init
         self.random_state = random_state
         self.device = device
+        self.missing = missing
 
     def fit(self, X, y=None) -> Self:
         """Fits the mixture to rows ``(n, D)``."""
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        check_missing(self.missing)
+        X = validate_data(self, X, ensure_min_samples=2, **self._accepts())
         expected = f"at least n_components={self.n_components} rows"
         check(len(X) >= self.n_components, "X", expected, f"{len(X)}")
         fitter = EMFitter(self.tol, self.max_iter, self.reg_covar, progress=False)
@@ -98,6 +104,15 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
             setattr(self, name, getattr(fitted, name))
         return self
+
+    def _accepts(self) -> dict[str, Any]:
+        finite = "allow-nan" if self.missing == "marginalize" else True
+        return {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "marginalize"
+        return tags
 
     def _start(self, X: np.ndarray) -> GaussianMixture:
         names = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
@@ -114,11 +129,12 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
             torch.from_numpy(np.array(X)).to(device),
             self.n_components,
             names[self.covariance_type],
-            method=self.init_params,
+            method=self.init_params if self.means_init is None else None,
             means=self.means_init,
-            n_init=self.n_init,
+            n_init=self.n_init if self.means_init is None else 1,
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             reg_covar=self.reg_covar,
+            missing=self.missing,
         )
         weights, covariance = start.weights, start.covariance
         if self.weights_init is not None:
@@ -126,13 +142,19 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         if self.precisions_init is not None:
             structure = STRUCTURES[names[self.covariance_type]]
             precisions = torch.as_tensor(np.asarray(self.precisions_init)).to(weights)
+            shape, fitting = tuple(precisions.shape), tuple(covariance.values.shape)
+            check(shape == fitting, "precisions_init", f"shape {fitting}", shape)
+            try:
+                structure(precisions, validate_args=True)
+            except ValueError as error:
+                raise ValueError(f"precisions_init, {error}") from None
             inverse = torch.linalg.inv if structure.values_dim == 2 else torch.reciprocal
             covariance = structure(inverse(precisions))
-        return GaussianMixture(weights, start.means, covariance)
+        return GaussianMixture(weights, start.means, covariance, missing=self.missing)
 
     def _evaluate(self, method: str, X) -> Any:
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_data(self, X, reset=False, **self._accepts())
         rows = torch.from_numpy(np.array(X)).to(self.mixture_.means)
         value = getattr(self.mixture_, method)(rows)
         return value.cpu().numpy() if isinstance(value, torch.Tensor) else value

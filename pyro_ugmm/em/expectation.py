@@ -98,7 +98,7 @@ class Expectation:
     def __init__(self, mixture: GaussianMixture, *, only_likelihood: bool = False) -> None:
         self._n_restarts = mixture.batch_shape.numel()
         self._structure = type(mixture.covariance)
-        self._missing = mixture.missing == "marginalize"
+        self._missing = mixture.missing
         self._pivots = mixture.means
         self._means = mixture.means.flatten(0, -2)
         self._log_weights = log_weights(mixture.weights.flatten())
@@ -125,8 +125,8 @@ class Expectation:
 
     def add(self, x: Tensor, weight: Tensor | None) -> None:
         """Adds rows ``(B, D)`` with weights ``(B,)``, or weights of one."""
-        self._weight = self._weight + (len(x) if weight is None else weight.sum())
-        if self._missing:
+        self._weight = self._weight + (len(x) if weight is None else weight.double().sum())
+        if self._missing == "marginalize":
             is_partial = x.isnan().any(1)
             if is_partial.any():
                 self._add_partial(x[is_partial], None if weight is None else weight[is_partial])
@@ -168,10 +168,12 @@ class Expectation:
                 sums = [a + b for a, b in zip(sums, self._completed, strict=True)]
             self._completed = sums
 
-    def mean_log_likelihood(self) -> Tensor:
-        """Returns the log-likelihood per row of all rows added, of every process, ``(S,)``."""
+    def mean_log_likelihood(self) -> tuple[Tensor, Tensor]:
+        """Returns the log-likelihood per row of all rows added, of every process, ``(S,)``, and
+        their weight.
+        """
         total, weight = all_reduce([self._log_likelihood, self._weight])
-        return total / weight
+        return total / weight, weight
 
     def statistics(self) -> SufficientStatistics:
         """Returns the statistics of all rows added so far, of every process."""
@@ -195,4 +197,5 @@ class Expectation:
             second=second,
             log_likelihood=self._log_likelihood,
             weight=self._weight,
+            missing=self._missing,
         ).all_reduce()

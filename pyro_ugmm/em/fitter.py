@@ -17,6 +17,7 @@ from .result import EMResult
 from .rows import Rows
 from .run import run, select_restarts
 from .statistics import SufficientStatistics
+from .untracked import untracked
 
 __all__ = ["EMFitter"]
 
@@ -71,7 +72,11 @@ class EMFitter:
         check_integer("max_iter", self.max_iter)
         if self.missing is not None:
             check_missing(self.missing)
+        expected = "a ConjugatePrior, or None"
+        is_prior = self.prior is None or isinstance(self.prior, ConjugatePrior)
+        check(is_prior, "prior", expected, type(self.prior).__name__)
 
+    @untracked()
     def fit(self, x: Any, start: GaussianMixture, sample_weight: Any = None) -> EMResult:
         """Fits a mixture to rows.
 
@@ -80,13 +85,13 @@ class EMFitter:
                 iterable of such blocks that can be read again, such as a DataLoader. Blocks are
                 moved to the start's device. Pairs (block, weights) carry their rows' weights.
             start: where to start. A batch of shape ``(S,)`` is S restarts; the one that ends at
-                the highest log-likelihood is returned.
+                the highest log-likelihood is returned, or with a prior, log posterior.
             sample_weight: non-negative weights of the rows, shape ``(n,)``; a weight of two is
                 the row twice.
 
         Returns:
             The fitted mixture with a status, the history and findings about single components. A
-            numerical failure is a status, not an exception.
+            numerical failure is a status, not an exception; so is an interruption by the keyboard.
 
         Raises:
             ValueError: if the rows are not finite, of another dtype or number of features than
@@ -99,22 +104,39 @@ class EMFitter:
         rows = Rows(x, start.means, sample_weight, missing)
         starts = _as_batch(start, missing)
         prior = None if self.prior is None else self.prior.like(start.means)
-        fitter = replace(self, prior=prior)
+        unit = rows.normalize_weights()
+        fitter = replace(self, prior=None if prior is None else prior.in_units_of(unit))
         n_restarts = starts.batch_shape.numel()
         at_once = max(1, _MOST_COMPONENTS_AT_ONCE // start.n_components)
         if not start.covariance.per_component:
             at_once = 1
         results: list[EMResult] = []
+        interrupted = False
         for first in range(0, n_restarts, at_once):
             group = select_restarts(starts, slice(first, first + at_once))
             title = "EM" if n_restarts == 1 else f"EM, restart {first + 1} of {n_restarts}"
-            with tqdm(total=self.max_iter, desc=title, disable=not self.progress, delay=1) as bar:
-                results += run(fitter, rows, group, bar)
-        values = [result.log_likelihood for result in results]
-        likelihoods = torch.tensor(values, dtype=torch.float64)
-        best = int(likelihoods.nan_to_num(nan=-math.inf).argmax())
-        return replace(results[best], restarts=likelihoods)
+            try:
+                options = {"disable": not self.progress, "delay": 1}
+                with tqdm(total=self.max_iter, desc=title, **options) as bar:
+                    results += run(fitter, rows, group, bar)
+                interrupted = any(result.interrupted for result in results)
+            except KeyboardInterrupt:  # not within a step
+                if not results:
+                    raise
+                interrupted = True
+            if interrupted:
+                break
+        objectives = torch.tensor([result.objective for result in results], dtype=torch.float64)
+        best = int(objectives.nan_to_num(nan=-math.inf).argmax())
+        likelihoods = torch.full((n_restarts,), math.nan, dtype=torch.float64)
+        for i, result in enumerate(results):
+            likelihoods[i] = result.log_likelihood
+        chosen, status = results[best], results[best].status
+        if interrupted and not chosen.interrupted:
+            status += "; other restarts were interrupted"
+        return replace(chosen, status=status, restarts=likelihoods, interrupted=interrupted)
 
+    @untracked()
     def e_step(
         self, x: Any, mixture: GaussianMixture, sample_weight: Any = None
     ) -> SufficientStatistics:
@@ -122,16 +144,21 @@ class EMFitter:
 
         Rows are given as to :meth:`fit`. Statistics of disjoint sets of rows add.
         """
+        check(isinstance(mixture, GaussianMixture), "mixture", "a GaussianMixture", type(mixture))
+        shape = tuple(mixture.batch_shape)
+        check(not shape, "mixture", "one without a batch", f"batch shape {shape}")
         missing = self.missing or mixture.missing
         rows = Rows(x, mixture.means, sample_weight, missing)
         expectation = Expectation(_as_batch(mixture, missing))
         statistics = expectation.read(rows).statistics()
         return statistics.map(lambda t: t.squeeze(0) if t.dim() else t)
 
+    @untracked()
     def m_step(self, statistics: SufficientStatistics) -> GaussianMixture:
         """Returns the most probable mixture given sufficient statistics."""
         prior = None if self.prior is None else self.prior.like(statistics.pivots)
-        mixture, _ = maximize(statistics, self.reg_covar, prior, self.missing or "error")
+        missing = self.missing or statistics.missing
+        mixture, _ = maximize(statistics, self.reg_covar, prior, missing)
         return mixture
 
 

@@ -1,5 +1,6 @@
 """Where EM starts."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,9 @@ from ..distributions.covariance import STRUCTURES, Covariance
 from ..distributions.multivariate import check_missing
 from .kmeans import kmeans, nearest
 from .maximization import maximize
-from .rows import Rows
+from .rows import Rows, as_tensor
 from .statistics import SufficientStatistics
+from .untracked import untracked
 
 __all__ = ["initialize"]
 
@@ -22,12 +24,13 @@ _MOST_ROWS = 50_000
 _BLOCK_ENTRIES = 1 << 22
 
 
+@untracked()
 def initialize(
     x: Any,
     n_components: int,
     covariance: str = "full",
     *,
-    method: str = "kmeans",
+    method: str | None = None,
     labels: Any = None,
     responsibilities: Any = None,
     means: Any = None,
@@ -49,12 +52,13 @@ def initialize(
         n_components: how many.
         covariance: ``"full"``, ``"tied"``, ``"diagonal"`` or ``"spherical"``.
         method: ``"kmeans"``, or ``"random_from_data"``: means at rows drawn at random, with the
-            covariance of all rows.
+            covariance of all rows; by default ``"kmeans"``.
         labels: instead of a method, a component for each row, integers, shape ``(n,)``.
         responsibilities: likewise, the components' probabilities for each row, ``(n, K)``.
         means: likewise, where the means are, ``(K, D)``; a row counts for the nearest.
         sample_weight: non-negative weights of the rows, shape ``(n,)``.
-        n_init: how many starts to return, as a batch of shape ``(n_init,)`` if more than one.
+        n_init: how many starts to return, as a batch of shape ``(n_init,)`` if more than one; by
+            a method, as anything else gives but one.
         seed: for the random choices; by default, torch's global generator.
         reg_covar: what is added to all variances, in squared units of the data.
         missing: what NaN means, in ``x`` and to the mixture: ``"error"`` or ``"marginalize"``.
@@ -68,20 +72,33 @@ def initialize(
         >>> initialize(torch.randn(100, 2), n_components=3, covariance="diagonal")
         GaussianMixture(batch_shape=(), n_components=3, n_features=2, covariance='diagonal')
     """
+    check(n_components is not True, "n_components", "a positive integer", n_components)
     check_integer("n_components", n_components)
     check_integer("n_init", n_init)
-    check_number("reg_covar", reg_covar, lambda v: v >= 0, "a non-negative number")
+    if seed is not None:
+        check_integer("seed", seed, 0)
+    expected = "a finite non-negative number"
+    check_number("reg_covar", reg_covar, lambda v: 0 <= v < math.inf, expected)
     names = ", ".join(map(repr, STRUCTURES))
     check(covariance in STRUCTURES, "covariance", f"one of {names}", repr(covariance))
-    check(method in _METHODS, "method", f"one of {', '.join(map(repr, _METHODS))}", repr(method))
+    names = ", ".join(map(repr, _METHODS))
+    check(method is None or method in _METHODS, "method", f"one of {names}", repr(method))
     check_missing(missing)
-    given = {"labels": labels, "responsibilities": responsibilities, "means": means}
+    given = {
+        "labels": labels,
+        "responsibilities": responsibilities,
+        "means": means,
+        "method": method,
+    }
     ways = [name for name, value in given.items() if value is not None]
     check(len(ways) <= 1, " and ".join(ways), "only one of them", f"{len(ways)}")
+    is_random = method is not None or not ways
+    check(is_random or n_init == 1, "n_init", f"1, as there is one start from {ways}", n_init)
     by_row = labels is not None or responsibilities is not None
     rows, weight, generator = _sample(
         Rows(x, None, sample_weight, missing), None if by_row else _MOST_ROWS, seed
     )
+    weight = (weight / weight.mean()).to(rows)
     if missing == "marginalize":
         rows = torch.where(rows.isnan(), rows.nanmean(0).nan_to_num(), rows)
     center, scale = _center_and_scale(rows, weight)
@@ -98,7 +115,8 @@ def initialize(
         elif means is not None:
             shares = nearest(scaled, (means - center) / scale)[0]
         else:
-            shares, centers = _METHODS[method](rows, scaled, weight, n_components, generator)
+            draw = _METHODS[method or "kmeans"]
+            shares, centers = draw(rows, scaled, weight, n_components, generator)
         if shares.dim() == 1:
             shares = one_hot(shares.to(rows.device), n_components)
         shares = shares.to(rows) * weight.unsqueeze(-1)
@@ -139,10 +157,10 @@ def _sample(
     count = 0
     for x, weight in rows.blocks(1 << 16):
         if generator is None and seed is not None:
-            generator = torch.Generator(x.device).manual_seed(seed)
-        weight = torch.ones_like(x[:, 0]) if weight is None else weight
+            generator = torch.Generator(x.device).manual_seed(int(seed))
+        weight = (torch.ones_like(x[:, 0]) if weight is None else weight).double()
         blocks.append((x, weight))
-        keys.append(torch.rand(len(x), device=x.device, generator=generator))
+        keys.append(torch.rand(len(x), device=x.device, generator=generator, dtype=torch.float32))
         count += len(x)
         if most is not None and count > most:
             x, weight = (torch.cat(parts) for parts in zip(*blocks, strict=True))
@@ -154,7 +172,7 @@ def _sample(
 
 
 def _checked_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
-    labels = torch.as_tensor(labels)
+    labels = as_tensor("labels", labels)
     shape = tuple(labels.shape)
     check(shape == (n_rows,), "labels", f"shape ({n_rows},), as x has rows", shape)
     check(not labels.is_floating_point(), "labels", "integers", labels.dtype)
@@ -164,7 +182,7 @@ def _checked_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
 
 
 def _checked_responsibilities(values: Any, n_rows: int, n_components: int) -> Tensor:
-    values = torch.as_tensor(values)
+    values = as_tensor("responsibilities", values)
     shape, expected = tuple(values.shape), (n_rows, n_components)
     check(shape == expected, "responsibilities", f"shape {expected}", shape)
     check_values("responsibilities", values, values >= 0, "non-negative values")
@@ -176,7 +194,7 @@ def _checked_responsibilities(values: Any, n_rows: int, n_components: int) -> Te
 
 
 def _checked_means(means: Any, n_components: int, rows: Tensor) -> Tensor:
-    means = torch.as_tensor(means).to(rows)
+    means = as_tensor("means", means).to(rows)
     shape, expected = tuple(means.shape), (n_components, rows.shape[1])
     check(shape == expected, "means", f"shape {expected}", shape)
     check_values("means", means, means.isfinite(), "finite values")

@@ -28,7 +28,9 @@ def maximize(
     structure, moments = statistics.structure, statistics.structure.moments
     mass, n_features = statistics.mass, statistics.pivots.shape[-1]
     n_components = mass.shape[-1]
-    held = mass.clamp(min=torch.finfo(mass.dtype).tiny ** 0.5)
+    tiny = torch.finfo(mass.dtype).tiny
+    least = (tiny**0.5 * mass.sum(-1, keepdim=True)).clamp(min=tiny)
+    held = torch.maximum(mass, least)
     step = statistics.first / held.unsqueeze(-1)
     central = statistics.second - moments.outer(step, mass)
     if prior is None:

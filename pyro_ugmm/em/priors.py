@@ -1,5 +1,6 @@
 """Conjugate priors for EM: maximum a posteriori instead of maximum likelihood."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -7,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_floating, check_number, check_values
-from ..distributions import GaussianMixture
+from ..distributions import GaussianMixture, TiedCovariance
 
 __all__ = ["ConjugatePrior"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConjugatePrior:
     r"""A Dirichlet prior on weights and a normal-inverse-Wishart prior on means and covariances.
 
@@ -22,10 +23,11 @@ class ConjugatePrior:
         \exp\left(-\tfrac{\nu}{2} \mathrm{tr}(S \Sigma_k^{-1})
         -\tfrac{\kappa}{2} (\mu_k - m)^T \Sigma_k^{-1} (\mu_k - m)\right)
 
-    Strengths count rows: the estimate of a component is what :math:`\kappa` rows at the mean
-    :math:`m` and :math:`\nu` rows with covariance :math:`S` about it would add to the data. In the
-    usual parameters :math:`\Psi = \nu S` and :math:`\nu_0 = \nu - D - 2`. Diagonal and spherical
-    covariances take what they keep of :math:`S`; a tied covariance takes it once.
+    Strengths count rows: the mean of a component is estimated with :math:`\kappa` more rows at
+    :math:`m`, its covariance with :math:`\nu` more rows of covariance :math:`S`; the former count
+    in the scatter about the mean, and not in what it is divided by. In the usual parameters
+    :math:`\Psi = \nu S` and :math:`\nu_0 = \nu - D - 2`. Diagonal and spherical covariances take
+    what they keep of :math:`S`; a tied covariance takes it once.
 
     Args:
         mean: :math:`m`, shape ``(D,)``, or ``(K, D)``.
@@ -33,6 +35,10 @@ class ConjugatePrior:
         mean_strength: :math:`\kappa \ge 0`.
         covariance_strength: :math:`\nu \ge 0`.
         concentration: :math:`\alpha \ge 1`, the same for all weights.
+
+    Raises:
+        ValueError: if a shape does not fit, a mean is not finite, :math:`S` is not symmetric and
+            positive definite, or a strength is out of its range.
 
     Source: Fraley and Raftery (2007), *Bayesian regularization for normal mixture estimation and
     model-based clustering*, Journal of Classification 24.
@@ -53,22 +59,44 @@ class ConjugatePrior:
     def __post_init__(self) -> None:
         check_floating("mean", self.mean)
         check_floating("covariance", self.covariance)
-        n_features = self.mean.shape[-1] if self.mean.dim() else 0
+        n_features = self.mean.shape[-1] if self.mean.dim() in (1, 2) else 0
         check(n_features, "mean", "shape (D,) or (K, D)", tuple(self.mean.shape))
+        check_values("mean", self.mean, self.mean.isfinite(), "finite values")
         shape = (n_features, n_features)
         got = tuple(self.covariance.shape)
         check(got == shape, "covariance", f"shape {shape}, as mean has {n_features}", got)
-        failed = torch.linalg.cholesky_ex(self.covariance).info > 0
-        check_values("covariance", failed, ~failed, "a positive definite matrix")
+        try:
+            TiedCovariance(self.covariance, validate_args=True)
+        except ValueError as error:
+            raise ValueError(str(error).replace("matrix", "covariance", 1)) from None
+        expected = "a finite non-negative number"
         for name in ("mean_strength", "covariance_strength"):
-            check_number(name, getattr(self, name), lambda v: v >= 0, "a non-negative number")
-        check_number("concentration", self.concentration, lambda v: v >= 1, "at least 1")
+            check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
+        expected = "a finite number of at least 1"
+        check_number("concentration", self.concentration, lambda v: 1 <= v < math.inf, expected)
+
+    def __repr__(self) -> str:
+        names = ("mean_strength", "covariance_strength", "concentration")
+        strengths = ", ".join(f"{name}={getattr(self, name):g}" for name in names)
+        return f"{type(self).__name__}(n_features={self.mean.shape[-1]}, {strengths})"
 
     def like(self, means: Tensor) -> Self:
         """Returns the prior in the dtype and on the device of means ``(..., K, D)``."""
-        n_features = self.mean.shape[-1]
-        check(n_features == means.shape[-1], "prior", f"{means.shape[-1]} features", n_features)
+        n_components, n_features = means.shape[-2:]
+        got = tuple(self.mean.shape)
+        check(got[-1] == n_features, "prior", f"{n_features} features", got[-1])
+        expected = f"a mean of shape ({n_features},) or {(n_components, n_features)}"
+        check(len(got) == 1 or got[0] == n_components, "prior", expected, got)
         return replace(self, mean=self.mean.to(means), covariance=self.covariance.to(means))
+
+    def in_units_of(self, weight: float) -> Self:
+        """Returns the prior for rows whose weights were divided by ``weight``."""
+        return replace(
+            self,
+            mean_strength=self.mean_strength / weight,
+            covariance_strength=self.covariance_strength / weight,
+            concentration=1 + (self.concentration - 1) / weight,
+        )
 
     def log_density(self, mixture: GaussianMixture) -> Tensor:
         """Evaluates the log prior density of parameters, but for a constant; shape of the batch."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
-from .result import EMPTY_SHARE, Finding
+from .result import EMPTY_SHARE, Finding, concerned
 from .rows import Rows
 from .statistics import SufficientStatistics, is_distributed
 
@@ -77,7 +77,7 @@ class Recovery:
         total = mixture.means.sum() + mixture.covariance.values.sum()
         if not ((empty | raised).any() | ~total.isfinite()):
             return mixture, revived
-        self._note(alive, raised.cpu(), iteration)
+        self._note(alive, raised.cpu(), iteration, mixture.covariance.per_component)
         unsound = ~_finite(mixture)
         keep = unsound | empty
         if not keep.any():
@@ -111,18 +111,18 @@ class Recovery:
         )
         for k in components:
             self._revivals[restart, k] += 1
-            self.events[restart].append(Finding(k, "revived", message, iteration))
+            self.events[restart].append(Finding(k, "revived", message, iteration + 1))
 
-    def _note(self, alive: list[int], raised: Tensor, iteration: int) -> None:
+    def _note(self, alive: list[int], raised: Tensor, iteration: int, per_component: bool) -> None:
+        message = (
+            "reg_covar did not make the covariance positive definite in this precision; its "
+            "diagonal was raised, relatively, until it was. Raise reg_covar, standardize the "
+            "features, or use float64"
+        )
         for restart, flags in zip(alive, raised, strict=True):
-            for k in (flags & ~self._raised[restart]).nonzero()[:, 0].tolist():
-                self._raised[restart, k] = True
-                message = (
-                    "reg_covar did not make its covariance positive definite in this precision; "
-                    "its diagonal was raised, relatively, until it was. Raise reg_covar, "
-                    "standardize the features, or use float64"
-                )
-                self.events[restart].append(Finding(k, "singular", message, iteration))
+            for k in concerned(flags & ~self._raised[restart], per_component):
+                self.events[restart].append(Finding(k, "singular", message, iteration + 1))
+            self._raised[restart] |= flags
 
 
 def _mixture(

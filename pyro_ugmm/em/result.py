@@ -19,10 +19,11 @@ class Finding:
     """Something about one component that its user should know.
 
     Attributes:
-        component: its index.
+        component: its index, or ``None`` if it is about all of them, as they share a covariance.
         kind: ``"revived"``, ``"empty"``, ``"collapsed"`` or ``"singular"``.
         message: what happened, why, and what to do.
-        iteration: when it happened, or ``None`` for the state at the end.
+        iteration: in which step it happened, counted from one, or ``None`` for the state at the
+            end.
 
     Example:
         >>> import torch
@@ -33,7 +34,7 @@ class Finding:
         [('collapsed', None)]
     """
 
-    component: int
+    component: int | None
     kind: str
     message: str
     iteration: int | None = None
@@ -52,7 +53,11 @@ class EMResult:
         history: the mean log-likelihood before each M-step, shape ``(n_iter,)``, float64.
         events: what befell single components during the fit.
         restarts: the log-likelihood each restart ended at, shape ``(S,)``; the best is returned.
+            NaN for those that an interruption left out.
         reg_covar: what was added to the variances.
+        objective: what the fit maximized: ``log_likelihood``, with a prior plus the log prior
+            density per row, but for a constant.
+        interrupted: whether the keyboard ended it.
 
     Example:
         >>> import torch
@@ -73,6 +78,8 @@ class EMResult:
     events: tuple[Finding, ...]
     restarts: Tensor
     reg_covar: float
+    objective: float
+    interrupted: bool = False
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -98,7 +105,9 @@ class EMResult:
         )
 
 
-def _names(components: list[int]) -> str:
+def _names(components: list[int | None]) -> str:
+    if None in components:
+        return "all components"
     if len(components) == 1:
         return f"component {components[0]}"
     shown = ", ".join(map(str, components[:10]))
@@ -124,16 +133,23 @@ def _collapsed(mixture: GaussianMixture, reg_covar: float) -> list[Finding]:
     held_up = smallest <= 2 * reg_covar
     rounding = ~held_up & (smallest <= 100 * torch.finfo(smallest.dtype).eps * largest)
     remedy = (
-        "Its rows are duplicates, collinear or too few for its covariance, or the features' scales "
+        "The rows are duplicates, collinear or too few for the covariance, or the features' scales "
         "differ much: standardize them, fit fewer components or a simpler covariance, or give a "
         "prior"
     )
     causes = (
-        (held_up, f"most of its smallest variance is reg_covar={reg_covar:g}, which holds it up"),
-        (rounding, "its smallest variance is hardly above the rounding error of its largest"),
+        (held_up, f"most of the smallest variance is reg_covar={reg_covar:g}, which holds it up"),
+        (rounding, "the smallest variance is hardly above the rounding error of the largest"),
     )
     return [
         Finding(k, "collapsed", f"{cause}. {remedy}")
         for flags, cause in causes
-        for k in flags.nonzero()[:, 0].tolist()
+        for k in concerned(flags, covariance.per_component)
     ]
+
+
+def concerned(flags: Tensor, per_component: bool) -> list[int | None]:
+    """The components that are flagged, or ``None`` for all if they share a covariance."""
+    if per_component:
+        return flags.nonzero()[:, 0].tolist()
+    return [None] if flags.any() else []

@@ -1,17 +1,19 @@
 """How many components, in which structure: a table of fits and their criteria."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
 from ..checks import check, check_integer
+from ..distributions.multivariate import check_missing
 from .fitter import EMFitter
 from .initialization import initialize
 from .result import EMResult
 from .rows import Rows
+from .untracked import untracked
 
 __all__ = ["Candidate", "Selection", "select"]
 
@@ -67,6 +69,7 @@ class Selection:
         best: the one with the lowest criterion, of those without collapsed or singular components
             if there are any: near such a component the likelihood has no bound.
         criterion: by which the best was chosen.
+        interrupted: whether the keyboard ended it before all were fitted.
 
     Example:
         >>> import torch
@@ -81,6 +84,7 @@ class Selection:
     table: tuple[Candidate, ...]
     best: Candidate
     criterion: str
+    interrupted: bool = False
 
     def __repr__(self) -> str:
         head = f"{'covariance':<11}{'components':>11}{'log L':>13}{'p':>7}"
@@ -92,6 +96,8 @@ class Selection:
             notes = [f"best by {self.criterion}"] if row is self.best else []
             notes += [] if row.result.converged else ["not converged"]
             lines.append(f"{line}  {', '.join([*notes, *row.unsound])}")
+        if self.interrupted:
+            lines.append("interrupted: the fits that were left are not in the table")
         return "\n".join(line.rstrip() for line in lines)
 
     def plot(self, ax: Any = None) -> Any:
@@ -119,7 +125,7 @@ class Selection:
 
 def select(
     x: Any,
-    n_components: Iterable[int] = range(1, 11),
+    n_components: int | Iterable[int] = range(1, 11),
     covariance: str | Iterable[str] = "full",
     *,
     criterion: str = "bic",
@@ -127,19 +133,24 @@ def select(
     n_init: int = 1,
     seed: int | None = None,
     sample_weight: Any = None,
+    missing: str | None = None,
     progress: bool = True,
 ) -> Selection:
     """Fits mixtures of several sizes and structures, and returns a table and the best.
 
+    Interrupted by the keyboard, it returns the fits that were done, if there are any.
+
     Args:
         x: rows ``(n, D)``, as for :meth:`EMFitter.fit`.
-        n_components: the numbers of components to try.
+        n_components: the number of components, or several to try.
         covariance: the structure, or several to try.
         criterion: ``"bic"``, ``"aic"`` or ``"icl"``, by which the best is chosen.
         fitter: the settings of the fits.
         n_init: the restarts of each.
         seed: for the starts.
         sample_weight: the rows' weights, shape ``(n,)``.
+        missing: what NaN means: ``"error"`` or ``"marginalize"``; by default, what it means to the
+            fitter.
         progress: whether to show a progress bar on runs of more than a second.
 
     Raises:
@@ -157,33 +168,45 @@ def select(
     """
     check(criterion in _CRITERIA, "criterion", f"one of {_CRITERIA}", repr(criterion))
     fitter = EMFitter(progress=False) if fitter is None else fitter
-    sizes = list(n_components)
+    check(isinstance(fitter, EMFitter), "fitter", "an EMFitter", type(fitter).__name__)
+    sizes = list(n_components) if isinstance(n_components, Iterable) else [n_components]
     check(sizes, "n_components", "at least one number of components", "none")
     for size in sizes:
         check_integer("n_components", size)
     structures = [covariance] if isinstance(covariance, str) else list(covariance)
-    missing = fitter.missing or "error"
-    table = []
+    check(structures, "covariance", "at least one structure", "none")
+    missing = missing or fitter.missing or "error"
+    check_missing(missing)
+    fitter = replace(fitter, missing=missing)
+    table: list[Candidate] = []
+    interrupted = False
     pairs = [(name, size) for name in structures for size in sizes]
-    for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
-        options = {"sample_weight": sample_weight, "reg_covar": fitter.reg_covar}
-        start = initialize(x, size, name, n_init=n_init, seed=seed, missing=missing, **options)
-        result = fitter.fit(x, start, sample_weight)
-        table.append(_candidate(result, Rows(x, start.means, sample_weight, missing)))
+    try:
+        for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
+            options = {"sample_weight": sample_weight, "reg_covar": fitter.reg_covar}
+            start = initialize(x, size, name, n_init=n_init, seed=seed, missing=missing, **options)
+            result = fitter.fit(x, start, sample_weight)
+            if result.interrupted:
+                raise KeyboardInterrupt
+            table.append(_candidate(result, Rows(x, start.means, sample_weight, missing)))
+    except KeyboardInterrupt:
+        if not table:
+            raise
+        interrupted = True
     sound = [row for row in table if not row.unsound]
     best = min(sound or table, key=lambda row: getattr(row, criterion))
-    return Selection(tuple(table), best, criterion)
+    return Selection(tuple(table), best, criterion, interrupted)
 
 
-@torch.no_grad()
+@untracked()
 def _candidate(result: EMResult, rows: Rows) -> Candidate:
     mixture = result.mixture
     total = entropy = torch.zeros((), dtype=torch.float64, device=mixture.means.device)
     for x, weight in rows.blocks(1 << 14):
         weight = torch.ones_like(x[:, 0]) if weight is None else weight
-        total = total + weight.sum()
+        total = total + weight.double().sum()
         r = mixture.responsibilities(x)
-        entropy = entropy + torch.special.entr(r).sum(-1) @ weight
+        entropy = entropy + torch.special.entr(r).sum(-1).double() @ weight.double()
     n_rows, p = total.item(), mixture.n_parameters
     log_likelihood = result.log_likelihood * n_rows
     bic = p * float(total.log()) - 2 * log_likelihood

@@ -1,7 +1,7 @@
 """The sums over rows from which a Gaussian mixture's parameters are estimated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -28,6 +28,9 @@ def all_reduce(tensors: list[Tensor]) -> list[Tensor]:
     return [part.reshape(t.shape).to(t.dtype) for t, part in zip(tensors, parts, strict=True)]
 
 
+_SUMS = ("mass", "first", "second", "log_likelihood", "weight")
+
+
 @dataclass(frozen=True, eq=False)
 class SufficientStatistics:
     r"""What an E-step leaves of the rows, given their responsibilities :math:`r_{nk}`.
@@ -45,6 +48,7 @@ class SufficientStatistics:
         log_likelihood: of all rows, under the mixture that gave the responsibilities, shape
             ``(...)``, float64.
         weight: the sum of the rows' weights, shape ``()``, float64.
+        missing: what a NaN means to the mixture that gave the responsibilities.
 
     Example:
         >>> import torch
@@ -63,33 +67,41 @@ class SufficientStatistics:
     second: Tensor
     log_likelihood: Tensor
     weight: Tensor
+    missing: str = "error"
 
     @property
     def sums(self) -> dict[str, Tensor]:
         """The tensors that add."""
-        names = [f.name for f in fields(self) if f.name not in ("structure", "pivots")]
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _SUMS}
 
     @property
     def mean_log_likelihood(self) -> Tensor:
         """The log-likelihood per row, or per unit of weight."""
         return self.log_likelihood / self.weight
 
-    def _with(self, tensors: dict[str, Any]) -> Self:
-        return replace(self, **tensors)
-
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """Applies a function to all tensors."""
         tensors = {"pivots": self.pivots} | self.sums
-        return self._with({name: function(tensor) for name, tensor in tensors.items()})
+        changed: dict[str, Any] = {name: function(tensor) for name, tensor in tensors.items()}
+        return replace(self, **changed)
 
     def __add__(self, other: "SufficientStatistics") -> Self:
         """Merges the statistics of two disjoint sets of rows."""
+        is_one = isinstance(other, SufficientStatistics)
+        check(is_one, "other", "SufficientStatistics", type(other).__name__)
         same = self.structure is other.structure and torch.equal(self.pivots, other.pivots)
-        check(same, "other", "statistics about the same pivots", "others")
-        return self._with({name: t + other.sums[name] for name, t in self.sums.items()})
+        same = same and self.missing == other.missing
+        check(same, "other", "statistics about the same pivots, of one mixture", "others")
+        merged: dict[str, Any] = {name: t + other.sums[name] for name, t in self.sums.items()}
+        return replace(self, **merged)
+
+    def __radd__(self, other: Any) -> Self:
+        """Adds to zero, where ``sum`` begins."""
+        check(other is not None and other == 0, "other", "SufficientStatistics, or 0", other)
+        return self
 
     def all_reduce(self) -> Self:
         """Merges the statistics of all processes of ``torch.distributed``, if there are any."""
         sums = self.sums
-        return self._with(dict(zip(sums, all_reduce(list(sums.values())), strict=True)))
+        merged: dict[str, Any] = dict(zip(sums, all_reduce(list(sums.values())), strict=True))
+        return replace(self, **merged)

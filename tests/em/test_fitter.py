@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.interchange import SKLEARN_NAMES
-from pyro_ugmm.em import EMFitter, initialize
+from pyro_ugmm.em import EMFitter, initialize, select
 
 from .cases import STRUCTURE_NAMES, assert_same, clusters, sklearn_start
 
@@ -231,6 +231,41 @@ def test_an_interruption_returns_what_there_is(monkeypatch):
     result = fitter().fit(x, start)
     assert result.n_iter == 2 and "interrupted" in result.status
     assert_same(result.mixture, fitter(max_iter=2).fit(x, start).mixture, rtol=1e-12)
+
+
+def interrupt_at(monkeypatch, count):
+    from pyro_ugmm.em import run
+
+    calls, maximize = [], run.maximize
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+        return maximize(*args, **kwargs)
+
+    monkeypatch.setattr(run, "maximize", interrupted)
+    return calls
+
+
+def test_an_interruption_leaves_out_other_restarts(monkeypatch):
+    x = clusters(300)
+    starts = initialize(x, 2, "tied", n_init=4, seed=0)  # of tied covariances, one at a time
+    calls = interrupt_at(monkeypatch, 30)
+    result = fitter().fit(x, starts)
+    assert len(calls) == 30 and result.interrupted and "interrupted" in result.status
+    assert result.restarts.isnan().tolist() == [False, False, True, True]
+
+
+def test_an_interrupted_selection_returns_what_was_fitted(monkeypatch):
+    x = clusters(300)
+    calls = interrupt_at(monkeypatch, 30)
+    found = select(x, [1, 2, 3], fitter=fitter(max_iter=20), seed=0)
+    assert len(calls) == 30 and found.interrupted and len(found.table) == 1
+    assert "interrupted" in repr(found)
+    interrupt_at(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        select(x, [1, 2, 3], fitter=fitter(), seed=0)
 
 
 X = torch.zeros(4, 2) + torch.arange(8.0).reshape(4, 2)

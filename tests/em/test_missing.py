@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.utils import get_tags
 
 from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
-from pyro_ugmm.em import EMFitter, initialize
+from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, initialize, select
 
 from .cases import STRUCTURE_NAMES, assert_same, clusters
 
@@ -141,3 +142,29 @@ def test_the_start_says_what_nan_means_unless_the_fitter_does(structure):
     with pytest.raises(ValueError, match="nan in row"):
         EMFitter(progress=False).fit(x, plain)
     assert isinstance(result.mixture.covariance, STRUCTURES[structure])
+
+
+@structures
+def test_by_hand_missing_entries_stay_allowed(structure):
+    x = with_holes(clusters(200), 0.3)
+    start = initialize(x, 2, structure, seed=0, missing="marginalize")
+    step, mixture = EMFitter(), start
+    for _ in range(3):
+        mixture = step.m_step(sum(step.e_step(part, mixture) for part in x.split(70)))
+    expected = EMFitter(tol=0, max_iter=3, progress=False).fit(x, start)
+    assert_same(mixture, expected.mixture, rtol=1e-9, atol=1e-10)
+    assert mixture.missing == "marginalize"
+
+
+def test_selection_and_the_estimator_take_missing_entries():
+    x = with_holes(clusters(300, n_clusters=2, seed=1), 0.2)
+    found = select(x, [1, 2], missing="marginalize", seed=0)
+    assert found.best.result.mixture.missing == "marginalize"
+    with pytest.raises(ValueError, match=r"x: .*nan"):
+        select(x, [1, 2])
+    estimator = GaussianMixtureEstimator(2, missing="marginalize", random_state=0).fit(x.numpy())
+    assert np.isfinite(estimator.score_samples(x.numpy())).all()
+    assert get_tags(estimator).input_tags.allow_nan
+    assert not get_tags(GaussianMixtureEstimator()).input_tags.allow_nan
+    with pytest.raises(ValueError, match="NaN"):
+        GaussianMixtureEstimator(2).fit(x.numpy())

@@ -91,10 +91,15 @@ def test_a_prior_keeps_components_from_collapsing():
     [
         ({"mean": torch.zeros(())}, "mean: expected shape"),
         ({"covariance": torch.eye(2)}, r"covariance: expected shape \(3, 3\)"),
-        ({"covariance": -torch.eye(3)}, "covariance: expected a positive definite"),
-        ({"mean_strength": -1.0}, "mean_strength: expected a non-negative"),
+        ({"covariance": -torch.eye(3)}, "covariance: expected positive definite .* -1"),
+        ({"mean_strength": -1.0}, "mean_strength: expected a finite non-negative"),
         ({"covariance_strength": float("nan")}, "covariance_strength"),
-        ({"concentration": 0.5}, "concentration: expected at least 1"),
+        ({"concentration": float("inf")}, "concentration: expected a finite"),
+        ({"mean_strength": float("inf")}, "mean_strength: expected a finite"),
+        ({"mean": torch.full((3,), torch.nan)}, "mean: expected finite values, got nan"),
+        ({"mean": torch.zeros(2, 2, 3)}, "mean: expected shape"),
+        ({"covariance": torch.eye(3) + torch.eye(3)[[1, 0, 2]].triu()}, "covariance: .*symmetric"),
+        ({"concentration": 0.5}, "concentration: expected a finite number of at least 1"),
     ],
 )
 def test_bad_input(change, match):
@@ -107,3 +112,45 @@ def test_a_prior_of_another_dimension_is_refused():
     wrong = ConjugatePrior(torch.zeros(2).double(), torch.eye(2).double())
     with pytest.raises(ValueError, match="prior: expected 3 features"):
         fit(x, initialize(x, 1), prior=wrong)
+
+
+def test_a_prior_of_another_number_of_components_is_refused():
+    x = clusters(20)
+    wrong = ConjugatePrior(torch.zeros(4, 3).double(), torch.eye(3).double())
+    with pytest.raises(
+        ValueError, match=r"prior: expected a mean of shape \(3,\) or \(2, 3\), got"
+    ):
+        fit(x, initialize(x, 2), prior=wrong)
+    with pytest.raises(ValueError, match="prior: expected a ConjugatePrior, or None, got str"):
+        EMFitter(prior="weak")
+    assert repr(wrong) == (
+        "ConjugatePrior(n_features=3, mean_strength=0, covariance_strength=0, concentration=1)"
+    )
+
+
+@structures
+def test_the_restart_of_the_highest_posterior_is_returned(structure):
+    x = clusters(60)
+    chosen = prior(x, covariance_strength=30.0)
+    starts = initialize(x, 4, structure, method="random_from_data", n_init=12, seed=2)
+    result = fit(x, starts, prior=chosen, max_iter=4)
+    objectives = []
+    for i in range(12):
+        one = GaussianMixture(
+            starts.weights[i], starts.means[i], starts.covariance.reindex(lambda t, i=i: t[i])
+        )
+        alone = fit(x, one, prior=chosen, max_iter=4)
+        log_prior = chosen.log_density(alone.mixture).item() / len(x)
+        assert alone.objective == pytest.approx(alone.log_likelihood + log_prior, abs=1e-10)
+        objectives.append(alone.objective)
+    assert result.objective == pytest.approx(max(objectives), abs=1e-8)
+    assert "log posterior" in result.status
+
+
+@structures
+def test_weights_of_rows_keep_their_size_against_the_prior(structure):
+    x = clusters(90)
+    start, chosen = initialize(x, 3, structure, seed=0), prior(x)
+    weighted = EMFitter(progress=False, tol=0, prior=chosen).fit(x, start, torch.full((90,), 2.0))
+    twice = EMFitter(progress=False, tol=0, prior=chosen).fit(x.repeat(2, 1), start)
+    assert_same(weighted.mixture, twice.mixture, rtol=1e-9, atol=1e-10)

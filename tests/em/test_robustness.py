@@ -102,7 +102,7 @@ def test_an_empty_component_is_revived(structure):
     )
     result = EMFitter(max_iter=300, progress=False).fit(x, empty)
     (event,) = result.events
-    assert (event.component, event.kind, event.iteration) == (2, "revived", 0)
+    assert (event.component, event.kind, event.iteration) == (2, "revived", 1)
     assert "component 2 revived" in result.report
     assert result.mixture.weights[2] > 0.01
     two = EMFitter(max_iter=300, progress=False).fit(x, start)
@@ -144,6 +144,32 @@ def test_a_start_that_is_far_too_narrow_and_far_away():
     assert result.converged and result.log_likelihood > -10
 
 
+def test_beyond_the_numbers_range_the_last_finite_mixture_is_kept(monkeypatch):
+    from pyro_ugmm.em import run
+
+    x = clusters(50).float()
+    start = initialize(x, 2, seed=0)
+    steps = []
+
+    def overflowing(*args):
+        mixture, raised = maximize(*args)
+        steps.append(1)
+        far = 1e38 * torch.tensor([1.0, -1.0, 1.0])
+        means = mixture.means + far if len(steps) == 3 else mixture.means
+        matrices = 1e-30 * (torch.eye(3) + 1).expand(1, 2, 3, 3)
+        narrow = FullCovariance(matrices) if len(steps) == 3 else mixture.covariance
+        return GaussianMixture(mixture.weights, means, narrow, validate_args=False), raised
+
+    maximize = run.maximize
+    monkeypatch.setattr(run, "maximize", overflowing)
+    for max_iter in (3, 9):  # as it ends, and before
+        steps.clear()
+        result = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(x, start)
+        assert not result.converged and "standardize" in result.status
+        assert result.log_likelihood == pytest.approx(result.history[2].item())
+        assert is_finite(result.mixture)
+
+
 @structures
 @pytest.mark.parametrize("n_components", [3, 12])
 def test_narrow_clusters_far_from_the_center_in_float32(structure, n_components):
@@ -160,3 +186,14 @@ def test_narrow_clusters_far_from_the_center_in_float32(structure, n_components)
     result, exact = fitter.fit(x, start), fitter.fit(x.double(), start.to(torch.float64))
     assert result.log_likelihood == pytest.approx(exact.log_likelihood, abs=0.01)
     assert not result.findings
+
+
+def test_a_collapsed_shared_covariance_concerns_all_components():
+    x = clusters(100)
+    x[:, 2] = x[:, 0]
+    result = EMFitter(progress=False, reg_covar=1e-9).fit(x, initialize(x, 3, "tied", seed=0))
+    (finding,) = result.findings
+    assert (finding.component, finding.kind) == (None, "collapsed")
+    assert "all components collapsed: most of the smallest variance" in result.report
+    singular = EMFitter(progress=False, reg_covar=0).fit(x, initialize(x, 3, "tied", seed=0))
+    assert {f.component for f in singular.findings} == {None}
