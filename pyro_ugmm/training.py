@@ -163,7 +163,7 @@ def fit_svi(
 
     .. math:: \max_q \; \mathbb{E}_{q(\theta)} \bigl[\log p(y, \theta \mid x) - \log q(\theta)\bigr]
 
-    What the model has no prior for is learnt with it. Pyro's parameter store is left as it was
+    What the model has no prior for is learned with it. Pyro's parameter store is left as it was
     found: the parameters of a guide that is a module become its own; those of a guide that is a
     function are kept by the result's ``guide``, which is to be used in its place.
 

@@ -208,7 +208,7 @@ def test_several_particles_and_other_autoguides():
     assert abs(several.losses.mean() - single.losses.mean()) < single.losses.std()
 
 
-def test_what_has_no_prior_is_learnt_with_the_guide():
+def test_what_has_no_prior_is_learned_with_the_guide():
     x, y = data()
     net = network()
     before = net.layers[0].logits.clone()
@@ -235,7 +235,7 @@ def broken(later):
     """A model and a guide, whose draw of the site ``means`` is off by ``later`` after one step."""
     x = torch.zeros(20, 1)
     model = BayesianGaussianMixture(1, 1, "diagonal", Priors(variances=None))
-    model.learnt.requires_grad_(False)
+    model.learned.requires_grad_(False)
 
     def guide(x, size=None):
         loc = pyro.param("loc", torch.ones(()))

@@ -24,7 +24,7 @@ class UGMMClassifier(NetworkModel):
 
     Args:
         network: the network, whose last layer has one neuron per class.
-        priors: the priors, or None: nothing to infer, all is learnt by maximum likelihood.
+        priors: the priors, or None: nothing to infer, all is learned by maximum likelihood.
 
     Raises:
         ValueError: if the priors' ``center`` or ``spread`` do not fit the network's features, or

@@ -33,8 +33,8 @@ class BayesianGaussianMixture(BayesianModel):
     ``(K, D)`` for full and diagonal covariances, ``(D,)`` for tied, ``(K,)`` for spherical ones;
     ``correlations``, the Cholesky factors of the correlation matrices, ``(K, D, D)`` for full and
     ``(D, D)`` for tied covariances, if D > 1; and ``x`` in the plate ``data``. A single component
-    has no ``weights``. What has no prior is a parameter in ``learnt``; where it is known, set
-    it there and call ``learnt.requires_grad_(False)``.
+    has no ``weights``. What has no prior is a parameter in ``learned``; where it is known, set
+    it there and call ``learned.requires_grad_(False)``.
 
     The components are exchangeable: the posterior has a mode for each order of theirs. A guide
     finds one of these; chains of NUTS may each find another, unless they start at one:
@@ -96,10 +96,10 @@ class BayesianGaussianMixture(BayesianModel):
         self.covariance, self.priors, self.missing = covariance, priors, missing
         self._structure = COVARIANCE_SITES[covariance]
         self.sites = MixtureSites(n_components, n_features, self._structure, priors)
-        self.learnt = LocalModule()
+        self.learned = LocalModule()
         for name, site in self.sites.by_name().items():
             if site.prior is None:
-                setattr(self.learnt, name, PyroParam(site.start, site.support))
+                setattr(self.learned, name, PyroParam(site.start, site.support))
 
     def site_distributions(self) -> dict[str, dist.TorchDistribution]:
         """The prior of every latent site, by name."""
@@ -138,9 +138,9 @@ class BayesianGaussianMixture(BayesianModel):
         unknown = sorted(values.keys() - sites.keys())
         check(not unknown, "draws", f"sites among {[*sites]}", unknown)
         for name in sites.keys() - values.keys():
-            is_learnt = sites[name].prior is None
-            check(is_learnt, "draws", f"a value of {name}, which has a prior", [*values])
-            values[name] = getattr(self.learnt, name)
+            is_learned = sites[name].prior is None
+            check(is_learned, "draws", f"a value of {name}, which has a prior", [*values])
+            values[name] = getattr(self.learned, name)
         covariance = self._structure.build(values["variances"], values.get("correlations"))
         return GaussianMixture(
             values["weights"] if self.n_components > 1 else values["means"].new_ones(1),

@@ -24,9 +24,9 @@ class MixtureSite:
 
     Attributes:
         dims: what its dimensions are called.
-        prior: its prior, or None if it is learnt.
+        prior: its prior, or None if it is learned.
         start: where it starts.
-        support: where it may go, if it is learnt.
+        support: where it may go, if it is learned.
     """
 
     dims: tuple[str, ...]

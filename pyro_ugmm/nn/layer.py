@@ -52,7 +52,7 @@ class UGMMLayer(LocalModule):
         out_features: the number of neurons :math:`J`.
         dropout: the probability with which each component is dropped while training, one mask a
             forward pass; the weights of the others are renormalized.
-        min_scale: a floor under the learnt scales, in the units of the inputs; without one the
+        min_scale: a floor under the learned scales, in the units of the inputs; without one the
             likelihood of a network has no maximum.
         missing: what a NaN among the inputs means: an ``"error"``, or an input to ``"omit"``: its
             component is left out, and the weights of the others are renormalized. That is a

@@ -36,7 +36,7 @@ class UGMMNetwork(LocalModule):
     Args:
         sizes: the number of features, then of each layer's neurons.
         dropout: the component dropout, one number or one per layer.
-        min_scale: a floor under the learnt scales.
+        min_scale: a floor under the learned scales.
         missing: what a NaN among the features means: an ``"error"``, or a feature to ``"omit"``;
             see :class:`UGMMLayer`.
         normalization: what stands between layers: ``"none"``, as in the paper, or ``"layer"``.

@@ -218,8 +218,8 @@ def test_the_conjugate_posterior_of_a_mean():
     x = torch.randn(50, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3
     priors = Priors.from_data(x, variances=None)
     model = BayesianGaussianMixture(1, 1, priors=priors)
-    model.learnt.variances = torch.tensor([[1.7]], dtype=torch.float64)
-    model.learnt.requires_grad_(False)
+    model.learned.variances = torch.tensor([[1.7]], dtype=torch.float64)
+    model.learned.requires_grad_(False)
     precision = 1 / (2 * priors.spread) ** 2 + 50 / 1.7
     mean = (priors.center / (2 * priors.spread) ** 2 + x.sum(0) / 1.7) / precision
     guide = full_rank(model)
