@@ -5,11 +5,13 @@ import functools
 import hashlib
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,10 +51,10 @@ def _processor() -> str:
 @functools.cache
 def _library() -> tuple[Any, str]:
     """Returns the library, or nothing and why there is none."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    compiler = shlex.split(os.environ.get("CC", "")) or _found_compiler()
     if sys.platform == "win32" or not compiler:
         return None, "there is no C compiler (cc or gcc, or the one that CC names)"
-    key = "".join(path.read_text() for path in _SOURCES) + _processor() + compiler
+    key = "".join(path.read_text() for path in _SOURCES) + _processor() + str(compiler)
     name = f"mixture_layer-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         folder = _cache()
@@ -63,6 +65,7 @@ def _library() -> tuple[Any, str]:
     if not path.exists():
         failure = _compile(compiler, path)
         if failure:
+            warnings.warn(f"large layers will be slower on the CPU: {failure}", stacklevel=2)
             return None, failure
     try:
         library = ctypes.CDLL(str(path))
@@ -71,20 +74,24 @@ def _library() -> tuple[Any, str]:
     return library, ""
 
 
-def _compile(compiler: str, path: Path) -> str:
+def _found_compiler() -> list[str]:
+    return [path for path in (shutil.which("cc"), shutil.which("gcc")) if path][:1]
+
+
+def _compile(compiler: list[str], path: Path) -> str:
     """Compiles to a file that is seen whole or not at all; returns what went wrong."""
     partial, said = path.with_name(f".{path.name}.{os.getpid()}"), ""
     for variant in _VARIANTS:
-        command = [compiler, *_FLAGS, *variant, str(_SOURCES[0]), "-o", str(partial), "-lm"]
+        command = [*compiler, *_FLAGS, *variant, str(_SOURCES[0]), "-o", str(partial), "-lm"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{compiler} failed: {error}"
+            return f"{shlex.join(compiler)} failed: {error}"
         if done.returncode == 0:
             os.replace(partial, path)
             return ""
         said = done.stderr.strip()
-    return f"{compiler} failed: {said[:500]}"
+    return f"{shlex.join(compiler)} failed: {said[:500]}"
 
 
 class Compiled(Backend):

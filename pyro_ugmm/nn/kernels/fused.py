@@ -20,7 +20,8 @@ class Fused(Backend):
     def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
         if importlib.util.find_spec("triton") is None:
             return "Triton is not installed (torch's builds for CUDA bring it)"
-        if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        interpreted = device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+        if device.type != "cuda" and not interpreted:
             return f"it is for CUDA, not for {device.type}"
         if dtype not in (torch.float32, torch.float64):
             return f"it is for float32 and float64, not for {dtype}"
