@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from ..checks import check
 from ..nn import UGMMNetwork
+from ..nn.network import check_network
 from .base import Draws
 from .network import NetworkModel
 from .priors import Priors
@@ -40,7 +40,7 @@ class UGMMClassifier(NetworkModel):
     """
 
     def __init__(self, network: UGMMNetwork, priors: Priors | None = None) -> None:
-        check(isinstance(network, UGMMNetwork), "network", "a UGMMNetwork", type(network).__name__)
+        check_network(network)
         super().__init__(network, priors, n_classes=network.sizes[-1])
 
     def scores(self, x: Tensor, draws: Draws | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_integer
 from ..nn import UGMMNetwork
+from ..nn.network import check_network
 from .base import Draws
 from .network import NetworkModel
 from .priors import Priors
@@ -82,7 +83,7 @@ class UGMMDensity(NetworkModel):
         *,
         objective: str = "conditional",
     ) -> None:
-        check(isinstance(network, UGMMNetwork), "network", "a UGMMNetwork", type(network).__name__)
+        check_network(network)
         check_integer("n_classes", n_classes, minimum=2)
         sizes, expected = network.sizes, "two inputs or more, the last for the label, and one root"
         check(sizes[-1] == 1 and sizes[0] >= 2, "network", expected, f"sizes {sizes}")

@@ -39,7 +39,6 @@ class NetworkModel(BayesianModel):
 
     def __init__(self, network: UGMMNetwork, priors: Priors | None, n_classes: int) -> None:
         super().__init__()
-        check(isinstance(network, UGMMNetwork), "network", "a UGMMNetwork", type(network).__name__)
         check(
             priors is None or isinstance(priors, Priors),
             "priors",

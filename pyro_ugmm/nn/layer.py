@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import torch
-from pyro.nn import PyroParam
+from pyro.nn import PyroParam, PyroSample
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -24,6 +24,8 @@ from .local_parameters import LocalModule
 from .missing import check_missing_inputs, check_observed, leaves_nothing, score_observed
 
 __all__ = ["UGMMLayer", "drop_components"]
+
+_PARAMETERS = ("loc", "scale", "logits")
 
 
 def drop_components(logits: Tensor, probability: float) -> Tensor:
@@ -54,7 +56,8 @@ class UGMMLayer(LocalModule):
             forward pass; the weights of the others are renormalized.
         min_scale: a floor under the learned scales, in the units of the inputs; without one the
             likelihood of a network has no maximum.
-        missing: what a NaN among the inputs means: an ``"error"``, or an input to ``"omit"``: its
+        missing: what a NaN among the inputs means: an ``"error"``, which models raise, since a
+            layer by itself checks no values and returns NaN; or an input to ``"omit"``: its
             component is left out, and the weights of the others are renormalized. That is a
             convention, as dropout's is, not a marginal density. A neuron whose dropout would leave
             some row nothing keeps all components in that pass.
@@ -113,22 +116,27 @@ class UGMMLayer(LocalModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets a parameter's values from a tensor of its shape, dtype and device."""
-        is_new = isinstance(value, torch.nn.Parameter) or not isinstance(value, Tensor)
-        if name not in ("loc", "scale", "logits") or is_new:
+        # Pruning and replicas keep plain tensors under these names.
+        is_parameter = name in _PARAMETERS and (name in self._parameters or name == "scale")
+        if not is_parameter or isinstance(value, PyroParam | PyroSample):
             super().__setattr__(name, value)
             return
+        is_new = isinstance(value, torch.nn.Parameter)
+        expected = "a tensor, whose values are copied (a Parameter would not stay positive)"
+        check(not is_new or name != "scale", name, expected, type(value).__name__)
         self._check_parameter(name, value)
-        if name == "scale":  # a constrained parameter, which Pyro converts
+        if not is_new:
+            check_same_kind({"the layer": self.input_center, name: value})
+        if is_new or name == "scale":  # which Pyro converts
             super().__setattr__(name, value)
             return
         with torch.no_grad():
-            getattr(self, name).copy_(value)
+            self._parameters[name].copy_(value)
 
     def _check_parameter(self, name: str, value: Tensor) -> None:
         shape = (self.out_features, self.in_features)
         check_floating(name, value)
         check(value.shape == shape, name, f"shape {shape}", tuple(value.shape))
-        check_same_kind({"the layer": self.input_center, name: value})
         valid, expected = {
             "loc": (value.isfinite(), "finite values"),
             "scale": (

@@ -7,12 +7,16 @@ a module runs, so that the user's own setting and store are left alone.
 """
 
 import itertools
+import threading
 import weakref
+from collections import OrderedDict
+from typing import Any
 
 import pyro
 import torch
 from pyro.nn import PyroModule
 from pyro.nn.module import _Context
+from pyro.poutine.runtime import _PYRO_STACK
 
 __all__ = ["LocalModule", "localize"]
 
@@ -25,22 +29,44 @@ class _LocalContext(_Context):
     need no such scope.
     """
 
+    _lock = threading.Lock()  # of the setting, which is the whole process's
+    _entered = 0
+    _outer_setting = False
+
     def __init__(self) -> None:
-        with pyro.settings.context(module_local_params=True):
-            super().__init__()
+        super().__init__()
+        self.param_state: Any = {"params": {}, "constraints": {}}
 
     def __enter__(self) -> None:
-        if not self.active:
-            self._outer_setting = pyro.settings.get("module_local_params")
-            pyro.settings.set(module_local_params=True)
-        self.active += 1
+        with _LocalContext._lock:
+            if not _LocalContext._entered:
+                _LocalContext._outer_setting = pyro.settings.get("module_local_params")
+                pyro.settings.set(module_local_params=True)
+            _LocalContext._entered += 1
+            self.active += 1
         self.used = True
 
     def __exit__(self, *exception) -> None:
-        self.active -= 1
-        if not self.active:
-            self.cache.clear()
-            pyro.settings.set(module_local_params=self._outer_setting)
+        with _LocalContext._lock:
+            self.active -= 1
+            if not self.active:
+                self.cache.clear()
+            _LocalContext._entered -= 1
+            if not _LocalContext._entered:
+                pyro.settings.set(module_local_params=_LocalContext._outer_setting)
+
+
+class _Itself:
+    """Returns a parameter that holds this; a copy or a file of the parameter does not."""
+
+    def __init__(self, parameter: torch.nn.Parameter) -> None:
+        self._reference = weakref.ref(parameter)
+
+    def __call__(self) -> torch.nn.Parameter | None:
+        return self._reference()
+
+    def __reduce__(self):
+        return OrderedDict, ()  # which torch.load knows, whatever it is told to load
 
 
 def localize(module: PyroModule) -> None:
@@ -63,7 +89,8 @@ class LocalModule(PyroModule):
 
     def __getattr__(self, name: str):
         value = super().__getattr__(name)
-        if isinstance(value, torch.nn.Parameter) and not hasattr(value, "unconstrained"):
-            # pyro.infer.SVI looks for it on every parameter
-            value.unconstrained = weakref.ref(value)  # type: ignore[attr-defined]
+        # pyro.infer.SVI looks for it on every parameter that its handlers see.
+        is_seen = bool(_PYRO_STACK) and isinstance(value, torch.nn.Parameter)
+        if is_seen and not isinstance(getattr(value, "unconstrained", None), _Itself):
+            value.unconstrained = _Itself(value)
         return value

@@ -14,9 +14,14 @@ from .layer import UGMMLayer
 from .local_parameters import LocalModule
 from .normalization import normalization_of
 
-__all__ = ["UGMMNetwork"]
+__all__ = ["UGMMNetwork", "check_network"]
 
 _INITIALIZATION_ROWS = 1024
+
+
+def check_network(network: Any) -> None:
+    """Checks that ``network`` is one."""
+    check(isinstance(network, UGMMNetwork), "network", "a UGMMNetwork", type(network).__name__)
 
 
 class UGMMNetwork(LocalModule):

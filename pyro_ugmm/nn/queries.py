@@ -4,13 +4,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from ..checks import check, check_floating, check_integer, check_values
 from .mode import training_mode
-from .network import UGMMNetwork
+from .network import UGMMNetwork, check_network
 
 __all__ = ["BestInputs", "StatePosterior", "most_probable_inputs", "state_posterior"]
 
@@ -63,12 +64,11 @@ class StatePosterior:
 
 
 def _check_rows(network: UGMMNetwork, x: Tensor, output: int, asked: Sequence[int]) -> None:
-    check(isinstance(network, UGMMNetwork), "network", "a UGMMNetwork", type(network).__name__)
     check_floating("x", x)
     check(x.dim() == 2 and len(x) > 0, "x", f"rows (n, {network.sizes[0]})", tuple(x.shape))
     network.layers[0].check_input(x)
     n_outputs = network.sizes[-1]
-    valid = isinstance(output, int) and 0 <= output < n_outputs
+    valid = isinstance(output, Integral) and 0 <= output < n_outputs
     check(valid, "output", f"one of 0 to {n_outputs - 1}", output)
     known = torch.ones(x.shape[1], dtype=torch.bool, device=x.device)
     known[list(asked)] = False
@@ -78,7 +78,7 @@ def _check_rows(network: UGMMNetwork, x: Tensor, output: int, asked: Sequence[in
 
 
 def _check_inputs(name: str, inputs: Sequence[int], n_inputs: int) -> None:
-    valid = all(isinstance(i, int) and 0 <= i < n_inputs for i in inputs)
+    valid = all(isinstance(i, Integral) and 0 <= i < n_inputs for i in inputs)
     distinct = len(set(inputs)) == len(inputs) > 0
     check(valid and distinct, name, f"different inputs of 0 to {n_inputs - 1}", list(inputs))
 
@@ -121,6 +121,7 @@ def state_posterior(
         >>> found.probabilities.shape, found.marginal(2).shape
         (torch.Size([5, 2, 3]), torch.Size([5, 3]))
     """
+    check_network(network)
     check(isinstance(states, Mapping) and states, "states", "values by input", states)
     inputs = tuple(states)
     _check_inputs("states", inputs, network.sizes[0])
@@ -173,7 +174,7 @@ class BestInputs:
 def most_probable_inputs(
     network: UGMMNetwork,
     x: Tensor,
-    bounds: Mapping[int, tuple[float, float]],
+    bounds: Mapping[int, Sequence[float] | Tensor],
     *,
     output: int = 0,
     n_starts: int = 32,
@@ -209,15 +210,17 @@ def most_probable_inputs(
         >>> found.rows.shape
         torch.Size([5, 3])
     """
+    check_network(network)
     check(isinstance(bounds, Mapping) and bounds, "bounds", "(low, high) by input", bounds)
     inputs = list(bounds)
     _check_inputs("bounds", inputs, network.sizes[0])
     _check_rows(network, x, output, inputs)
     check_integer("n_starts", n_starts)
     check_integer("steps", steps)
-    pairs = all(isinstance(pair, Sequence) and len(pair) == 2 for pair in bounds.values())
-    check(pairs, "bounds", "(low, high) by input", dict(bounds))
-    limits = torch.tensor([bounds[i] for i in inputs], dtype=x.dtype, device=x.device)
+    pairs = [torch.as_tensor(bounds[i], dtype=x.dtype, device=x.device) for i in inputs]
+    fits = all(pair.shape == (2,) for pair in pairs)
+    check(fits, "bounds", "(low, high) by input", dict(bounds))
+    limits = torch.stack(pairs)
     fits = bool(limits.isfinite().all())
     check(fits and bool((limits[:, 0] < limits[:, 1]).all()), "bounds", "low < high", dict(bounds))
     low, width = limits[:, 0], limits[:, 1] - limits[:, 0]
@@ -226,7 +229,11 @@ def most_probable_inputs(
     def filled(unit: Tensor) -> Tensor:
         return rows.index_copy(1, at, low + width * unit)
 
-    with torch.random.fork_rng(enabled=seed is not None), training_mode(network, False):
+    with (
+        torch.enable_grad(),
+        torch.random.fork_rng(enabled=seed is not None),
+        training_mode(network, False),
+    ):
         if seed is not None:
             torch.manual_seed(seed)
         unit = torch.rand(len(rows), len(inputs)).to(x).requires_grad_()

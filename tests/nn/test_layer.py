@@ -1,12 +1,17 @@
 import copy
+import io
 import math
 import pickle
+import threading
 
+import numpy as np
 import pyro
 import pytest
 import torch
+from pyro.infer import SVI, Trace_ELBO
+from torch.nn.utils import prune, skip_init
 
-from pyro_ugmm.nn import UGMMLayer
+from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.nn.layer import drop_components
 from tests.nn.test_kernels import textbook
 
@@ -100,6 +105,88 @@ def test_parameters_can_be_set_and_are_checked():
             with pytest.raises(ValueError, match=f"{name}: {message}"):
                 setattr(layer, name, bad)
     assert all(a is b for a, b in zip(kept, layer.parameters(), strict=True))
+
+
+def test_a_parameter_in_place_of_a_parameter_is_checked():
+    layer = UGMMLayer(2, 3)
+    layer.loc = torch.nn.Parameter(torch.full((3, 2), 2.0))
+    assert (layer.loc == 2).all() and len(list(layer.parameters())) == 3
+    for name, value, message in (
+        ("loc", torch.nn.Parameter(torch.zeros(2, 2)), "expected shape"),
+        ("loc", torch.nn.Parameter(torch.full((3, 2), math.nan)), "expected finite"),
+        ("scale", torch.nn.Parameter(torch.ones(3, 2)), "expected a tensor, whose values"),
+        ("scale", np.ones((3, 2)), "expected a torch tensor, got ndarray"),
+        ("logits", np.ones((3, 2)), "expected a torch tensor, got ndarray"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            setattr(layer, name, value)
+    assert (layer.scale > 0).all()
+
+
+def test_torch_may_keep_tensors_in_place_of_parameters():
+    layer, x = UGMMLayer(4, 3), torch.randn(5, 4)
+    replica = layer._replicate_for_data_parallel()
+    for name, parameter in layer.named_parameters():
+        setattr(replica, name, parameter * 1)
+    torch.testing.assert_close(replica(x), layer(x))
+    prune.l1_unstructured(layer, "logits", 0.3)
+    assert layer(x).shape == (5, 3) and (layer.logits == 0).any()
+    prune.remove(layer, "logits")
+    assert isinstance(layer.logits, torch.nn.Parameter) and layer(x).shape == (5, 3)
+
+
+def test_parameters_that_were_read_can_be_pickled():
+    layer, x = UGMMLayer(4, 3), torch.randn(5, 4)
+    layer(x)
+    optimizer = pyro.optim.Adam({"lr": 0.1})
+    for train in (False, True):
+        if train:  # Pyro leaves something on parameters that it has seen
+
+            def model(x):
+                pyro.sample("y", pyro.distributions.Normal(layer(x), 1).to_event(2), obs=x[:, :3])
+
+            SVI(model, lambda x: None, optimizer, Trace_ELBO()).step(x)
+        file = io.BytesIO()
+        torch.save(dict(layer.named_parameters()), file)
+        file.seek(0)
+        again = torch.load(file)
+        assert all(torch.equal(again[name], value) for name, value in layer.named_parameters())
+    twin = UGMMLayer(4, 3)
+    twin._parameters["loc"], before = again["loc"], again["loc"].clone()
+    SVI(
+        lambda x: pyro.factor("score", twin(x).sum()), lambda x: None, optimizer, Trace_ELBO()
+    ).step(x)
+    assert (again["loc"] != before).all()  # a parameter from a file trains as any other
+
+
+def test_threads_leave_pyros_setting_and_store_alone():
+    layer, x, failed = UGMMLayer(4, 3), torch.randn(5, 4), []
+    others = [UGMMLayer(4, 3) for _ in range(4)]
+    expected = layer(x)
+
+    def evaluate(own):
+        for _ in range(200):
+            own(x)
+            if not torch.equal(layer(x), expected) or list(pyro.get_param_store()):
+                failed.append(own)
+
+    threads = [threading.Thread(target=evaluate, args=(own,)) for own in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed and pyro.settings.get("module_local_params") is False
+    with pyro.settings.context(module_local_params=True):
+        layer(x)
+        assert pyro.settings.get("module_local_params") is True
+
+
+def test_on_the_meta_device():
+    with torch.no_grad():
+        for sizes in ([4, 8, 3], [784, 128, 10]):
+            net = UGMMNetwork(sizes, device="meta")
+            assert net(torch.empty(256, sizes[0], device="meta")).shape == (256, sizes[-1])
+    assert skip_init(UGMMLayer, 4, 3).loc.device.type == "cpu"
 
 
 def test_works_as_a_plain_torch_module():

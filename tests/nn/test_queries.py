@@ -3,9 +3,11 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from pyro_ugmm.models import UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork, most_probable_inputs, state_posterior
 
 
@@ -81,9 +83,28 @@ def test_the_best_value_may_lie_on_a_bound():
     torch.testing.assert_close(found.agreement, torch.ones(2).double())
 
 
+def test_numpys_integers_tensors_and_no_grad_are_as_good():
+    net, x = network(), rows()
+    expected = most_probable_inputs(net, x, {1: (0.0, 1.0)}, output=1, seed=0, steps=20)
+    with torch.no_grad():
+        bounds = {np.int64(1): torch.tensor([0.0, 1.0])}
+        found = most_probable_inputs(net, x, bounds, output=np.int64(1), seed=0, steps=20)
+    torch.testing.assert_close(found.rows, expected.rows)
+    assert state_posterior(net, x, STATES, output=np.int64(1)).inputs == tuple(STATES)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: state_posterior(UGMMDensity(network((3, 1)), 2), rows(), STATES),
+            "network: expected a UGMMNetwork, got UGMMDensity",
+        ),
+        (
+            lambda: most_probable_inputs(UGMMDensity(network((3, 1)), 2), rows(), {0: (0.0, 1.0)}),
+            "network: expected a UGMMNetwork, got UGMMDensity",
+        ),
+        (lambda: most_probable_inputs(network(), rows(), {0: 1.0}), "bounds: expected .low, high"),
         (
             lambda: state_posterior(network(), rows(), {0: range(400), 1: range(300)}),
             "states: expected at most max_states=100000 joint states, got 400 x 300 = 120000",
