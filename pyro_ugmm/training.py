@@ -1,7 +1,10 @@
 """Training by maximum likelihood and by stochastic variational inference."""
 
+import inspect
 import itertools
+import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,13 +14,15 @@ import torch
 from pyro.infer import Trace_ELBO
 from pyro.nn import PyroModule
 from torch import Tensor
+from torch.distributions import biject_to
 
 from .checks import check, check_integer
-from .models.base import BayesianModel
+from .models.base import BayesianModel, check_model
+from .models.priors import Priors
 from .nn.local_parameters import localize
 from .nn.mode import training_mode
 from .optimization.batches import Batches, make_batches
-from .optimization.breakdown import bad_site
+from .optimization.breakdown import bad_rows, bad_site
 from .optimization.checkpoint import Checkpoint
 from .optimization.descent import Descent, FitResult
 from .optimization.schedule import Schedule
@@ -79,7 +84,8 @@ def fit_mle(
         y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
-        batch_size: the rows of a step; all of them if None. A DataLoader has its own.
+        batch_size: the rows of a step; all of them if None, which a dataset is then read for
+            once. A DataLoader has its own.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
         max_gradient_norm: the norm to which longer gradients are cut.
         checkpoint: a file that is written every ``checkpoint_every`` steps. If it is there, the
@@ -90,8 +96,8 @@ def fit_mle(
         progress: whether to show a progress bar (on runs of more than a second).
 
     Raises:
-        ValueError: if the model has priors, the data do not fit it, or the checkpoint is
-            damaged or of another run.
+        ValueError: if the model is none or has priors, the data do not fit it, a learning rate
+            is negative or not finite, or the checkpoint is damaged or of another run.
 
     Example:
         >>> import torch
@@ -104,6 +110,7 @@ def fit_mle(
         >>> fit_mle(model, x, y, steps=30, seed=0, progress=False).n_steps
         30
     """
+    check_model(model)
     check(
         not model.site_distributions(),
         "model",
@@ -118,24 +125,61 @@ def fit_mle(
         terms = model.row_terms(*rows)
         return -terms.sum() * (batches.n_rows / terms.numel())
 
+    def diagnose(*rows: Tensor) -> str | None:
+        return bad_rows(model.row_terms(*rows))
+
     parameters = _learnable(model=model)
-    with schedule.random_state():
+    title, run = "maximum likelihood", _identity(model)
+    with torch.enable_grad(), schedule.random_state():
         with training_mode(model, True):
-            descent = Descent(loss_of_rows, parameters, batches, schedule, "maximum likelihood")
+            descent = Descent(loss_of_rows, parameters, batches, schedule, title, diagnose, run)
             result = descent.run(file)
         with training_mode(model, False):
             model.note_fit(*batches.first_rows(_ROWS_NOTED))
     return result
 
 
+def _describe(distribution: Any) -> str:
+    """A distribution's family and parameters, or its density at some points if it names none."""
+    if not isinstance(distribution, torch.distributions.Distribution):
+        return str(distribution)
+    found = {name: getattr(distribution, name).tolist() for name in distribution.arg_constraints}
+    if not found:
+        points = biject_to(distribution.support)(torch.tensor([-1.0, 0.0, 1.0]))
+        found = {"log_prob": distribution.log_prob(points).tolist()}
+    return f"{type(distribution).__name__}({found})"
+
+
+def _identity(model: BayesianModel) -> dict[str, str]:
+    """What tells a model from others, its parameters' values excepted."""
+    arguments = json.dumps(model.arguments(), sort_keys=True, default=str)
+    found, priors = {"model": f"{type(model).__name__}({arguments})"}, model.priors
+    if isinstance(priors, Priors):
+        names = ("means", "variances", "weights", "correlations")
+        said = [f"{name}={_describe(getattr(priors, name))}" for name in names]
+        units = str([priors.center.tolist(), priors.spread.tolist()])
+        found["priors"] = f"{', '.join(said)}, units {zlib.crc32(units.encode())}"
+    return found
+
+
+def _takes_size(function: Callable) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(p.name == "size" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 class _FunctionGuide:
     """A guide written as a function, whose ``pyro.param`` statements have a store of their own."""
 
     def __init__(self, function: Callable) -> None:
-        self.function = function
+        self.function, self._takes_size = function, _takes_size(function)
         self.state: Any = {"params": {}, "constraints": {}}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._takes_size:
+            kwargs.pop("size", None)
         with pyro.get_param_store().scope(self.state) as self.state:
             return self.function(*args, **kwargs)
 
@@ -170,13 +214,15 @@ def fit_svi(
     Args:
         model: a model with priors.
         guide: a Pyro guide with the model's arguments, such as :func:`pyro_ugmm.guides.mean_field`
-            makes, any of Pyro's autoguides, or one of your own.
+            makes, any of Pyro's autoguides, or one of your own; a function may do without
+            ``size``.
         x: features, or the rows of a mixture, shape ``(n, K)``; or a dataset or DataLoader of such
             rows, or of pairs of these with labels.
         y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
-        batch_size: the rows of a step; all of them if None. A DataLoader has its own.
+        batch_size: the rows of a step; all of them if None, which a dataset is then read for
+            once. A DataLoader has its own.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
         num_particles: the draws from the guide in each step.
         max_gradient_norm: the norm to which longer gradients are cut.
@@ -188,8 +234,8 @@ def fit_svi(
         progress: whether to show a progress bar (on runs of more than a second).
 
     Raises:
-        ValueError: if the data do not fit the model, there is nothing to train, or the
-            checkpoint is damaged or of another run.
+        ValueError: if the data do not fit the model, there is nothing to train, a learning rate
+            is negative or not finite, or the checkpoint is damaged or of another run.
 
     Example:
         >>> import torch
@@ -202,7 +248,9 @@ def fit_svi(
         >>> result.losses.shape
         torch.Size([30])
     """
-    check(callable(guide), "guide", "a Pyro guide", type(guide).__name__)
+    check_model(model)
+    is_guide = callable(guide) and not isinstance(guide, BayesianModel)
+    check(is_guide, "guide", "a Pyro guide", type(guide).__name__)
     check_integer("num_particles", num_particles)
     batches = _make_batches(model, x, y, batch_size)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
@@ -221,12 +269,16 @@ def fit_svi(
     def diagnose(*rows: Tensor) -> str | None:
         return bad_site(model, guide, *rows, size=batches.n_rows)
 
-    with training_mode(model, True), schedule.random_state():
+    run = _identity(model) | {
+        "guide": type(getattr(guide, "function", guide)).__name__,
+        "num_particles": str(num_particles),
+    }
+    with torch.enable_grad(), training_mode(model, True), schedule.random_state():
         with torch.no_grad():  # a guide makes its parameters when it first runs
             elbo.loss(model, guide, *batches.first_rows(1), size=batches.n_rows)
         parameters = _learnable(model=model, guide=guide)
         # Pyro has checked the model and guide once; from here on NaN is a result, not an error.
         with pyro.validation_enabled(False):
-            descent = Descent(loss_of_rows, parameters, batches, schedule, "SVI", diagnose)
+            descent = Descent(loss_of_rows, parameters, batches, schedule, "SVI", diagnose, run)
             result = descent.run(file)
     return replace(result, guide=guide)

@@ -257,10 +257,70 @@ def test_a_breakdown_names_the_first_site(later, said):
 
 def test_a_breakdown_names_the_first_parameter():
     model, guide, x = broken(0.0)
-    result = fit_svi(model, guide, x, steps=5, learning_rate=lambda step: math.inf, **QUIET)
+    result = fit_svi(model, guide, x, steps=5, learning_rate=lambda step: 1e39, **QUIET)
     assert result.n_steps == 2 and "parameter guide.loc is not finite" in result.reason
     with pyro.get_param_store().scope(result.guide.state):
         assert pyro.param("loc").isfinite()
+
+
+def test_a_breakdown_at_the_last_step_is_said():
+    class Late(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, loss):
+            return loss.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * math.nan
+
+    net = network()
+    model = UGMMClassifier(net)
+    original, calls = model.row_terms, []
+
+    def row_terms(*rows):
+        calls.append(1)
+        terms = original(*rows)
+        return Late.apply(terms) if len(calls) == 5 else terms
+
+    model.row_terms = row_terms
+    result = fit_mle(model, *data(), steps=5, **QUIET)
+    assert "parameter model.network.layers.0.loc is not finite after step 5" in result.reason
+    assert all(parameter.isfinite().all() for parameter in net.parameters())
+
+
+def test_a_breakdown_names_the_rows():
+    x, y = data()
+    x[7] = 1e25
+    result = fit_mle(UGMMClassifier(network()), x, y, steps=5, **QUIET)
+    assert "the terms of 1 of 40 rows of the batch, the first of them row 7" in result.reason
+    model = UGMMClassifier(network(), Priors())
+    result = fit_svi(model, mean_field(model), x, y, steps=5, **QUIET)
+    assert "the first of them row 7, are not finite" in result.reason
+
+
+def test_a_weight_of_zero_stays_one():
+    net = network()
+    logits = net.layers[0].logits.detach().clone()
+    logits[0, 0] = -math.inf
+    net.layers[0].logits = logits
+    result = fit_mle(UGMMClassifier(net), *data(), steps=300, learning_rate=1e-4, **QUIET)
+    assert result.n_steps == 300 and net.layers[0].logits[0, 0] == -math.inf
+    assert net(data()[0]).isfinite().all()
+
+
+def test_trains_where_gradients_are_off():
+    x, y = data()
+    with torch.no_grad():
+        fit_mle(UGMMClassifier(network()), x, y, steps=2, **QUIET)
+        model = UGMMClassifier(network(), Priors())
+        assert fit_svi(model, mean_field(model), x, y, steps=2, **QUIET).n_steps == 2
+        assert not torch.is_grad_enabled()
+
+
+def test_a_function_may_do_without_size():
+    x = torch.randn(20, 1)
+    model = BayesianGaussianMixture(1, 1, "diagonal", Priors(means=None, variances=None))
+    assert fit_svi(model, lambda x: None, x, steps=2, **QUIET).n_steps == 2
 
 
 def test_an_interrupted_run_returns_what_there_is(monkeypatch):
@@ -357,6 +417,12 @@ def test_other_bad_arguments():
     model = UGMMClassifier(network(), Priors())
     with pytest.raises(ValueError, match="model: expected a model without priors"):
         fit_mle(model, X, Y)
+    bare = network()
+    for call in (fit_mle, lambda *args: fit_svi(args[0], mean_field(model), *args[1:])):
+        with pytest.raises(ValueError, match=r"model: expected a BayesianModel, such as UGMMC"):
+            call(bare, X, Y)
+    with pytest.raises(ValueError, match="model: expected a BayesianModel"):
+        fit_svi(mean_field(model), model, X, Y)
     with pytest.raises(ValueError, match="guide: expected a Pyro guide, got int"):
         fit_svi(model, 3, X, Y)
     with pytest.raises(ValueError, match="num_particles: expected a positive integer"):

@@ -13,7 +13,7 @@ from ..checks import check, check_integer
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
-__all__ = ["BayesianModel", "Draws"]
+__all__ = ["BayesianModel", "Draws", "check_model"]
 
 Draws = Mapping[str, Tensor]
 """Values of latent sites by name: of one draw, or of many with leading dimensions ``(S, 1)``."""
@@ -26,6 +26,12 @@ def _with_row_dimension(draws: Tensor, event_dim: int) -> Tensor:
     """
     has_it = draws.dim() == event_dim or draws.shape[-event_dim - 1] == 1
     return draws if has_it else draws.unsqueeze(-event_dim - 1)
+
+
+def check_model(model: Any) -> None:
+    """Checks that ``model`` is one, not a network of one."""
+    expected = "a BayesianModel, such as UGMMClassifier(network)"
+    check(isinstance(model, BayesianModel), "model", expected, type(model).__name__)
 
 
 class BayesianModel(torch.nn.Module, ABC):

@@ -30,7 +30,7 @@ class _ScoredLabels(dist.Categorical):
         return _ScoredLabels(self.scores.expand(*batch_shape, -1))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        value, scores = torch.broadcast_tensors(value.unsqueeze(-1), self.scores)
+        value, scores = torch.broadcast_tensors(value.long().unsqueeze(-1), self.scores)
         return scores.gather(-1, value[..., :1]).squeeze(-1)
 
 
@@ -112,7 +112,7 @@ class UGMMDensity(NetworkModel):
         """Makes the network's inputs, ``(n, K + 1)``, of features and labels; what
         ``network.reset_parameters`` takes.
         """
-        return torch.cat([x, self.label_codes[y].unsqueeze(-1)], -1)
+        return torch.cat([x, self.label_codes[y.long()].unsqueeze(-1)], -1)
 
     def _inputs(self, x: Tensor, y: Tensor) -> Tensor:
         return self.inputs(x, y)

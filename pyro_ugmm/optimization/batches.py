@@ -7,13 +7,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from ..checks import check, check_integer
 
 __all__ = ["Batches", "make_batches"]
 
 Rows = tuple[Tensor, ...]
+
+_ROWS_COMPARED = 64
+
+
+def _checksum(rows: Rows) -> list[int]:
+    parts = (part.detach().cpu().contiguous() for part in rows)
+    return [zlib.crc32(part.view(torch.uint8).numpy().tobytes()) for part in parts]
 
 
 class Batches(ABC):
@@ -70,8 +77,7 @@ class _TensorBatches(Batches):
         self._order = state["order"]
 
     def fingerprint(self) -> str:
-        digests = [zlib.crc32(part.cpu().contiguous().numpy().tobytes()) for part in self._data]
-        return f"{self.n_rows} rows {digests} by {self._size or 'all'}"
+        return f"{self.n_rows} rows {_checksum(self._data)} by {self._size or 'all'}"
 
 
 class _LoaderBatches(Batches):
@@ -84,11 +90,15 @@ class _LoaderBatches(Batches):
         dataset = loader.dataset
         has_length = hasattr(dataset, "__len__")
         check(has_length, "x", "a DataLoader of a dataset with a length", type(dataset).__name__)
-        self.n_rows = len(dataset)  # type: ignore[arg-type]
+        self.n_rows = _count_rows(loader)
         check(len(loader), "x", "a DataLoader of at least one batch", "none")
         self._iterator: Iterator[Any] | None = None
         self._position = 0
-        self._began = torch.get_rng_state()
+        self._generators = _generators(loader)
+        self._began = self._random_states()
+
+    def _random_states(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(one.get_state() for one in self._generators)]
 
     def _converted(self, batch: Any) -> Rows:
         parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
@@ -103,21 +113,25 @@ class _LoaderBatches(Batches):
         return tuple(part[:count] for part in self._converted(next(iter(self._loader))))
 
     def _begin(self) -> None:
-        self._began, self._position = torch.get_rng_state(), 0
+        self._began, self._position = self._random_states(), 0
         self._iterator = iter(self._loader)
 
     def next(self) -> Rows:
-        if self._iterator is None or self._position == len(self._loader):
+        batch = None if self._iterator is None else next(self._iterator, None)
+        if batch is None:
             self._begin()
-        assert self._iterator is not None
+            batch = next(self._iterator, None)  # type: ignore[arg-type]
+            check(batch is not None, "x", "batches in every pass", "none")
         self._position += 1
-        return self._converted(next(self._iterator))
+        return self._converted(batch)
 
     def state(self) -> dict[str, Any]:
         return {"began": self._began, "position": self._position}
 
     def load(self, state: dict[str, Any]) -> None:
-        torch.set_rng_state(state["began"])
+        torch.set_rng_state(state["began"][0])
+        for generator, before in zip(self._generators, state["began"][1:], strict=True):
+            generator.set_state(before)
         self._begin()
         assert self._iterator is not None
         for _ in range(state["position"]):
@@ -125,7 +139,47 @@ class _LoaderBatches(Batches):
         self._position = state["position"]
 
     def fingerprint(self) -> str:
-        return f"{self.n_rows} rows of a DataLoader in {len(self._loader)} batches"
+        batches = f"{self.n_rows} rows of a DataLoader in {len(self._loader)} batches"
+        return f"{batches}, {self._some_rows()}"
+
+    def _some_rows(self) -> str:
+        """Tells rows from others, unless they are never twice the same."""
+        dataset = self._loader.dataset
+        if isinstance(dataset, IterableDataset):
+            return "in their own order"
+        n_rows = len(dataset)  # type: ignore[arg-type]
+        which, collate = range(0, n_rows, -(-n_rows // _ROWS_COMPARED)), self._loader.collate_fn
+        found = []
+        for _ in range(2):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                rows = [dataset[i] for i in which]
+            batches = rows if self._loader.batch_sampler is None else [rows]
+            found.append([_checksum(self._converted(collate(batch))) for batch in batches])
+        return f"rows {found[0]}" if found[0] == found[1] else "rows that vary"
+
+
+def _generators(loader: DataLoader) -> list[torch.Generator]:
+    """The random generators that a loader and its samplers have for themselves."""
+    samplers = (
+        loader.sampler,
+        loader.batch_sampler,
+        getattr(loader.batch_sampler, "sampler", None),
+    )
+    owned = [getattr(owner, "generator", None) for owner in (loader, *samplers)]
+    return list({id(one): one for one in owned if isinstance(one, torch.Generator)}.values())
+
+
+def _count_rows(loader: DataLoader) -> int:
+    """The rows that passes go over: the dataset's, or those of them that a sampler takes.
+
+    A sampler that draws a number of rows, others at each pass, goes over all.
+    """
+    n_rows = len(loader.dataset)  # type: ignore[arg-type]
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if isinstance(sampler, RandomSampler) or not hasattr(sampler, "__len__"):
+        return n_rows
+    return min(n_rows, len(sampler))  # type: ignore[arg-type]
 
 
 def make_batches(
@@ -140,7 +194,7 @@ def make_batches(
     Args:
         x: a tensor; a dataset or a DataLoader, of rows or of pairs with labels.
         y: labels, with a tensor.
-        batch_size: the rows of a batch; None for all rows, and with a DataLoader.
+        batch_size: the rows of a batch; None for all rows, read once, and with a DataLoader.
         device: where the model is, to which batches of a DataLoader move.
         check_rows: raises a ``ValueError`` if rows do not fit the model.
     """
@@ -156,6 +210,9 @@ def make_batches(
     check(hasattr(x, "__len__"), "x", "a dataset with a length", type(x).__name__)
     n_rows = len(x)  # type: ignore[arg-type]
     check(n_rows, "x", "a dataset with at least one row", "none")
-    size = min(batch_size or n_rows, n_rows)
-    loader = DataLoader(x, batch_size=size, shuffle=size < n_rows, drop_last=True)
+    if batch_size is None or batch_size >= n_rows:
+        batches = _LoaderBatches(DataLoader(x, batch_size=n_rows), device, check_rows)
+        return _TensorBatches(batches.next(), None)
+    shuffle = None if isinstance(x, IterableDataset) else True
+    loader = DataLoader(x, batch_size=batch_size, shuffle=shuffle, drop_last=True)
     return _LoaderBatches(loader, device, check_rows)

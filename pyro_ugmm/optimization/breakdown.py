@@ -8,17 +8,28 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-__all__ = ["bad_parameter", "bad_site", "largest_parameter"]
+__all__ = ["bad_parameter", "bad_rows", "bad_site", "largest_parameter"]
 
 _TRIES = 20  # with several particles, one draw need not be the one that broke down
 
 
 def bad_parameter(parameters: Mapping[str, Tensor]) -> str | None:
-    """Names the first parameter that is not finite, if there is one."""
+    """Names the first parameter that is not finite, if there is one; a log weight may be -inf."""
     for name, tensor in parameters.items():
-        if not tensor.detach().isfinite().all():
+        values = tensor.detach()
+        valid = values < math.inf if name.endswith("logits") else values.isfinite()
+        if not valid.all():
             return f"parameter {name} is not finite"
     return None
+
+
+def bad_rows(terms: Tensor) -> str | None:
+    """Says which rows' terms ``(..., n)`` are not finite, if only some are not."""
+    bad = terms.detach().isfinite().logical_not().reshape(-1, terms.shape[-1]).any(0)
+    if bad.all() or not bad.any():
+        return None
+    count = f"{int(bad.sum())} of {len(bad)} rows of the batch"
+    return f"the terms of {count}, the first of them row {int(bad.nonzero()[0])}, are not finite"
 
 
 def largest_parameter(parameters: Mapping[str, Tensor]) -> str:
@@ -47,4 +58,7 @@ def _bad_part(site: Mapping[str, Any]) -> str | None:
     if not site["value"].isfinite().all() and not site["is_observed"]:
         return "the value"
     log_prob = site["fn"].log_prob(site["value"])
-    return None if math.isfinite(float(log_prob.sum())) else "the log density"
+    if math.isfinite(float(log_prob.sum())):
+        return None
+    rows = bad_rows(log_prob) if site["is_observed"] else None
+    return "the log density" if rows is None else f"{rows}: the log density"

@@ -12,7 +12,7 @@ from ..files import write_atomically
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = "pyro_ugmm checkpoint 1"
+_FORMAT = "pyro_ugmm checkpoint 2"
 
 
 class Checkpoint:

@@ -62,9 +62,9 @@ class Iterates:
         self._done += 1
 
     def average(self) -> list[Tensor]:
-        """The average parameters."""
+        """The average parameters; a log weight of minus infinity is one at every step."""
         return [
-            origin + (first + second) / self._done
+            torch.where(origin.isfinite(), origin + (first + second) / self._done, origin)
             for origin, first, second in zip(self._origin, *self._sums, strict=True)
         ]
 
@@ -136,6 +136,11 @@ def verdict(iterates: Iterates, losses: Tensor) -> tuple[bool, str]:
         return False, (
             f"the loss was still falling, by {fall:.3g} nats (standard error {error:.1g}) between "
             f"the halves of the last {len(losses)}; {remedy}"
+        )
+    if fall < -max(3 * error, _LEAST_FALL):
+        return False, (
+            f"the loss was rising, by {-fall:.3g} nats (standard error {error:.1g}) between the "
+            f"halves of the last {len(losses)}; lower the learning rate"
         )
     if split > _MOST_SPLIT and fall + 2 * error > _LEAST_FALL and math.isfinite(split):
         return False, (

@@ -1,6 +1,6 @@
 """Descent along stochastic gradients, and its outcome."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,7 @@ class Descent:
         schedule: the steps and their learning rates.
         title: of the run.
         diagnose: says which part of the loss of rows is not finite, if it can tell.
+        run: what else tells this run from others, for checkpoints.
     """
 
     def __init__(
@@ -84,10 +85,11 @@ class Descent:
         batches: Batches,
         schedule: Schedule,
         title: str,
-        diagnose: Callable[..., str | None] | None = None,
+        diagnose: Callable[..., str | None],
+        run: Mapping[str, str],
     ) -> None:
         self._loss_of_rows, self._parameters = loss_of_rows, parameters
-        self._diagnose = diagnose
+        self._diagnose, self._run = diagnose, run
         self._batches, self._schedule, self._title = batches, schedule, title
         self._tensors = list(parameters.values())
         self._optimizer = torch.optim.Adam(self._tensors, lr=1.0, fused=True)
@@ -113,9 +115,15 @@ class Descent:
             try:
                 for step in range(done, steps):
                     if not self._step():
-                        return self._result(False, self._breakdown())
-                    if checkpoint and ((step + 1) % checkpoint.every == 0 or step + 1 == steps):
-                        checkpoint.save(identity, self._state())
+                        said = f"the loss became {self._losses[-1].item()} at step {step + 1}"
+                        return self._breakdown(f"{said}: {self._cause}")
+                    is_last = step + 1 == steps
+                    if is_last or (checkpoint and (step + 1) % checkpoint.every == 0):
+                        cause = bad_parameter(self._parameters)
+                        if cause and is_last:
+                            return self._breakdown(f"{cause} after step {steps}")
+                        if checkpoint and not cause:
+                            checkpoint.save(identity, self._state())
                     bar.update()
                     if (step + 1) % 50 == 0:
                         bar.set_postfix(loss=f"{self._losses[-1].item():.4g}", refresh=False)
@@ -153,19 +161,16 @@ class Descent:
 
     def _find_cause(self, rows: tuple[Tensor, ...]) -> str:
         cause = bad_parameter(self._parameters)
-        if cause is None and self._diagnose is not None:
+        if cause is None:
             cause = self._diagnose(*rows)
         return cause or f"there are {largest_parameter(self._parameters)}"
 
-    def _breakdown(self) -> str:
-        """Takes the last step back; says where the loss broke down."""
+    def _breakdown(self, what: str) -> FitResult:
+        """Takes the last step back."""
         with torch.no_grad():
             torch._foreach_copy_(self._tensors, self._before)
-        loss, step = self._losses[-1].item(), len(self._losses)
-        return (
-            f"the loss became {loss} at step {step}: {self._cause}; the last step was taken back. "
-            "Lower the learning rate, or check the scale of the data"
-        )
+        remedy = "Lower the learning rate, or check the scale of the data"
+        return self._result(False, f"{what}; the last step was taken back. {remedy}")
 
     def _result(self, converged: bool, reason: str, averaged_from: int | None = None) -> FitResult:
         losses = torch.stack(self._losses).cpu() if self._losses else torch.zeros(0)
@@ -187,6 +192,8 @@ class Descent:
             "steps": str(self._schedule.steps),
             "learning rates": f"{min(rates):.9g} to {max(rates):.9g}, {sum(rates):.9g} in all",
             "max_gradient_norm": str(self._schedule.max_gradient_norm),
+            "seed": str(self._schedule.seed),
+            **self._run,
         }
 
     def _state(self) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Real
 
 import torch
+from torch import Tensor
 
-from ..checks import check_integer, check_number
+from ..checks import check, check_integer, check_number
 
 __all__ = ["Schedule"]
 
@@ -29,11 +31,19 @@ class Schedule:
     max_gradient_norm: float | None = None
     seed: int | None = None
     progress: bool = True
+    _rates: tuple[float, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_integer("steps", self.steps)
         expected = "a positive number"
-        if not callable(self.learning_rate):
+        if callable(self.learning_rate):
+            rates = [self.learning_rate(step) for step in range(self.steps)]
+            for step, rate in enumerate(rates):
+                valid = isinstance(rate, Real | Tensor) and 0 <= float(rate) < math.inf
+                got = f"{rate!r} at step {step}"
+                check(valid, "learning_rate", "non-negative numbers", got)
+            object.__setattr__(self, "_rates", tuple(map(float, rates)))
+        else:
             check_number("learning_rate", self.learning_rate, lambda r: 0 < r < math.inf, expected)
         if self.max_gradient_norm is not None:
             norm = self.max_gradient_norm
@@ -46,7 +56,7 @@ class Schedule:
         twentieth: at a constant rate one can tell whether the loss has settled.
         """
         if callable(self.learning_rate):
-            return float(self.learning_rate(step))
+            return self._rates[min(step, self.steps - 1)]
         at = (step + 1) / self.steps
         if at <= 0.1:
             return self.learning_rate * at / 0.1

@@ -146,3 +146,16 @@ def test_priors_of_features_leave_the_label_its_own():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("objective", ["conditional", "score"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_labels_of_any_integer_type(objective, dtype):
+    x, y = data()
+
+    def losses(labels):
+        torch.manual_seed(0)
+        model = UGMMDensity(UGMMNetwork([3, 6, 1]), 3, objective=objective)
+        return fit_mle(model, x, labels, steps=3, seed=0, progress=False).losses
+
+    torch.testing.assert_close(losses(y.to(dtype)), losses(y))

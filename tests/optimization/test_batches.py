@@ -2,7 +2,13 @@ import math
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
@@ -53,10 +59,67 @@ def test_gradients_are_cut_to_a_norm():
 def test_a_learning_rate_of_ones_own():
     rates = []
     losses_of(X, Y, learning_rate=lambda step: rates.append(step) or 1e-9)
-    assert set(rates) == set(range(13))
+    assert set(rates) == set(range(12))
     schedule = Schedule(100, 0.5)
     assert max(schedule.rate(step) for step in range(100)) == pytest.approx(0.5, rel=0.01)
     assert schedule.rate(70) == schedule.rate(99) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "got"),
+    [
+        (lambda step: math.nan if step == 11 else 0.1, "nan at step 11"),
+        (lambda step: math.inf, "inf at step 0"),
+        (lambda step: -0.1, "-0.1 at step 0"),
+        (lambda step: "fast", "'fast' at step 0"),
+    ],
+)
+def test_rates_are_checked_before_the_first_step(learning_rate, got):
+    with pytest.raises(
+        ValueError, match=f"learning_rate: expected non-negative numbers, got {got}"
+    ):
+        losses_of(X, Y, learning_rate=learning_rate)
+
+
+def test_a_list_of_rates_has_as_many_as_steps():
+    rates = [0.02] * 12
+    torch.testing.assert_close(
+        losses_of(X, Y, learning_rate=rates.__getitem__),
+        losses_of(X, Y, learning_rate=lambda step: 0.02),
+    )
+
+
+def test_the_rows_that_a_sampler_takes_are_counted():
+    data_set = TensorDataset(X, Y)
+    few = losses_of(DataLoader(data_set, 10, sampler=SubsetRandomSampler(range(10))))
+    torch.testing.assert_close(few, losses_of(X[:10], Y[:10]), rtol=1e-4, atol=1e-4)
+    some = RandomSampler(data_set, num_samples=10)  # ten of all, others at each pass
+    assert losses_of(DataLoader(data_set, 10, sampler=some))[0] > 3 * few[0]
+
+
+def test_a_dataset_is_read_once_for_steps_of_all_rows():
+    reads = []
+
+    class Counted(TensorDataset):
+        def __getitem__(self, i):
+            reads.append(i)
+            return super().__getitem__(i)
+
+    losses_of(Counted(X, Y))
+    assert len(reads) == len(X)
+
+
+class _Stream(IterableDataset):
+    def __len__(self):
+        return len(X)
+
+    def __iter__(self):
+        yield from zip(X, Y, strict=True)
+
+
+def test_a_stream_with_a_length_is_read_in_its_order():
+    expected = losses_of(DataLoader(TensorDataset(X, Y), 10))
+    torch.testing.assert_close(losses_of(_Stream(), batch_size=10), expected)
 
 
 class _Endless(IterableDataset):

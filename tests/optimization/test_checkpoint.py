@@ -1,17 +1,21 @@
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 
+import pyro.distributions as dist
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from pyro_ugmm.guides import mean_field
-from pyro_ugmm.models import BayesianGaussianMixture, Priors
+from pyro_ugmm.guides import full_rank, mean_field
+from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
+from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_mle, fit_svi
 from tests.models.test_gaussian_mixture import NOTHING, mixture, rows
+from tests.models.test_network_model import data
 
 X = rows(60)
 STEPS = 250
@@ -76,6 +80,34 @@ def test_a_killed_process_resumes_on_the_same_trajectory(source, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
 
 
+def loader_run(path=None, stop_after=None, monkeypatch=None):
+    """A run over a loader whose generator is its own, that may be cut off."""
+    torch.manual_seed(3)
+    generator = torch.Generator().manual_seed(5)
+    loader = DataLoader(TensorDataset(X), batch_size=16, shuffle=True, generator=generator)
+    model = mixture(**NOTHING)
+    if stop_after is not None:
+        original, calls = model.row_terms, []
+
+        def interrupted(*rows):
+            calls.append(1)
+            if len(calls) > stop_after:
+                raise KeyboardInterrupt
+            return original(*rows)
+
+        monkeypatch.setattr(model, "row_terms", interrupted)
+    result = fit_mle(
+        model, loader, steps=30, checkpoint=path, checkpoint_every=7, seed=0, progress=False
+    )
+    return result.losses
+
+
+def test_a_loader_with_its_own_generator_resumes_on_the_same_trajectory(monkeypatch, tmp_path):
+    path = tmp_path / "run.pt"
+    assert len(loader_run(path, 17, monkeypatch)) == 17
+    assert torch.equal(loader_run(path), loader_run())
+
+
 def test_a_damaged_checkpoint_is_an_error_and_stays(tmp_path):
     path = tmp_path / "run.pt"
     fit("tensor", path, steps=20)
@@ -104,6 +136,75 @@ def test_a_checkpoint_of_another_run_is_an_error_and_stays(tmp_path):
     with pytest.raises(ValueError, match="whose parameters is"):
         fit_svi(other, mean_field(other), X, steps=20, checkpoint=path, progress=False)
     assert path.read_bytes() == whole and os.listdir(tmp_path) == ["run.pt"]
+
+
+class _Varied(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i] + random.random()
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"priors": Priors.from_data(X, means=dist.Normal(0.0, 3.0))}, "priors is means=Normal"),
+        ({"priors": Priors.from_data(X + 1)}, "priors is"),
+        ({"seed": 1}, "seed is 1"),
+        ({"num_particles": 2}, "num_particles is 2"),
+        ({"missing": "marginalize"}, "model is BayesianGaussianMixture.*marginalize"),
+        ({"guide": full_rank}, "parameters is|guide is AutoMultivariateNormal"),
+        ({"x": TensorDataset(X + 1)}, "data is"),
+        ({"x": DataLoader(TensorDataset(X + 1), 20)}, "data is"),
+    ],
+)
+@pytest.mark.parametrize("of_loader", [False, True])
+def test_a_checkpoint_of_other_priors_seeds_or_rows_is_refused(other, said, of_loader, tmp_path):
+    path = tmp_path / "run.pt"
+
+    def run(guide=mean_field, x=None, priors=None, missing="error", **kwargs):
+        priors = Priors.from_data(X) if priors is None else priors
+        model = BayesianGaussianMixture(2, 2, priors=priors, missing=missing)
+        own = DataLoader(TensorDataset(X), 20) if of_loader else X
+        kwargs = {"steps": 3, "seed": 0, "progress": False, "checkpoint": path} | kwargs
+        return fit_svi(model, guide(model), own if x is None else x, **kwargs).losses
+
+    first = run()
+    assert torch.equal(run(checkpoint_every=2), first)
+    with pytest.raises(ValueError, match=f"checkpoint: expected one of this run, whose ({said})"):
+        run(**other)
+
+
+def test_a_checkpoint_of_another_network_model_is_refused(tmp_path):
+    x, y = data()
+    joint = {"n_classes": 3}
+
+    def run(kind, dropout=0.0, **arguments):
+        sizes = [2, 6, 3] if kind is UGMMClassifier else [3, 6, 1]
+        model = kind(UGMMNetwork(sizes, dropout), **arguments)
+        path = tmp_path / f"{kind.__name__}.pt"
+        return fit_mle(model, x, y, steps=3, checkpoint=path, progress=False, seed=0)
+
+    run(UGMMDensity, **joint)
+    with pytest.raises(ValueError, match=r"whose model is UGMMDensity.*score"):
+        run(UGMMDensity, objective="score", **joint)
+    run(UGMMClassifier)
+    with pytest.raises(ValueError, match="whose model is UGMMClassifier"):
+        run(UGMMClassifier, dropout=0.5)
+
+
+@pytest.mark.parametrize("x", [_Varied(), X.bfloat16(), X.clone().requires_grad_()])
+def test_a_checkpoint_of_rows_of_any_kind(x, tmp_path):
+    def run():
+        torch.manual_seed(0)
+        kwargs = {"steps": 3, "checkpoint": tmp_path / "run.pt", "progress": False, "seed": 0}
+        if isinstance(x, _Varied):
+            return fit_mle(mixture(**NOTHING), DataLoader(x, 10), **kwargs).losses
+        model = UGMMClassifier(UGMMNetwork([2, 3], dtype=x.dtype))
+        return fit_mle(model, x, torch.arange(len(x)) % 3, **kwargs).losses
+
+    assert torch.equal(run(), run())
 
 
 def test_bad_arguments(tmp_path):

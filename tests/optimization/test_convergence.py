@@ -57,7 +57,7 @@ LOUD, QUIET = 5.0, 0.01
         ("line", 0.01, QUIET, True),  # it does not matter
         ("noise", 1.0, QUIET, False),
         ("noise", 10.0, LOUD, False),
-        ("noise", -10.0, LOUD, True),
+        ("noise", -0.3, LOUD, True),
     ],
 )
 def test_verdict(path, fall, noise, settles):
@@ -78,3 +78,17 @@ def test_the_fall_of_losses():
 def test_too_few_steps():
     said = verdict(iterates_of(paths()["noise"][:5]), torch.zeros(5))
     assert said == (False, "too few to tell whether the loss settled")
+
+
+def test_a_loss_that_rose_did_not_settle():
+    noise = torch.randn(N, generator=torch.Generator().manual_seed(1))
+    converged, said = verdict(iterates_of(paths()["noise"]), noise + torch.linspace(0, 10, N))
+    assert not converged and "the loss was rising, by " in said and "lower the learning" in said
+
+
+def test_the_average_keeps_a_log_weight_of_minus_infinity():
+    path = paths()["noise"].clone()
+    path[:, 0] = -math.inf
+    found = iterates_of(path).average()[0]
+    assert found[0] == -math.inf
+    torch.testing.assert_close(found[1:], path[:, 1:].mean(0))
