@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .checks import check, check_integer, check_number
 from .curvature import posterior_curvature
-from .models.base import BayesianModel
+from .models.base import BayesianModel, check_model
 from .nn.local_parameters import localize
 
 __all__ = ["full_rank", "low_rank", "mean_field"]
@@ -24,17 +24,27 @@ __all__ = ["full_rank", "low_rank", "mean_field"]
 _INIT_SCALE = 0.05
 
 
-def _make(kind: type[AutoGuide], model: BayesianModel, values: dict, scale: float, **rest: Any):
+def _make(
+    kind: type[AutoGuide], model: BayesianModel, start: Any, values: dict, scale: float, **rest: Any
+):
     check(values, "model", "a model with priors", "one without, which leaves nothing to infer")
     expected = "a positive number"
     check_number("init_scale", scale, lambda s: 0 < s < float("inf"), expected)
+    if start is not None:
+        model.take_start(start)
     latent = poutine.block(model, hide=[model.observed])  # so that the guide runs without data too
     guide = kind(latent, init_loc_fn=init_to_value(values=values), init_scale=float(scale), **rest)
     localize(guide)
     return guide
 
 
-def _rows(model: BayesianModel, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+def _rows(model: BayesianModel, x: Tensor | None, y: Tensor | None) -> tuple[Tensor, ...]:
+    """The data that a guide is given, which may be none."""
+    check_model(model)
+    check(x is not None or y is None, "x", "what comes with y", "None")
+    if x is None:
+        return ()
+    check(y is not None or model.observed != "y", "y", "labels, with x", "None")
     rows = (x,) if y is None else (x, y)
     model.check_data(*rows)
     return rows
@@ -59,14 +69,15 @@ def mean_field(
     Args:
         model: the model; it gives the initial locations if there is no ``start``.
         start: a point estimate: for a mixture the one that EM found, for a network another
-            network of its sizes.
+            network of its sizes. What has no prior is copied from it to the model, too, unless it
+            does not require gradients.
         x: data, as the model takes them. Given these, the initial scales come from the curvature
             of the log posterior at the start: :math:`s_i = h_{ii}^{-1/2}`.
         y: labels, for a network.
         init_scale: the initial :math:`s_i` where there are no data.
 
     Raises:
-        ValueError: if the model has no priors, or the start does not fit it.
+        ValueError: if the model has no priors, or the start or data do not fit it.
 
     Example:
         >>> import torch
@@ -78,10 +89,10 @@ def mean_field(
         >>> model = BayesianGaussianMixture(2, 2, priors=Priors.from_data(x))
         >>> guide = mean_field(model, start=em.mixture, x=x)
     """
+    rows = _rows(model, x, y)
     values = model.start_values(start)
-    guide = _make(AutoNormal, model, values, init_scale)
-    if x is not None:
-        rows = _rows(model, x, y)
+    guide = _make(AutoNormal, model, start, values, init_scale)
+    if rows:
         curvature = posterior_curvature(model, values, *rows)
         with torch.no_grad():
             guide(*rows)  # makes the parameters
@@ -116,10 +127,10 @@ def full_rank(
         >>> sorted(guide(x))
         ['correlations', 'means', 'variances', 'weights']
     """
+    rows = _rows(model, x, y)
     values = model.start_values(start)
-    guide = _make(AutoMultivariateNormal, model, values, init_scale)
-    if x is not None:
-        rows = _rows(model, x, y)
+    guide = _make(AutoMultivariateNormal, model, start, values, init_scale)
+    if rows:
         factor = posterior_curvature(model, values, *rows).covariance_factor
         with torch.no_grad():
             guide(*rows)
@@ -157,10 +168,10 @@ def low_rank(
     """
     if rank is not None:
         check_integer("rank", rank)
+    rows = _rows(model, x, y)
     values = model.start_values(start)
-    guide = _make(AutoLowRankMultivariateNormal, model, values, init_scale, rank=rank)
-    if x is not None:
-        rows = _rows(model, x, y)
+    guide = _make(AutoLowRankMultivariateNormal, model, start, values, init_scale, rank=rank)
+    if rows:
         factor = posterior_curvature(model, values, *rows).covariance_factor
         with torch.no_grad():
             guide(*rows)

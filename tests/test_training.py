@@ -378,6 +378,26 @@ def test_mean_field_starts_where_the_network_stands():
     assert draws["y"].shape[0] == 2
 
 
+def test_a_start_reaches_what_has_no_prior():
+    x, y = data()
+    trained = network()
+    fit_mle(UGMMClassifier(trained), x, y, steps=200, **QUIET)
+    expected = trained(x).argmax(-1)
+    own = network(1)
+    model = UGMMClassifier(own, Priors())
+    guide = mean_field(model, start=trained, init_scale=1e-4)
+    with torch.no_grad():
+        scores = model.scores(x, guide(x))
+        torch.testing.assert_close(scores, trained(x), rtol=0.01, atol=0.05)
+    assert (scores.argmax(-1) == expected).all()
+    torch.testing.assert_close(own.layers[0].logits, trained.layers[0].logits)
+    torch.testing.assert_close(own.layers[0].loc, network(1).layers[0].loc)  # it has a prior
+    frozen = network(1).requires_grad_(False)
+    mean_field(UGMMClassifier(frozen, Priors(variances=None)), start=trained)
+    torch.testing.assert_close(frozen.layers[0].logits, network(1).layers[0].logits)
+    torch.testing.assert_close(frozen.layers[0].scale, network(1).layers[0].scale)
+
+
 def test_on_the_device_it_is_given(device):
     x, y = (tensor.to(device) for tensor in data())
     net = network().to(device)
@@ -427,6 +447,10 @@ def test_other_bad_arguments():
         fit_svi(model, 3, X, Y)
     with pytest.raises(ValueError, match="num_particles: expected a positive integer"):
         fit_svi(model, mean_field(model), X, Y, num_particles=0)
+    with pytest.raises(ValueError, match="y: expected labels, with x, got None"):
+        mean_field(model, x=X)
+    with pytest.raises(ValueError, match="x: expected what comes with y, got None"):
+        mean_field(model, y=Y)
     with pytest.raises(ValueError, match="model: expected a model with priors"):
         mean_field(UGMMClassifier(network()))
     frozen = UGMMClassifier(network().requires_grad_(False))

@@ -58,7 +58,22 @@ class BayesianModel(torch.nn.Module, ABC):
 
     @abstractmethod
     def start_values(self, start: Any = None) -> dict[str, Tensor]:
-        """Values of the latent sites to start from: its own, or those of a point estimate."""
+        """Values of the latent sites to start from: its own, or those of a point estimate.
+
+        Where one is not strictly within a prior's support, the support's middle stands in for it.
+        """
+
+    def take_start(self, start: Any) -> None:
+        """Copies from a point estimate what has no prior, and is to be learned, in place."""
+
+    def _within_supports(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns values of the latent sites, in their order, that gradients can move."""
+        found = {}
+        for site, prior in self.site_distributions().items():
+            prior = getattr(prior, "base_dist", prior)
+            value = values[site]
+            found[site] = prior.inside(value) if isinstance(prior, ScaledPrior) else value
+        return found
 
     @abstractmethod
     def check_data(self, x: Tensor, y: Tensor | None = None) -> None:

@@ -1,5 +1,6 @@
 """The Bayesian Gaussian mixture."""
 
+import math
 from typing import Any, Self
 
 import pyro.distributions as dist
@@ -34,7 +35,8 @@ class BayesianGaussianMixture(BayesianModel):
     ``correlations``, the Cholesky factors of the correlation matrices, ``(K, D, D)`` for full and
     ``(D, D)`` for tied covariances, if D > 1; and ``x`` in the plate ``data``. A single component
     has no ``weights``. What has no prior is a parameter in ``learned``; where it is known, set
-    it there and call ``learned.requires_grad_(False)``.
+    it there and call ``learned.requires_grad_(False)``, which a guide's ``start`` leaves alone and
+    :func:`pyro_ugmm.saving.save_fitted` keeps.
 
     The components are exchangeable: the posterior has a mode for each order of theirs. A guide
     finds one of these; chains of NUTS may each find another, unless they start at one:
@@ -50,7 +52,7 @@ class BayesianGaussianMixture(BayesianModel):
             (``"marginalize"``).
 
     A plain autoguide of Pyro starts at means drawn here at random, one for each component, and at
-    the data's variances.
+    the variances' unit, which is that of a component's share of the data.
 
     Raises:
         ValueError: if a number is not a positive integer, the covariance is unknown, or the
@@ -111,13 +113,29 @@ class BayesianGaussianMixture(BayesianModel):
         if start is None:
             found = {name: site.start for name, site in self.sites.by_name().items()}
         else:
-            self._check_start(start)
-            start = start.to(self.sites.center)
-            found = {"means": start.means, **self._structure.read(start.covariance)}
-            weights = start.weights.clamp(min=_LEAST_WEIGHT)
-            found["weights"] = weights / weights.sum()
-            found = {name: value.detach() for name, value in found.items()}
-        return {site: found[site] for site in self.site_distributions()}
+            found = self._read(start)
+        return self._within_supports(found)
+
+    def take_start(self, start: GaussianMixture) -> None:
+        """Copies to ``learned`` what has no prior, unless it does not require gradients."""
+        found, sites = self._read(start), self.sites.by_name()
+        for name, site in sites.items():
+            if (
+                site.prior is not None
+                or not getattr(self.learned, f"{name}_unconstrained").requires_grad
+            ):
+                continue
+            floor = 2 * getattr(site.support, "lower_bound", -math.inf)
+            setattr(self.learned, name, found[name].clamp(min=floor))
+
+    def _read(self, start: GaussianMixture) -> dict[str, Tensor]:
+        """The values of all sites of a mixture."""
+        self._check_start(start)
+        start = start.to(self.sites.center)
+        found = {"means": start.means, **self._structure.read(start.covariance)}
+        weights = start.weights.clamp(min=_LEAST_WEIGHT)
+        found["weights"] = weights / weights.sum()
+        return {name: value.detach() for name, value in found.items()}
 
     def _check_start(self, start: Any) -> None:
         expected = "a GaussianMixture, such as the mixture of EM's result"
@@ -155,9 +173,11 @@ class BayesianGaussianMixture(BayesianModel):
 
         Args:
             x: observed rows, shape ``(n, D)``; drawn if not given.
-            size: the number of rows to draw; or of the full data, if ``x`` is a minibatch of it.
+            size: the number of rows to draw, by default one; or of the full data, if ``x`` is a
+                minibatch of it.
         """
         if x is None:
+            size = 1 if size is None else size
             check_integer("size", size)
             return self.sample_rows(size, size=None)
         self.check_data(x)

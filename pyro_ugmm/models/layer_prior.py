@@ -24,10 +24,18 @@ class _Site(NamedTuple):
     from_parameter: Callable[[Tensor], Tensor]
 
 
+_LEAST_WEIGHT = 1e-6  # at zero, a simplex has no logarithm
+
+
+def _weights_of(logits: Tensor) -> Tensor:
+    weights = logits.softmax(-1).clamp(min=_LEAST_WEIGHT)
+    return weights / weights.sum(-1, keepdim=True)
+
+
 SITES = {
     "loc": _Site("loc", lambda loc: loc, torch.Tensor.clone),
     "variance": _Site("scale", torch.sqrt, torch.square),
-    "weights": _Site("logits", torch.log, lambda logits: logits.softmax(-1)),
+    "weights": _Site("logits", torch.log, _weights_of),
 }
 
 

@@ -79,15 +79,35 @@ class NetworkModel(BayesianModel):
     def start_values(self, start: UGMMNetwork | None = None) -> dict[str, Tensor]:
         """What the parameters of the network, or of another, are now, as values of the sites."""
         network = self.network if start is None else start
-        expected = f"a UGMMNetwork of sizes {self.network.sizes}"
-        fits = isinstance(network, UGMMNetwork) and network.sizes == self.network.sizes
-        check(fits, "start", expected, network)
+        self._check_start(network)
         values = {}
         for site in self.site_distributions():
             _, i, name = site.split(".")
             parameter, _, from_parameter = SITES[name]
-            values[site] = from_parameter(getattr(network.layers[int(i)], parameter).detach())
-        return values
+            value = getattr(network.layers[int(i)], parameter).detach()
+            values[site] = from_parameter(value.to(self.network.layers[int(i)].input_center))
+        return self._within_supports(values)
+
+    @torch.no_grad()
+    def take_start(self, start: UGMMNetwork) -> None:
+        """Copies to the network what has no prior, unless it does not require gradients."""
+        self._check_start(start)
+        sites = self.site_distributions()
+        for i, (own, other) in enumerate(zip(self.network.layers, start.layers, strict=True)):
+            for name, (parameter, _, _) in SITES.items():
+                kept = "scale_unconstrained" if parameter == "scale" else parameter
+                if f"layers.{i}.{name}" in sites or not getattr(own, kept).requires_grad:
+                    continue
+                value = getattr(other, parameter).to(own.input_center)
+                is_low = value <= own.min_scale if parameter == "scale" else False
+                setattr(
+                    own, parameter, value.masked_fill(torch.as_tensor(is_low), 2 * own.min_scale)
+                )
+
+    def _check_start(self, start: Any) -> None:
+        expected = f"a UGMMNetwork of sizes {self.network.sizes}"
+        fits = isinstance(start, UGMMNetwork) and start.sizes == self.network.sizes
+        check(fits, "start", expected, start)
 
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters."""

@@ -19,6 +19,15 @@ def _is_default(value: Any) -> bool:
     return isinstance(value, str) and value == "default"
 
 
+def _points_of(name: str, distribution: Any) -> Tensor:
+    """Some points of a support, its middle first."""
+    try:
+        return biject_to(distribution.support)(torch.tensor([0.0, 1.0]))
+    except NotImplementedError:
+        expected = "a distribution whose support has a bijection to the reals"
+        raise ValueError(f"{name}: expected {expected}, got {distribution}") from None
+
+
 @dataclass(frozen=True, eq=False)
 class Priors:
     r"""Independent priors over means, variances, correlations and mixing weights.
@@ -59,8 +68,8 @@ class Priors:
         center, spread: the location and scale of the inputs, shape ``(K,)`` or ``()``.
 
     Raises:
-        ValueError: if a prior has the wrong support or event shape, a concentration or spread is
-            not positive.
+        ValueError: if a prior has the wrong support or event shape, no density, or tensors that
+            require gradients; or a concentration or spread is not positive.
 
     Example:
         >>> import pyro.distributions as dist
@@ -94,8 +103,8 @@ class Priors:
             check(shape == ((), ()), name, expected, f"batch_shape, event_shape {shape}")
             discrete = distribution.support.is_discrete
             check(not discrete, name, "a continuous distribution", str(distribution))
-            middle = float(biject_to(distribution.support)(torch.zeros(())))
-            holds = distribution.support.check
+            points = _points_of(name, distribution)
+            middle, holds = float(points[0]), distribution.support.check
             valid = (
                 all(holds(torch.tensor(point)) for point in inside)
                 and not any(holds(torch.tensor(point)) for point in outside)
@@ -103,6 +112,11 @@ class Priors:
             )
             got = f"{distribution} with support {distribution.support}"
             check(valid, name, f"a distribution over {support}", got)
+            density = distribution.log_prob(points)
+            got = f"{distribution}, with log densities {density.tolist()} at {points.tolist()}"
+            check(density.isfinite().all(), name, "a distribution with a density", got)
+            fixed = "a distribution of fixed parameters"
+            check(not density.requires_grad, name, fixed, "one whose tensors require gradients")
         for name in ("weights", "correlations"):
             value = getattr(self, name)
             if value is not None and not (name == "weights" and _is_default(value)):
@@ -111,6 +125,7 @@ class Priors:
         for name, value in (("center", self.center), ("spread", self.spread)):
             check_floating(name, value)
             check_values(name, value, value.isfinite(), "finite values")
+            check(not value.requires_grad, name, "a tensor without gradients", "one that has them")
         check_values("spread", self.spread, self.spread > 0, "positive values")
 
     @classmethod

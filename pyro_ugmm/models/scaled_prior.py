@@ -1,5 +1,6 @@
 """A prior stated in standard units, placed at the units of its inputs and given a start."""
 
+import math
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch.distributions.transforms import AffineTransform, ComposeTransform, Tr
 from .rescaled import rescaled
 
 __all__ = ["ScaledPrior"]
+
+_FURTHEST_IN_INTERVAL = 7.0  # as a logit: a thousandth of the interval
 
 
 class _ExpTransform(Transform):
@@ -52,9 +55,7 @@ class _StartConstraint(constraints.Constraint):
         self.bijection = self._bijection(start)
 
     def _bijection(self, start: Tensor) -> Transform:
-        to_support = biject_to(self.support)
-        middle = self.center + self.spread * to_support(torch.zeros_like(start))
-        start = torch.where(self.check(start), start, middle)
+        to_support, start = biject_to(self.support), self.inside(start)
         if self.support is constraints.real:
             return AffineTransform(start, self.spread)
         is_positive = self.support in (constraints.positive, constraints.nonnegative)
@@ -63,6 +64,19 @@ class _StartConstraint(constraints.Constraint):
         origin = to_support.inv((start - self.center) / self.spread)
         scaling = AffineTransform(self.center, self.spread)
         return ComposeTransform([AffineTransform(origin, 1.0), to_support, scaling])
+
+    def inside(self, value: Tensor) -> Tensor:
+        """Returns the value where it is off the support's edge, and the support's middle elsewhere.
+
+        On an edge, or next to one, the bijection to the reals has no slope: nothing would move.
+        """
+        to_support = biject_to(self.support)
+        unconstrained = to_support.inv((value - self.center) / self.spread)
+        is_interval = hasattr(self.support, "lower_bound") and hasattr(self.support, "upper_bound")
+        furthest = _FURTHEST_IN_INTERVAL if is_interval else math.inf
+        valid = self.check(value) & (unconstrained.abs() < furthest)
+        middle = self.center + self.spread * to_support(torch.zeros_like(value))
+        return torch.where(valid, value, middle)
 
     def check(self, value: Tensor) -> Tensor:
         return self.support.check((value - self.center) / self.spread)
@@ -84,7 +98,7 @@ class ScaledPrior(TorchDistribution):
     Args:
         base_dist: the distribution of :math:`z`; its batch shape broadcasts to that of ``center``.
         center, spread: :math:`c` and :math:`s > 0`; they set the shape, dtype and device.
-        start: the value to which zero is mapped, if it lies in the support.
+        start: the value to which zero is mapped, if it lies within the support.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}
@@ -116,6 +130,10 @@ class ScaledPrior(TorchDistribution):
         if self._support is None:
             self._support = _StartConstraint(self.base_dist.support, *self._units, self.start)
         return self._support
+
+    def inside(self, value: Tensor) -> Tensor:
+        """Returns the value where it is strictly within the support, and a middle one elsewhere."""
+        return self.support.inside(value)
 
     def expand(self, batch_shape, _instance=None):
         """Broadcasts the batch to ``batch_shape``."""

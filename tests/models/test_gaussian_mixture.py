@@ -18,6 +18,7 @@ from pyro_ugmm.distributions import FullCovariance, GaussianMixture, TiedCovaria
 from pyro_ugmm.em import EMFitter, initialize
 from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
+from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_mle, fit_svi
 
 STRUCTURES = ("full", "tied", "diagonal", "spherical")
@@ -213,6 +214,26 @@ def test_guides_start_at_an_em_solution_as_wide_as_its_curvature(make, covarianc
     torch.testing.assert_close((high - low) / 2, expected, rtol=0.3, atol=0)
 
 
+def test_a_start_reaches_what_has_no_prior():
+    x = rows()
+    em = EMFitter(progress=False).fit(x, initialize(x, n_components=2, seed=0))
+    model = mixture(**NOTHING | {"correlations": 1.0})
+    mean_field(model, start=em.mixture)
+    for name, found in (("means", em.mixture.means), ("weights", em.mixture.weights)):
+        torch.testing.assert_close(getattr(model.learned, name), found)
+    variances = em.mixture.covariance.values.diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(model.learned.variances, variances)
+    known = mixture(**NOTHING | {"correlations": 1.0})
+    known.learned.requires_grad_(False)
+    before = known.learned.means.clone()
+    mean_field(known, start=em.mixture)
+    assert torch.equal(known.learned.means, before)
+
+
+def test_predictive_draws_a_row_unless_told_otherwise():
+    assert Predictive(mixture(), num_samples=3)()["x"].shape == (3, 1, 2)
+
+
 def test_the_conjugate_posterior_of_a_mean():
     """One component of known variance: the posterior of its mean is normal, in closed form."""
     x = torch.randn(50, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3
@@ -293,7 +314,8 @@ X = rows()
             lambda: BayesianGaussianMixture(2, 3, priors=Priors.from_data(X)),
             r"priors\.center: expected shape \(3,\)",
         ),
-        (lambda: mixture()(), "size: expected a positive integer, got None"),
+        (lambda: mixture()(size=0), "size: expected a positive integer, got 0"),
+        (lambda: mean_field(UGMMNetwork([2, 2])), "model: expected a BayesianModel, such as"),
         (lambda: mixture()(X[:, :1]), r"x: expected shape \(n, 2\) with at least one row"),
         (lambda: mixture()(X[:0]), r"x: expected shape \(n, 2\) with at least one row"),
         (lambda: mixture()(X.float()), "x: expected torch.float64 on cpu, as the model is"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.distributions import biject_to
 
+from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.models.scaled_prior import ScaledPrior
 from pyro_ugmm.nn import UGMMNetwork
@@ -60,6 +61,46 @@ def test_a_start_outside_the_support_falls_back_to_its_middle():
     torch.testing.assert_close(biject_to(prior.support)(torch.zeros(2)), torch.tensor([0.5, 0.2]))
 
 
+def started(model, x):
+    """Where a guide is before any step."""
+    guide = mean_field(model)
+    guide(x)
+    return guide.median(x)
+
+
+@pytest.mark.parametrize("variances", [dist.Beta(2.0, 2.0), dist.Uniform(0.0, 1.0)], ids=str)
+def test_guides_start_off_the_edges_of_a_bounded_prior(variances):
+    net = UGMMNetwork([2, 6, 3])
+    net.layers[0].scale = torch.tensor([[1.0, 3.0], [0.9999999, 0.5], *[[0.7, 0.7]] * 4])
+    model = UGMMClassifier(net, Priors(variances=variances))
+    start = model.start_values()["layers.0.variance"]
+    expected = torch.tensor([[0.5, 0.5], [0.5, 0.25], *[[0.49, 0.49]] * 4])
+    torch.testing.assert_close(start, expected)
+    torch.testing.assert_close(started(model, torch.zeros(1, 2))["layers.0.variance"], start)
+    mixture = BayesianGaussianMixture(1, 2, priors=Priors(variances=variances))  # its unit is 1
+    torch.testing.assert_close(mixture.start_values()["variances"], torch.full((1, 2), 0.5))
+    wide = BayesianGaussianMixture(1, 2, priors=Priors(None, None, None, None)).mixture()
+    torch.testing.assert_close(mixture.start_values(wide)["variances"], torch.full((1, 2), 0.5))
+
+
+def test_a_neuron_without_one_of_its_inputs_has_a_start():
+    net = UGMMNetwork([3, 2])
+    net.layers[0].logits = torch.tensor([[0.0, 0.0, -math.inf], [0.0, 1.0, 2.0]])
+    model = UGMMClassifier(net, Priors(weights=1.0))
+    weights = started(model, torch.zeros(1, 3))["layers.0.weights"]
+    torch.testing.assert_close(weights, net.layers[0].logits.softmax(-1), atol=1e-5, rtol=0)
+
+
+def test_a_constant_column_has_a_spread_of_one():
+    x = torch.randn(1000, 3)
+    x[:, 1] = 0.1
+    assert Priors.from_data(x).spread[1] == 1
+    x[3, 1] = math.nan
+    assert Priors.from_data(x).spread[1] == 1
+    x[:, 1] = torch.where(torch.arange(1000) < 500, 1e8, 1e8 + 16)  # narrow, and not constant
+    assert Priors.from_data(x).spread[1] > 5
+
+
 def test_from_data_takes_location_and_scale_once():
     x = torch.randn(100, 3) * torch.tensor([1e-3, 1.0, 0.0]) + 5
     priors = Priors.from_data(x, weights=1.0)
@@ -90,6 +131,26 @@ def test_from_data_takes_location_and_scale_once():
         ),
         (lambda: Priors(means=dist.Normal(torch.zeros(4), 1.0)), "means: expected one univariate"),
         (lambda: Priors(variances=dist.Poisson(3.0)), "variances: expected a continuous"),
+        (
+            lambda: Priors(
+                means=dist.MixtureSameFamily(
+                    dist.Categorical(torch.ones(2)), dist.Normal(torch.zeros(2), 1.0)
+                )
+            ),
+            "means: expected a distribution whose support has a bijection",
+        ),
+        (
+            lambda: Priors(means=dist.Delta(torch.tensor(0.0))),
+            "means: expected a distribution with",
+        ),
+        (
+            lambda: Priors(means=dist.Normal(torch.zeros((), requires_grad=True), 1.0)),
+            "means: expected a distribution of fixed parameters",
+        ),
+        (
+            lambda: Priors(spread=torch.ones(2, requires_grad=True)),
+            "spread: expected a tensor without gradients",
+        ),
         (lambda: Priors(weights=math.inf), "weights: expected a positive concentration"),
         (lambda: Priors(weights=0.0), "weights: expected a positive concentration"),
         (lambda: Priors(spread=torch.tensor(0.0)), "spread: expected positive values"),
