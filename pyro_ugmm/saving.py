@@ -116,6 +116,7 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
         "priors": _describe_priors(model.priors),
         "dtype": str(next(model.buffers()).dtype).removeprefix("torch."),
         "guide": None,
+        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
     }
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     if guide is not None:
@@ -158,7 +159,14 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
     except SafetensorError as error:
         raise ValueError(f"path: expected {expected}, got {path}: {error}") from error
     check(metadata.get("format") == _FORMAT, "path", expected, f"{path} with {metadata}")
-    description = json.loads(metadata["description"])
+    try:
+        return _rebuild(json.loads(metadata["description"]), tensors)
+    except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError) as error:
+        found = f"{path}: {type(error).__name__}: {error}"
+        raise ValueError(f"path: expected {expected}, got {found}") from error
+
+
+def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> tuple[Any, Any]:
     dtype = getattr(torch, description["dtype"])
     priors = _make_priors(description["priors"], dtype)
     with torch.random.fork_rng(devices=[]):  # what is drawn at random here is replaced below
@@ -166,6 +174,8 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
         kind = _MODELS[description["model"]]
         model = kind.from_arguments(description["arguments"], priors, dtype, state)
         model.load_state_dict(state)
+        for name in description.get("frozen", []):
+            model.get_parameter(name).requires_grad_(False)
         if description["guide"] is None:
             return model, None
         make = next(f for kind, f in _GUIDES.items() if kind.__name__ == description["guide"])

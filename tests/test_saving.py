@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -5,6 +6,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoDelta, AutoNormal
+from safetensors import safe_open
+from safetensors.torch import save
 
 from pyro_ugmm.diagnostics import class_probabilities, to_inference_data
 from pyro_ugmm.guides import full_rank, low_rank, mean_field
@@ -89,6 +92,37 @@ def test_a_model_at_maximum_likelihood(tmp_path):
     again, guide = load_fitted(tmp_path / "fitted.safetensors")
     assert guide is None
     assert torch.equal(again.mixture().log_prob(rows(9)), model.mixture().log_prob(rows(9)))
+
+
+def test_what_was_known_stays_known(tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    model = mixture("full", **NOTHING)
+    model.learned.means_unconstrained.requires_grad_(False)
+    save_fitted(path, model, None)
+    again, _ = load_fitted(path)
+    learned = {name: p.requires_grad for name, p in again.learned.named_parameters()}
+    assert learned.pop("means_unconstrained") is False and all(learned.values()) and learned
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", "Unknown"),
+        ("guide", "Unknown"),
+        ("arguments", {"unknown": 1}),
+        ("dtype", "unknown"),
+        ("arguments", {"n_components": 5, "n_features": 2}),
+    ],
+)
+def test_a_file_of_what_is_not_known(name, value, tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    save_fitted(path, mixture("full"), None)
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    metadata["description"] = json.dumps(json.loads(metadata["description"]) | {name: value})
+    path.write_bytes(save(tensors, metadata))
+    with pytest.raises(ValueError, match="path: expected a file that save_fitted wrote"):
+        load_fitted(path)
 
 
 def test_bad_arguments(tmp_path):
