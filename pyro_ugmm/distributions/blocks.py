@@ -17,7 +17,7 @@ __all__ = ["BlockEvaluator", "CenteredForm", "NaturalForm"]
 
 # How large a log density's terms may be before the natural form's rounding error, about as many
 # machine epsilons, is too much.
-_MOST_CANCELLING = {torch.float64: 1e7, torch.float32: 1e4}
+_MOST_CANCELING = {torch.float64: 1e7, torch.float32: 1e4}
 _BLOCK_BYTES = {"cpu": 3 << 20}
 _OTHER_BYTES = 256 << 20
 _FEWEST_ROWS = 256
@@ -138,7 +138,7 @@ class BlockEvaluator:
         wide = torch.zeros(n_components, dtype=torch.bool)
         if n_components >= covariance.natural_from:
             deviations = means - self.center
-            wide = covariance.cancelling(deviations) <= _MOST_CANCELLING.get(means.dtype, 0.0)
+            wide = covariance.canceling(deviations) <= _MOST_CANCELING.get(means.dtype, 0.0)
         n_wide = int(wide.sum())
         if n_wide < covariance.natural_from:
             n_wide = 0

@@ -158,7 +158,7 @@ def test_loo_from_a_guide_that_is_too_wide_is_the_exact_one():
     x = torch.randn(n, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 3
     priors = Priors.from_data(x, variances=None)
     model = BayesianGaussianMixture(1, 1, priors=priors)
-    model.learnt.variances = torch.tensor([[variance]], dtype=torch.float64)
+    model.learned.variances = torch.tensor([[variance]], dtype=torch.float64)
     prior_precision = 1 / (2 * priors.spread) ** 2
     rest = x.sum(0) - x
     precision = prior_precision + (n - 1) / variance

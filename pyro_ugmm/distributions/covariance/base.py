@@ -157,7 +157,7 @@ class Covariance(ABC):
         """
 
     @abstractmethod
-    def cancelling(self, means: Tensor) -> Tensor:
+    def canceling(self, means: Tensor) -> Tensor:
         r"""Returns how large the terms are that cancel in the natural form, ``(K,)``.
 
         .. math:: \sum_i \Lambda_{ii} (\mu_i^2 + \Sigma_{ii})

@@ -45,7 +45,7 @@ class DiagonalCovariance(VarianceCovariance):
         precision = self.values.reciprocal()
         return means * precision, -0.5 * precision
 
-    def cancelling(self, means: Tensor) -> Tensor:
+    def canceling(self, means: Tensor) -> Tensor:
         return (1 + means.square() / self.values).sum(-1)
 
     def whitener(self, n_components: int) -> Tensor:

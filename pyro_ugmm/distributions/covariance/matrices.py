@@ -180,7 +180,7 @@ class MatrixCovariance(Covariance):
         inverse = self._by_component(self.inverse_factor)
         return inverse.mT @ inverse
 
-    def cancelling(self, means: Tensor) -> Tensor:
+    def canceling(self, means: Tensor) -> Tensor:
         precision = self._by_component(self.inverse_factor).square().sum(-2)
         variance = self._by_component(self.values).diagonal(dim1=-2, dim2=-1)
         return (precision * (means.square() + variance)).sum(-1)

@@ -45,7 +45,7 @@ class SphericalCovariance(VarianceCovariance):
         precision = self.values.reciprocal().unsqueeze(-1)
         return means * precision, -0.5 * precision
 
-    def cancelling(self, means: Tensor) -> Tensor:
+    def canceling(self, means: Tensor) -> Tensor:
         return means.shape[-1] + means.square().sum(-1) / self.values
 
     def whitener(self, n_components: int) -> Tensor:
