@@ -15,6 +15,7 @@ import torch
 from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide.initialization import init_to_value
 from scipy.stats import binom, chisquare
+from tqdm import tqdm
 
 from pyro_ugmm.diagnostics import importance_resample, to_inference_data
 from pyro_ugmm.diagnostics.draws import posterior_draws
@@ -87,9 +88,17 @@ def _by_nuts(model: Any, estimate: Any, x: torch.Tensor) -> dict[str, torch.Tens
 
 
 def calibrate(n_simulations: int, n_processes: int) -> dict[str, Any]:
-    """Returns the ranks of all simulations, by inference and quantity."""
+    """Returns the ranks of all simulations, by inference and quantity; of those done, if it is
+    interrupted by the keyboard.
+    """
+    results = []
     with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
-        results = list(pool.map(_one, range(n_simulations)))
+        running = pool.map(_one, range(n_simulations))
+        try:
+            for result in tqdm(running, desc="calibration", total=n_simulations):
+                results.append(result)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
     ranks = {
         name: {
             quantity: [result[name][i] for result in results]
@@ -97,7 +106,7 @@ def calibrate(n_simulations: int, n_processes: int) -> dict[str, Any]:
         }
         for name in INFERENCES
     }
-    return {"n_simulations": n_simulations, "n_rows": _N_ROWS, "ranks": ranks}
+    return {"n_simulations": len(results), "n_rows": _N_ROWS, "ranks": ranks}
 
 
 def summarize(ranks: list[float]) -> dict[str, Any]:
