@@ -5,6 +5,8 @@ from typing import Any
 
 __all__ = ["given_or_new", "legend_above"]
 
+_MARGIN = 0.04
+
 
 def given_or_new(ax: Any, figsize: Sequence[float] | None = None) -> Any:
     """Returns the axes given, or new ones."""
@@ -16,10 +18,12 @@ def given_or_new(ax: Any, figsize: Sequence[float] | None = None) -> Any:
 
 
 def legend_above(ax: Any, size: float = 8) -> None:
-    """Puts a legend into room made for it above what is drawn."""
+    """Puts a legend into room made for it above what is drawn, there and in axes that share y."""
     legend = ax.legend(fontsize=size, loc="upper right")
     points = (1.6 * len(legend.get_texts()) + 1.5) * size
     share = min(points / (ax.bbox.height / ax.figure.dpi * 72), 0.7)
-    scale = ax.yaxis.get_transform()
-    low, high = scale.transform(ax.get_ylim())
-    ax.set_ylim(top=scale.inverted().transform([low + (high - low) / (1 - share)])[0])
+    scale, sharing = ax.yaxis.get_transform(), ax.get_shared_y_axes().get_siblings(ax)
+    highest = max(other.dataLim.y1 for other in sharing)
+    low, high = scale.transform([ax.get_ylim()[0], highest])
+    room = (_MARGIN + share) / (1 - _MARGIN - share)
+    ax.set_ylim(top=scale.inverted().transform([high + room * (high - low)])[0])

@@ -66,8 +66,8 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
     k = -math.inf if is_constant else float(arviz.psislw(log_ratio)[1])
     if k < good_k(len(log_ratio)):
         verdict = (
-            "the guide is close to the posterior; importance_resample can correct what is left, "
-            "such as intervals that are too narrow"
+            "the guide is close enough to the posterior for importance_resample to correct what "
+            "is left, such as intervals that are too narrow"
         )
     else:
         verdict = (

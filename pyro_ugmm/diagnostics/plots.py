@@ -45,7 +45,7 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
         >>> plot_losses({"maximum likelihood": result}).get_ylabel()
         'loss (nats)'
     """
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     ax = given_or_new(ax)
     valid = isinstance(results, FitResult | Mapping)
@@ -69,7 +69,7 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
     if lowest > 0:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
     legend_above(ax)
     return ax

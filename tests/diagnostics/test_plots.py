@@ -74,6 +74,15 @@ def test_the_legend_of_a_neuron_covers_nothing(size):
     assert not ax.get_legend().get_window_extent().overlaps(line)
 
 
+def test_axes_that_share_their_heights_make_room_once():
+    nodes = UnivariateGaussianMixture(
+        torch.zeros(3, 2), torch.ones(3, 2), probs=torch.full((3, 2), 0.5)
+    )
+    _, axes = plt.subplots(1, 3, sharey=True)
+    tops = [plot_neuron(nodes, i, ax=ax).get_ylim()[1] for i, ax in enumerate(axes)]
+    assert tops[1] == pytest.approx(tops[0]) and tops[2] == pytest.approx(tops[0])
+
+
 def test_plot_neuron_draws_a_layers_components():
     torch.manual_seed(0)
     layer = UGMMLayer(10, 3)
