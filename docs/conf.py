@@ -41,6 +41,7 @@ nb_execution_timeout = 300
 nb_merge_streams = True
 nb_output_stderr = "remove"
 os.environ["TQDM_DISABLE"] = "1"  # no progress bars among the outputs
+os.environ["OMP_NUM_THREADS"] = "1"  # pages are run side by side
 logging.getLogger("traitlets").setLevel(logging.ERROR)
 
 # The reference comes from docstrings.
@@ -121,3 +122,5 @@ def _run_code(app: Any, name: str, source: list[str]) -> None:
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _run_code)
+    # It only copies files, but does not say that pages may be read side by side.
+    app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True
