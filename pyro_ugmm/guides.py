@@ -15,27 +15,13 @@ from pyro.infer.autoguide.utils import deep_setattr
 from torch import Tensor
 
 from .checks import check, check_integer, check_number
-from .curvature import posterior_curvature
+from .curvature import Curvature, posterior_curvature
 from .models.base import BayesianModel, check_model
 from .nn.local_parameters import localize
 
 __all__ = ["full_rank", "low_rank", "mean_field"]
 
 _INIT_SCALE = 0.05
-
-
-def _make(
-    kind: type[AutoGuide], model: BayesianModel, start: Any, values: dict, scale: float, **rest: Any
-):
-    check(values, "model", "a model with priors", "one without, which leaves nothing to infer")
-    expected = "a positive number"
-    check_number("init_scale", scale, lambda s: 0 < s < float("inf"), expected)
-    if start is not None:
-        model.take_start(start)
-    latent = poutine.block(model, hide=[model.observed])  # so that the guide runs without data too
-    guide = kind(latent, init_loc_fn=init_to_value(values=values), init_scale=float(scale), **rest)
-    localize(guide)
-    return guide
 
 
 def _rows(model: BayesianModel, x: Tensor | None, y: Tensor | None) -> tuple[Tensor, ...]:
@@ -48,6 +34,33 @@ def _rows(model: BayesianModel, x: Tensor | None, y: Tensor | None) -> tuple[Ten
     rows = (x,) if y is None else (x, y)
     model.check_data(*rows)
     return rows
+
+
+def _start(
+    kind: type[AutoGuide],
+    model: BayesianModel,
+    start: Any,
+    data: tuple[Tensor | None, Tensor | None],
+    scale: float,
+    **rest: Any,
+) -> tuple[Any, Curvature | None]:
+    """Makes a guide at a start; given data, also its parameters, and the curvature there."""
+    rows = _rows(model, *data)
+    values = model.start_values(start)
+    check(values, "model", "a model with priors", "one without, which leaves nothing to infer")
+    expected = "a positive number"
+    check_number("init_scale", scale, lambda s: 0 < s < float("inf"), expected)
+    if start is not None:
+        model.take_start(start)
+    latent = poutine.block(model, hide=[model.observed])  # so that the guide runs without data too
+    guide = kind(latent, init_loc_fn=init_to_value(values=values), init_scale=float(scale), **rest)
+    localize(guide)
+    if not rows:
+        return guide, None
+    curvature = posterior_curvature(model, values, *rows)
+    with torch.no_grad():
+        guide(*rows)
+    return guide, curvature
 
 
 def mean_field(
@@ -89,13 +102,9 @@ def mean_field(
         >>> model = BayesianGaussianMixture(2, 2, priors=Priors.from_data(x))
         >>> guide = mean_field(model, start=em.mixture, x=x)
     """
-    rows = _rows(model, x, y)
-    values = model.start_values(start)
-    guide = _make(AutoNormal, model, start, values, init_scale)
-    if rows:
-        curvature = posterior_curvature(model, values, *rows)
+    guide, curvature = _start(AutoNormal, model, start, (x, y), init_scale)
+    if curvature is not None:
         with torch.no_grad():
-            guide(*rows)  # makes the parameters
             for site, scale in curvature.by_site(curvature.conditional_scales).items():
                 deep_setattr(guide.scales, site, scale)
     return guide
@@ -127,13 +136,10 @@ def full_rank(
         >>> sorted(guide(x))
         ['correlations', 'means', 'variances', 'weights']
     """
-    rows = _rows(model, x, y)
-    values = model.start_values(start)
-    guide = _make(AutoMultivariateNormal, model, start, values, init_scale)
-    if rows:
-        factor = posterior_curvature(model, values, *rows).covariance_factor
+    guide, curvature = _start(AutoMultivariateNormal, model, start, (x, y), init_scale)
+    if curvature is not None:
+        factor = curvature.covariance_factor
         with torch.no_grad():
-            guide(*rows)
             guide.scale = factor.diagonal().clone()
             guide.scale_tril = factor / guide.scale.unsqueeze(-1)
     return guide
@@ -168,13 +174,11 @@ def low_rank(
     """
     if rank is not None:
         check_integer("rank", rank)
-    rows = _rows(model, x, y)
-    values = model.start_values(start)
-    guide = _make(AutoLowRankMultivariateNormal, model, start, values, init_scale, rank=rank)
-    if rows:
-        factor = posterior_curvature(model, values, *rows).covariance_factor
+    kind = AutoLowRankMultivariateNormal
+    guide, curvature = _start(kind, model, start, (x, y), init_scale, rank=rank)
+    if curvature is not None:
+        factor = curvature.covariance_factor
         with torch.no_grad():
-            guide(*rows)
             spread = (1 + guide.cov_factor.square().sum(-1)).sqrt()
             guide.scale = factor.square().sum(-1).sqrt() / spread
     return guide

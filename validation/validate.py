@@ -12,6 +12,7 @@ from typing import Any
 
 from agreement import against_nuts, compare_numbers, find_modes
 from calibration import INFERENCES, QUANTITIES, calibrate, summarize
+from prior import compare_priors
 
 from pyro_ugmm.files import write_atomically
 
@@ -86,6 +87,22 @@ def _comparison_lines(found: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
+def _prior_lines(found: dict[str, dict[str, float]]) -> list[str]:
+    names = list(next(iter(found.values())))
+    lines = [
+        "## The prior over variances",
+        "",
+        "Mean log density, in nats, of the half of the rows held out, by EM and by full-rank "
+        "guides with two priors (in units of a component's share); means over splits.",
+        "",
+        f"| data | {' | '.join(names)} |",
+        f"| :--- |{' ---: |' * len(names)}",
+    ]
+    for case, values in found.items():
+        lines.append(f"| {case} | {' | '.join(f'{values[name]:.3f}' for name in names)} |")
+    return [*lines, ""]
+
+
 def _modes_lines(found: dict[str, Any]) -> list[str]:
     counts = [f"- {name}: {n} of {found['n_seeds']}" for name, n in found["counts"].items()]
     title = "How often a mean-field guide finds all of six components on a ring, 600 rows:"
@@ -118,7 +135,7 @@ def _plot(found: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Runs what is asked for, and writes the results."""
-    sections = ("agreement", "comparison", "modes", "calibration")
+    sections = ("agreement", "comparison", "modes", "prior", "calibration")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(sections), help=f"some of {sections}")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to test this script")
@@ -133,6 +150,7 @@ def main() -> None:
         "agreement": lambda: against_nuts(100 if quick else 1500),
         "comparison": lambda: compare_numbers(200 if quick else 4000),
         "modes": lambda: find_modes(1 if quick else 20),
+        "prior": lambda: compare_priors(1 if quick else 4),
         "calibration": lambda: calibrate(2 if quick else 200, options.processes),
     }
     for section in options.only.split(","):
@@ -146,6 +164,7 @@ def main() -> None:
         "agreement": _agreement_lines,
         "comparison": _comparison_lines,
         "modes": _modes_lines,
+        "prior": _prior_lines,
         "calibration": _calibration_lines,
     }
     for section, write in writers.items():
