@@ -1,9 +1,11 @@
 """Checks of arguments: each error names the argument, what was expected and what came."""
 
+import operator
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ __all__ = [
     "check_integer",
     "check_number",
     "check_same_kind",
+    "check_seed",
     "check_values",
 ]
 
@@ -24,15 +27,43 @@ def check(condition: Any, name: str, expected: str, got: Any) -> None:
         raise ValueError(f"{name}: expected {expected}, got {got}")
 
 
-def check_integer(name: str, value: Any, minimum: int = 1) -> None:
-    """Checks that ``value`` is a whole number of at least ``minimum``."""
+def _is_flag(value: Any) -> bool:
+    """Whether a value is a truth value, which Python and torch would count as a number."""
+    return isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == torch.bool
+
+
+def check_integer(name: str, value: Any, minimum: int = 1) -> int:
+    """Checks that ``value`` is a whole number of at least ``minimum``, and returns an ``int``.
+
+    NumPy's and torch's scalars are numbers too. What is kept is what is returned: files, names and
+    indices take no other kind.
+    """
     expected = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
-    check(isinstance(value, Integral) and int(value) >= minimum, name, expected, repr(value))
+    valid = not _is_flag(value) and getattr(value, "ndim", 0) == 0
+    try:
+        found = operator.index(value) if valid else minimum - 1
+    except (TypeError, ValueError):  # torch raises both
+        found = minimum - 1
+    check(found >= minimum, name, expected, repr(value))
+    return found
 
 
-def check_number(name: str, value: Any, valid: Callable[[float], bool], expected: str) -> None:
-    """Checks that ``value`` is one real number for which ``valid`` holds."""
-    check(isinstance(value, Real) and valid(float(value)), name, expected, repr(value))
+def check_seed(name: str, value: Any) -> int | None:
+    """Checks that ``value`` is a seed of torch's generators, or ``None``; returns an ``int``."""
+    if value is None:
+        return None
+    seed = check_integer(name, value, minimum=0)
+    check(seed < 2**63, name, "an integer from 0 to 2**63 - 1, or None", repr(value))
+    return seed
+
+
+def check_number(name: str, value: Any, valid: Callable[[float], bool], expected: str) -> float:
+    """Checks that ``value`` is one real number for which ``valid`` holds; returns a ``float``."""
+    is_array = isinstance(value, Tensor | np.ndarray) and value.ndim == 0
+    number = value.item() if is_array else value
+    is_number = isinstance(number, Real) and not _is_flag(value)
+    check(is_number and valid(float(number)), name, expected, repr(value))
+    return float(number)
 
 
 def check_broadcast(shapes: Mapping[str, tuple[int, ...]]) -> None:
