@@ -6,10 +6,10 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo test lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer clean
+.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
 
 # One environment, made anew when what it should hold changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -50,6 +50,12 @@ tutorials: $(VENV)/.installed  ## all notebooks of tutorials/, run in full, with
 
 validate: $(VENV)/.installed  ## slow checks of inference, up to an hour: calibration, SVI against NUTS; writes validation/results
 	OMP_NUM_THREADS=1 $(RUN) -W ignore validation/validate.py
+
+test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without a compiler, half an hour
+	$(RUN) validation/elsewhere.py
+
+attack: $(VENV)/.installed  ## runs that are killed, damaged, interrupted and forked, by the hundred
+	$(RUN) validation/attack.py
 
 bench-iris: $(VENV)/.installed  ## held-out accuracy on Iris, 5 folds, 3 seeds; writes benchmarks/results
 	$(RUN) benchmarks/iris.py

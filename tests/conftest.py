@@ -4,9 +4,43 @@ import pyro
 import pytest
 import torch
 
+from .elsewhere import shift_seeds
+
 if not torch.cuda.is_available():  # Triton's kernels then run in its interpreter
     os.environ.setdefault("TRITON_INTERPRET", "1")
-torch.set_num_threads(1)  # the tests' tensors are too small to share
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("elsewhere", "what differs on another machine")
+    group.addoption("--torch-threads", type=int, default=1, help="torch's threads, by default one")
+    group.addoption("--shift-seeds", type=int, default=0, help="what is added to all seeds")
+    group.addoption("--attacks", type=int, default=1, help="how many times as many attacks to run")
+
+
+def pytest_configure(config):
+    # The tests' tensors are too small to share.
+    torch.set_num_threads(config.getoption("--torch-threads"))
+    shift_seeds(config.getoption("--shift-seeds"))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is no attack where many attacks are asked for."""
+    if config.getoption("--attacks") > 1:
+        others = [item for item in items if "attacks" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+@pytest.fixture
+def attacks(request, record_property):
+    """Numbers attacks, as many as the suite makes, or with ``--attacks`` so many times as many."""
+
+    def numbered(usual: int) -> range:
+        count = usual * request.config.getoption("--attacks")
+        record_property("attacks", count)
+        return range(count)
+
+    return numbered
 
 
 @pytest.fixture(autouse=True)
