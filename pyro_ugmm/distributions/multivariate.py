@@ -290,14 +290,15 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
         n_components, n_features = self.n_components, self.n_features
         values, covariance = self.covariance.values, self.covariance
         leading = values.shape[: values.dim() - covariance.values_dim]
-        index = torch.arange(leading.numel(), device=values.device).reshape(leading)
+        index = torch.arange(math.prod(leading), device=values.device).reshape(leading)
         if not covariance.per_component:
             index = index.unsqueeze(-1)
         index = index.expand(*shape, n_components).gather(-1, at)
         means = self.means.expand(*shape, n_components, n_features)
         mean = means.gather(-2, at.unsqueeze(-1).expand(*shape, 1, n_features)).squeeze(-2)
-        noise = mean.new_empty(shape.numel(), n_features).normal_(generator=generator)
-        return mean + covariance.color(noise, index.reshape(-1)).reshape(mean.shape), component
+        noise = torch.empty(math.prod(shape), n_features, dtype=mean.dtype, device=mean.device)
+        noise = covariance.color(noise.normal_(generator=generator), index.reshape(-1))
+        return mean + noise.reshape(mean.shape), component
 
     def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
         """Draws rows of shape ``sample_shape + batch_shape + (D,)``, without gradients."""

@@ -77,7 +77,8 @@ class Covariance(ABC):
     @property
     def batch_shape(self) -> torch.Size:
         """The leading dimensions of ``values``."""
-        return self.values.shape[: self.values.dim() - self.values_dim - self.per_component]
+        n_batch = self.values.dim() - self.values_dim - self.per_component
+        return torch.Size(self.values.shape[:n_batch])
 
     @property
     def n_components(self) -> int | None:
