@@ -45,7 +45,8 @@ def settle_far_rows(
     nearest = torch.where(possible, square, math.inf).amin(-1, keepdim=True)
     slope = (center * direction).sum(-1) - 0.5 * scale * (square - nearest)
     slope = torch.where(possible, slope, -math.inf)
-    constant = log_weights - 0.5 * (log_determinant + center.square().sum(-1))
+    from_center = center.square().sum(-1).clamp(max=torch.finfo(x.dtype).max)
+    constant = log_weights - 0.5 * (log_determinant + from_center)
     steepest = slope.amax(-1, keepdim=True)
     return torch.where(lost.unsqueeze(-1), constant + scale * (slope - steepest), log_joint)
 
