@@ -11,7 +11,6 @@ from torch import Tensor
 from ..checks import (
     check,
     check_broadcast,
-    check_floating,
     check_integer,
     check_precision,
     check_same_kind,
@@ -116,7 +115,7 @@ def given_values(values: Mapping[int, Any], like: Tensor) -> Tensor:
 
 def _taken(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
-        check_floating(name, value)
+        check_precision(name, value)
         return value
     return as_table(name, value).values
 

@@ -234,6 +234,8 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     def _evaluate_table(self, table: Table, reduce: Reduction) -> Tensor:
         if self._validate_args:
             self._check_rows(table)
+        else:
+            check_same_kind({"means": self._means, "value": table.values})
         result = self._rows.evaluate(table.values, reduce)
         batch = torch.broadcast_shapes(table.values.shape[:-1], self.batch_shape)
         trailing = result.shape[-1:] if reduce is torch.softmax else ()
@@ -381,7 +383,7 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     @classmethod
     def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> Self:
         """Reads a mixture that :meth:`save` wrote."""
-        return cls(**interchange.load(path, device))
+        return interchange.load(cls, path, device)
 
     def to_sklearn(self) -> Any:
         """Returns a fitted ``sklearn.mixture.GaussianMixture`` with these parameters."""

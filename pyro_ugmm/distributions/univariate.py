@@ -10,7 +10,6 @@ from torch.distributions import constraints
 from ..checks import (
     check,
     check_broadcast,
-    check_floating,
     check_precision,
     check_same_kind,
     check_values,
@@ -253,7 +252,7 @@ class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
             ValueError: if a value lies outside [0, 1].
         """
         if self._validate_args:
-            check_floating("value", value)
+            check_precision("value", value)
             valid = (value >= 0) & (value <= 1)
             check_values("value", value, valid, "probabilities in [0, 1]")
         check_broadcast({"value": value.shape, "the batch": self.batch_shape})
