@@ -1,5 +1,7 @@
 """Who follows a computation finds all of it: Pyro's dependencies, traced and compiled graphs."""
 
+import functools
+
 import pyro
 import pytest
 import torch
@@ -90,6 +92,15 @@ def test_relations_of_a_univariate_mixture():
     assert set(relations["sample_sample"]["y"]) == {"loc", "scale"}
 
 
+@pytest.fixture
+def compiler():
+    """torch.compile as of new, which turns the checks of all torch's distributions off."""
+    checks = torch.distributions.Distribution._validate_args
+    torch._dynamo.reset()
+    yield functools.partial(torch.compile, fullgraph=True)
+    torch.distributions.Distribution.set_default_validate_args(checks)
+
+
 # -- graphs ---------------------------------------------------------------------------------
 
 
@@ -137,11 +148,10 @@ def test_jit_elbo(structure):
     ("method", "missing", "backend"),
     [("log_prob", "error", "aot_eager"), ("responsibilities", "marginalize", "eager")],
 )
-def test_compiled_whole(structure, method, missing, backend):
+def test_compiled_whole(structure, method, missing, backend, compiler):
     mixture, truth = random_mixture(structure, missing=missing)
-    torch._dynamo.reset()
     function = getattr(mixture, method)
-    compiled = torch.compile(function, fullgraph=True, backend=backend)
+    compiled = compiler(function, backend=backend)
     for x in (X, X + 1):
         close(compiled(x), getattr(truth, method)(x))
         leaf = x.clone().requires_grad_()
@@ -153,20 +163,18 @@ def test_compiled_whole(structure, method, missing, backend):
 
 
 @by_structure
-def test_compiled_from_parameters(structure):
+def test_compiled_from_parameters(structure, compiler):
     mixture, truth = random_mixture(structure)
-    torch._dynamo.reset()
 
     def evaluate(weights, means, values, x):
         return rebuilt(structure, weights, means, values).log_prob(x)
 
-    compiled = torch.compile(evaluate, fullgraph=True, backend="eager")
+    compiled = compiler(evaluate, backend="eager")
     close(compiled(*parameters(mixture), X), truth.log_prob(X))
 
 
 @by_method
-def test_the_univariate_mixture_compiles(method):
+def test_the_univariate_mixture_compiles(method, compiler):
     d = UnivariateGaussianMixture(X[:3, 0], X[:3, 1].abs(), logits=torch.zeros(3).double())
-    torch._dynamo.reset()
-    compiled = torch.compile(getattr(d, method), fullgraph=True, backend="aot_eager")
+    compiled = compiler(getattr(d, method), backend="aot_eager")
     torch.testing.assert_close(compiled(X[:, 0]), getattr(d, method)(X[:, 0]))
