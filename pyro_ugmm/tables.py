@@ -103,7 +103,8 @@ class Table:
             check_same_kind({whose: tensor, self.name: self.values})
             return self
         values = self.values.to(tensor.dtype)
-        if values.dtype != self.values.dtype and values.dim() == 2 and len(values):
+        narrows = torch.promote_types(values.dtype, self.values.dtype) != values.dtype
+        if narrows and values.dim() == 2 and len(values):
             self._check_rounding(values)
         return replace(self, values=values.to(tensor.device))
 

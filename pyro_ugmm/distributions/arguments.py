@@ -1,6 +1,5 @@
 """What the mixtures take: its checks, and its conversion."""
 
-import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -77,10 +76,10 @@ def checked_dims(name: str, dims: Iterable[int], n_features: int) -> list[int]:
     """Checks that dimensions are distinct ones of a mixture; returns plain numbers."""
     expected = f"distinct dimensions between 0 and {n_features - 1}"
     try:
-        found = [-1 if isinstance(dim, bool) else operator.index(dim) for dim in dims]
-    except TypeError:
+        found = [check_integer(name, dim, minimum=0) for dim in dims]
+    except (TypeError, ValueError):
         found = []
-    valid = all(0 <= dim < n_features for dim in found)
+    valid = all(dim < n_features for dim in found)
     check(valid and len(set(found)) == len(found) > 0, name, expected, dims)
     return found
 
