@@ -8,11 +8,12 @@ from torch import Tensor
 
 from ..kept import Kept
 from ..precision import full_precision
-from ..tracking import is_recorded, is_tracked, known_to_hold
+from ..tracking import is_tracked, known_to_hold
 from .blocks import BlockEvaluator
 from .covariance import Covariance
 from .far_rows import far_log_prob, settle_far_rows
 from .missing import observed_log_density
+from .steep import is_gentle
 
 __all__ = ["Reduction", "RowEvaluator", "log_weights"]
 
@@ -116,10 +117,7 @@ class RowEvaluator:
         components = self.log_weights, self._means, self._covariance
         if reduce is torch.logsumexp:
             result = reduce(log_joint, -1)
-            follows = result.requires_grad or is_tracked(result)
-            if not follows or is_recorded() or known_to_hold(result > -math.inf):
-                return result
-            return far_log_prob(log_joint, x, *components)
+            return result if is_gentle(result) else far_log_prob(log_joint, x, *components)
         return reduce(settle_far_rows(log_joint, x, *components), -1)
 
     def _unbatched(self) -> tuple[Tensor, Tensor, Covariance]:

@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from ..tracking import known_to_hold
+from ..tracking import is_recorded, known_to_hold
 from .covariance import Covariance
 from .missing import observed_factor
+from .steep import steep_logsumexp
 
 __all__ = ["far_log_prob", "settle_far_rows"]
 
@@ -57,10 +58,13 @@ def far_log_prob(
     """Sums joint log densities over the components, with gradients also where all are lost.
 
     These are the gradients of the components that the rows belong to. Those with respect to the
-    covariance, which no number could hold, are zero there.
+    covariance, which no number could hold, are zero there. A graph that is recorded leaves out
+    what is lost.
     """
-    settled = settle_far_rows(log_joint, x, log_weights, means, covariance).detach()
     lost = (log_joint == -math.inf).all(-1, keepdim=True)
+    if is_recorded() or known_to_hold(~lost):
+        return steep_logsumexp(log_joint)
+    settled = settle_far_rows(log_joint, x, log_weights, means, covariance).detach()
     share = settled.softmax(-1)
     belongs, observed = (lost & (share > 0)).unsqueeze(-1), ~x.isnan().unsqueeze(-2)
     deviations = torch.where(observed, x.unsqueeze(-2), means) - means
@@ -73,5 +77,5 @@ def far_log_prob(
         whitened = (inverse @ deviations.unsqueeze(-1)).squeeze(-1)
     far = share * (log_weights - 0.5 * whitened.square().sum(-1))
     far = torch.where(belongs.squeeze(-1), far, 0).sum(-1)
-    near = torch.where(lost, 0, log_joint).logsumexp(-1)
+    near = steep_logsumexp(torch.where(lost, 0, log_joint))
     return torch.where(lost.squeeze(-1), far, near)

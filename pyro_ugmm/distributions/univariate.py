@@ -14,11 +14,12 @@ from ..checks import (
     check_same_kind,
     check_values,
 )
-from ..tracking import is_recorded, is_tracked, known_to_hold
+from ..tracking import is_recorded, known_to_hold
 from .arguments import sample_size
 from .far_values import settle_far_values
 from .inverse_cdf import invert_cdf, mixture_cdf, reparameterize
 from .sampling import draw_components
+from .steep import is_gentle, steep_logsumexp
 from .unavailable import NoClosedForm
 
 __all__ = ["UnivariateGaussianMixture", "normal_log_density"]
@@ -187,10 +188,12 @@ class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
         """Evaluates the log density at ``value``, whose shape broadcasts with ``batch_shape``."""
         if self._validate_args:
             self._validate_sample(value)
-        result = self._joint_log_density(value.unsqueeze(-1)).logsumexp(-1)
-        follows = result.requires_grad or is_tracked(result)
-        if not follows or is_recorded() or known_to_hold(result > -math.inf):
+        log_joint = self._joint_log_density(value.unsqueeze(-1))
+        result = log_joint.logsumexp(-1)
+        if is_gentle(result):
             return result
+        if is_recorded() or known_to_hold(result > -math.inf):
+            return steep_logsumexp(log_joint)
         return self._far_log_prob(value.unsqueeze(-1))
 
     def _far_log_prob(self, value: Tensor) -> Tensor:
@@ -204,8 +207,8 @@ class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
         belongs = lost & (share > 0)
         z = (torch.where(belongs, value, self.loc) - self.loc) / self.scale.detach()
         far = torch.where(belongs, share * (self.logits - 0.5 * z * z), 0).sum(-1)
-        near = self._joint_log_density(torch.where(lost, self.loc, value)).logsumexp(-1)
-        return torch.where(lost.squeeze(-1), far, near)
+        near = self._joint_log_density(torch.where(lost, self.loc, value))
+        return torch.where(lost.squeeze(-1), far, steep_logsumexp(near))
 
     @torch.no_grad()
     def _settled(self, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from pyro_ugmm.distributions import UnivariateGaussianMixture
+from pyro_ugmm.distributions import (
+    GaussianMixture,
+    SphericalCovariance,
+    UnivariateGaussianMixture,
+)
 from tests.distributions.mixtures import by_structure, parameters, random_mixture, rebuilt
 
 INF = torch.inf
@@ -116,3 +120,22 @@ def test_gradients_of_far_rows(structure, missing, method):
     expected = _gradients(evaluate, tensors)
     for at in (1, 3):
         torch.testing.assert_close(found[at].double(), expected[at], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [1e3, -1e5, 1e8, 1e12])
+def test_equal_components_count_once(value, dtype):
+    """Each of two that are the same has half of the gradient, however far the value."""
+    value = torch.tensor([value], dtype=dtype, requires_grad=True)
+    loc, scale = torch.zeros(2, dtype=dtype), torch.full((2,), 2.0, dtype=dtype)
+    alone = torch.distributions.Normal(loc[0], scale[0])
+    covariance = SphericalCovariance(scale.square())
+    for log_prob in (
+        UnivariateGaussianMixture(loc, scale, probs=torch.ones_like(loc)).log_prob,
+        GaussianMixture(torch.full_like(loc, 0.5), loc.unsqueeze(-1), covariance).log_prob,
+    ):
+        x = value if log_prob.__self__.event_shape == () else value.unsqueeze(-1)
+        found, expected = log_prob(x).sum(), alone.log_prob(value).sum()
+        torch.testing.assert_close(found, expected)
+        found, expected = (torch.autograd.grad(f, value)[0] for f in (found, expected))
+        torch.testing.assert_close(found, expected)
