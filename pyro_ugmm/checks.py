@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .tracking import is_recorded, known_to_hold
+
 __all__ = [
     "check",
     "check_broadcast",
     "check_floating",
     "check_integer",
     "check_number",
+    "check_precision",
     "check_same_kind",
     "check_seed",
     "check_values",
@@ -88,6 +91,13 @@ def check_floating(name: str, tensor: Any) -> None:
     )
 
 
+def check_precision(name: str, tensor: Any) -> None:
+    """Checks that ``tensor`` is one of numbers with digits enough for densities."""
+    check_floating(name, tensor)
+    expected = "torch.float32 or torch.float64 (half precision has too few digits)"
+    check(tensor.dtype in (torch.float32, torch.float64), name, expected, tensor.dtype)
+
+
 def check_same_kind(tensors: Mapping[str, Tensor]) -> None:
     """Checks that all ``tensors`` share the dtype and device of the first."""
     (first_name, first), *others = tensors.items()
@@ -104,8 +114,11 @@ def check_same_kind(tensors: Mapping[str, Tensor]) -> None:
 
 
 def check_values(name: str, tensor: Tensor, valid: Tensor, expected: str) -> None:
-    """Checks that ``valid`` is true everywhere; the error counts and locates what is not."""
-    if valid.is_meta or torch._is_all_true(valid):  # which vmap knows
+    """Checks that ``valid`` is true everywhere; the error counts and locates what is not.
+
+    Nothing is checked while a graph is recorded.
+    """
+    if is_recorded() or known_to_hold(valid):
         return
     invalid = ~valid
     index = tuple(int(i) for i in invalid.nonzero()[0])

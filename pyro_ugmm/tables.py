@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .checks import check, check_same_kind
+from .tracking import is_recorded, known_to_hold
 
 __all__ = ["Table", "as_table", "as_vector", "native"]
 
@@ -53,7 +54,7 @@ class Table:
         self, valid: Tensor, expected: str, first_row: int = 0, got: str | None = None
     ) -> None:
         """Raises a ``ValueError`` that counts and locates the entries that are not valid."""
-        if valid.is_meta or torch._is_all_true(valid):  # which vmap knows
+        if is_recorded() or known_to_hold(valid):
             return
         at = (~valid).nonzero()[0].tolist()
         value = self.values.detach()[tuple(at)].item() if got is None else got
@@ -69,7 +70,7 @@ class Table:
             missing: whether NaN stands for what was not observed.
         """
         values = self.values.detach()
-        if torch._is_all_true(values.sum().isfinite()):  # one quick look at many rows
+        if is_recorded() or known_to_hold(values.sum().isfinite()):  # one quick look at many rows
             return
         valid, expected = values.isfinite(), "finite values"
         if missing:
@@ -102,7 +103,8 @@ class Table:
             check_same_kind({whose: tensor, self.name: self.values})
             return self
         values = self.values.to(tensor.dtype)
-        if values.dtype != self.values.dtype and values.dim() == 2 and len(values):
+        narrows = torch.promote_types(values.dtype, self.values.dtype) != values.dtype
+        if narrows and values.dim() == 2 and len(values):
             self._check_rounding(values)
         return replace(self, values=values.to(tensor.device))
 
@@ -228,7 +230,7 @@ def _from_objects(name: str, array: np.ndarray, where: str) -> np.ndarray:
         try:
             valid = is_null or not isinstance(value, str | bytes | complex)
             found[index] = np.nan if is_null else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             valid = False
         check(valid, name, "numbers", f"{value!r}{where or f' at index {index}'}")
     return found

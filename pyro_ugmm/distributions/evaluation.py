@@ -6,10 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..kept import Kept
+from ..precision import full_precision
+from ..tracking import is_tracked, known_to_hold
 from .blocks import BlockEvaluator
 from .covariance import Covariance
-from .far_rows import settle_far_rows
+from .far_rows import far_log_prob, settle_far_rows
 from .missing import observed_log_density
+from .steep import is_gentle
 
 __all__ = ["Reduction", "RowEvaluator", "log_weights"]
 
@@ -25,38 +29,46 @@ def log_weights(weights: Tensor) -> Tensor:
     return torch.where(is_zero, 1, weights).log().masked_fill(is_zero, -math.inf)
 
 
-def _is_transformed() -> bool:
-    """Whether ``torch.func`` or forward-mode differentiation is at work: no writing in place."""
-    within = torch._C._functorch.peek_interpreter_stack() is not None
-    return within or torch.autograd.forward_ad._current_level >= 0
-
-
 class RowEvaluator:
     """The joint log densities of rows and components, reduced over the components.
 
     Without gradients, and without a batch, rows are evaluated block by block; what that needs
-    of the parameters is computed once and kept until they change. Nothing is kept of tensors made
-    in inference mode, whose changes cannot be told.
+    of the parameters is computed once and kept until these hold other numbers.
+
+    Args:
+        weights: shape ``(..., K)``.
+        means: shape ``(..., K, D)``.
+        covariance: of the components.
+        missing: what NaN means.
+
+    Attributes:
+        given_log_weights: the logarithms of weights that underflow as numbers, or ``None``.
     """
 
     def __init__(
         self, weights: Tensor, means: Tensor, covariance: Covariance, missing: str
     ) -> None:
         self._weights, self._means, self._covariance = weights, means, covariance
+        self.given_log_weights: Tensor | None = None
         self._marginalizes = missing == "marginalize"
         self.batch_shape = torch.broadcast_shapes(
             weights.shape[:-1], means.shape[:-2], covariance.batch_shape
         )
-        self._kept: tuple[list[int], BlockEvaluator] | None = None
+        self._kept = Kept()
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_kept": None}
+    @property
+    def log_weights(self) -> Tensor:
+        """The logarithms of the weights."""
+        given = self.given_log_weights
+        return log_weights(self._weights) if given is None else given
 
+    @full_precision
     def evaluate(self, x: Tensor, reduce: Reduction) -> Tensor:
         """Reduces the joint log densities of rows ``(..., D)``, broadcast with the batch."""
-        tensors = self._tensors
-        differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors))
-        if differentiates or self.batch_shape.numel() > 1 or not x.numel() or _is_transformed():
+        tensors = x, *self._tensors
+        differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        is_batch = self.batch_shape.numel() > 1
+        if differentiates or is_batch or not x.numel() or is_tracked(*tensors):
             return self._reduced(x, reduce)
         with torch.no_grad():
             result = self._evaluate_rows(x.reshape(-1, x.shape[-1]), reduce)
@@ -65,15 +77,16 @@ class RowEvaluator:
 
     @property
     def _tensors(self) -> tuple[Tensor, ...]:
-        return self._weights, self._means, self._covariance.values
+        given = self.given_log_weights
+        return self._weights if given is None else given, self._means, self._covariance.values
 
     def _log_joint(self, x: Tensor) -> Tensor:
         log_density = (
             observed_log_density(x, self._means, self._covariance.dense(*self._means.shape[-2:]))
-            if self._marginalizes and not torch._is_all_true(~x.isnan())
+            if self._marginalizes and not known_to_hold(~x.isnan())
             else self._covariance.log_density(x, self._means)
         )
-        return log_weights(self._weights) + log_density
+        return self.log_weights + log_density
 
     def _evaluate_rows(self, x: Tensor, reduce: Reduction) -> Tensor:
         is_partial = x.isnan().any(-1) if self._marginalizes else x.new_zeros(0, dtype=torch.bool)
@@ -101,23 +114,21 @@ class RowEvaluator:
 
     def _reduced(self, x: Tensor, reduce: Reduction) -> Tensor:
         log_joint = self._log_joint(x)
-        if reduce is not torch.logsumexp:
-            weights = log_weights(self._weights)
-            log_joint = settle_far_rows(log_joint, x, weights, self._means, self._covariance)
-        return reduce(log_joint, -1)
+        components = self.log_weights, self._means, self._covariance
+        if reduce is torch.logsumexp:
+            result = reduce(log_joint, -1)
+            return result if is_gentle(result) else far_log_prob(log_joint, x, *components)
+        return reduce(settle_far_rows(log_joint, x, *components), -1)
 
     def _unbatched(self) -> tuple[Tensor, Tensor, Covariance]:
         covariance, n_batch = self._covariance, len(self._covariance.batch_shape)
         if n_batch:
             covariance = covariance.reindex(lambda t: t.reshape(t.shape[n_batch:]))
         means = self._means.reshape(self._means.shape[-2:])
-        return self._weights.reshape(-1).log(), means, covariance
+        return self.log_weights.reshape(-1), means, covariance
 
     def _blocks(self) -> BlockEvaluator:
         with torch.inference_mode(False), torch.no_grad():
-            if any(t.is_inference() for t in self._tensors):
-                return BlockEvaluator(*self._unbatched())
-            versions = [t._version for t in self._tensors]
-            if self._kept is None or self._kept[0] != versions:
-                self._kept = versions, BlockEvaluator(*self._unbatched())
-            return self._kept[1]
+            return self._kept.get(
+                "blocks", self._tensors, lambda: BlockEvaluator(*self._unbatched())
+            )

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..tracking import is_recorded, known_to_hold
+
 __all__ = ["factorize"]
 
 
@@ -11,13 +13,14 @@ def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns the matrices, their Cholesky factors, and which were raised. What is added is relative
     to each diagonal entry, and ten times what the factorization needs to succeed; no other matrix
-    changes. One that cannot be factored even so is replaced by its diagonal, made positive.
+    changes. One that cannot be factored even so is replaced by its diagonal, made positive. In a
+    graph that is recorded nothing is raised.
     """
     factors, info = torch.linalg.cholesky_ex(matrices)
     limits, diagonal = torch.finfo(matrices.dtype), matrices.diagonal(dim1=-2, dim2=-1)
     pivots = factors.diagonal(dim1=-2, dim2=-1).square()
     raised = (info > 0) | ~(pivots > 4 * limits.eps * diagonal).all(-1)
-    if torch._is_all_true(~raised):  # which vmap knows
+    if is_recorded() or known_to_hold(~raised):
         return matrices, factors, raised
     matrices, factors, failing, share = matrices.clone(), factors.clone(), raised, limits.eps
     while failing.any() and share < 1:

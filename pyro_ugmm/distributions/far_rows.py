@@ -5,10 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from ..tracking import is_recorded, known_to_hold
 from .covariance import Covariance
 from .missing import observed_factor
+from .steep import steep_logsumexp
 
-__all__ = ["settle_far_rows"]
+__all__ = ["far_log_prob", "settle_far_rows"]
 
 
 def settle_far_rows(
@@ -25,13 +27,13 @@ def settle_far_rows(
     ``(..., D)`` may have NaN for what is missing.
     """
     lost = (log_joint == -math.inf).all(-1)
-    if torch._is_all_true(~lost):  # which vmap knows
+    if known_to_hold(~lost):
         return log_joint
     observed = ~x.isnan()
     y = torch.where(observed, x, 0)
     scale = y.abs().amax(-1, keepdim=True).clamp(min=1)
     u = (y / scale).unsqueeze(-2)
-    if torch._is_all_true(observed):
+    if known_to_hold(observed):
         direction, center = covariance.whiten(u), covariance.whiten(means)
         log_determinant = covariance.log_determinant(means.shape[-1])
     else:
@@ -44,6 +46,36 @@ def settle_far_rows(
     nearest = torch.where(possible, square, math.inf).amin(-1, keepdim=True)
     slope = (center * direction).sum(-1) - 0.5 * scale * (square - nearest)
     slope = torch.where(possible, slope, -math.inf)
-    constant = log_weights - 0.5 * (log_determinant + center.square().sum(-1))
+    from_center = center.square().sum(-1).clamp(max=torch.finfo(x.dtype).max)
+    constant = log_weights - 0.5 * (log_determinant + from_center)
     steepest = slope.amax(-1, keepdim=True)
     return torch.where(lost.unsqueeze(-1), constant + scale * (slope - steepest), log_joint)
+
+
+def far_log_prob(
+    log_joint: Tensor, x: Tensor, log_weights: Tensor, means: Tensor, covariance: Covariance
+) -> Tensor:
+    """Sums joint log densities over the components, with gradients also where all are lost.
+
+    These are the gradients of the components that the rows belong to. Those with respect to the
+    covariance, which no number could hold, are zero there. A graph that is recorded leaves out
+    what is lost.
+    """
+    lost = (log_joint == -math.inf).all(-1, keepdim=True)
+    if is_recorded() or known_to_hold(~lost):
+        return steep_logsumexp(log_joint)
+    settled = settle_far_rows(log_joint, x, log_weights, means, covariance).detach()
+    share = settled.softmax(-1)
+    belongs, observed = (lost & (share > 0)).unsqueeze(-1), ~x.isnan().unsqueeze(-2)
+    deviations = torch.where(observed, x.unsqueeze(-2), means) - means
+    deviations = torch.where(belongs, deviations, 0)
+    fixed = covariance.reindex(Tensor.detach)
+    if known_to_hold(observed):
+        whitened = fixed.whiten(deviations)
+    else:
+        inverse, _ = observed_factor(fixed.dense(*means.shape[-2:]), observed)
+        whitened = (inverse @ deviations.unsqueeze(-1)).squeeze(-1)
+    far = share * (log_weights - 0.5 * whitened.square().sum(-1))
+    far = torch.where(belongs.squeeze(-1), far, 0).sum(-1)
+    near = steep_logsumexp(torch.where(lost, 0, log_joint))
+    return torch.where(lost.squeeze(-1), far, near)

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check, check_floating, check_integer, check_same_kind, check_values
+from ..checks import check, check_integer, check_seed
+from ..randomness import generator_for
+from ..tables import as_table
 from .multivariate import GaussianMixture
 
 __all__ = ["impute"]
@@ -15,7 +16,7 @@ __all__ = ["impute"]
 @torch.no_grad()
 def impute(
     mixture: GaussianMixture, x: Any, num_samples: int | None = None, seed: int | None = None
-) -> Tensor:
+) -> Any:
     r"""Fills NaN in rows with conditional means, or with draws, given what was observed.
 
     .. math:: \mathbb{E}[x_{\mathrm{missing}} \mid x_{\mathrm{observed}}] \qquad\text{or}\qquad
@@ -27,13 +28,15 @@ def impute(
 
     Args:
         mixture: one mixture, such as EM fits to the same rows by ``missing="marginalize"``.
-        x: rows, shape ``(n, D)``, a tensor or what NumPy takes for an array, such as a data frame;
-            NaN where nothing was observed.
+        x: rows, shape ``(n, D)``: a tensor, an array, or a data frame; NaN, null or masked where
+            nothing was observed. What is no tensor is filled in the wider of its precision and
+            the mixture's, so that what was observed stays as it is.
         num_samples: how many draws; conditional means if None.
         seed: for the draws; torch's generator is used, and left alone if given.
 
     Returns:
-        Rows without NaN, shape ``(n, D)``; or draws of them, ``(num_samples, n, D)``.
+        Rows without NaN, shape ``(n, D)``; or draws of them, ``(num_samples, n, D)``. For a data
+        frame, one with its columns and index; or a list of these.
 
     Raises:
         ValueError: if the rows do not fit the mixture, or an entry is infinite.
@@ -50,33 +53,41 @@ def impute(
     is_mixture = isinstance(mixture, GaussianMixture)
     check(is_mixture, "mixture", "a GaussianMixture", type(mixture).__name__)
     check(not mixture.batch_shape, "mixture", "one mixture", f"a batch {mixture.batch_shape}")
-    if not isinstance(x, Tensor):
-        x = torch.as_tensor(np.asarray(x, dtype=float)).to(mixture.means)
-    check_floating("x", x)
-    n_features = mixture.n_features
-    fits = x.dim() == 2 and x.shape[1] == n_features
-    check(fits, "x", f"shape (n, {n_features})", tuple(x.shape))
-    check_same_kind({"the mixture": mixture.means, "x": x})
-    check_values("x", x, ~x.isinf(), "finite values, or NaN")
+    table, n_features = as_table("x", x), mixture.n_features
+    if not table.is_tensor:
+        mixture = mixture.as_wide_as(table.values.dtype)
+    shape = tuple(table.values.shape)
+    fits = len(shape) == 2 and shape[1] == n_features
+    check(fits, "x", f"shape (n, {n_features})", shape)
+    table = table.like("the mixture", mixture.means)
+    table.check_entries(~table.values.isinf(), "finite values, or NaN")
     if num_samples is not None:
-        check_integer("num_samples", num_samples)
+        num_samples = check_integer("num_samples", num_samples)
+    generator = generator_for(check_seed("seed", seed), mixture.means.device)
+    filled = _filled(mixture, table.values, num_samples, generator)
+    if table.frame is None or num_samples is None:
+        return table.restored(filled)
+    return [table.restored(draw) for draw in filled]
+
+
+def _filled(
+    mixture: GaussianMixture,
+    x: Tensor,
+    num_samples: int | None,
+    generator: torch.Generator | None,
+) -> Tensor:
     filled = x.clone() if num_samples is None else x.repeat(num_samples, 1, 1)
     patterns, which = x.isnan().unique(dim=0, return_inverse=True)
-    with torch.random.fork_rng(enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        for i, missing in enumerate(patterns):
-            rows, dims = (which == i).nonzero()[:, 0], missing.nonzero()[:, 0]
-            if len(dims):
-                found = _fill(mixture, x[rows], missing.tolist(), num_samples)
-                filled[..., rows.unsqueeze(1), dims] = found
+    for i, missing in enumerate(patterns):
+        rows, dims = (which == i).nonzero()[:, 0], missing.nonzero()[:, 0]
+        if len(dims):
+            given = _given(mixture, x[rows], missing.tolist())
+            found = given.mean if num_samples is None else given.sample((num_samples,), generator)
+            filled[..., rows.unsqueeze(1), dims] = found
     return filled
 
 
-def _fill(
-    mixture: GaussianMixture, x: Tensor, missing: list[bool], num_samples: int | None
-) -> Tensor:
-    """What is missing of rows that miss the same dimensions."""
+def _given(mixture: GaussianMixture, x: Tensor, missing: list[bool]) -> GaussianMixture:
+    """The mixtures of what is missing of rows that miss the same dimensions."""
     values = {dim: x[:, dim] for dim, is_missing in enumerate(missing) if not is_missing}
-    given = mixture.condition(values) if values else mixture.expand((len(x),))
-    return given.mean if num_samples is None else given.sample((num_samples,))
+    return mixture.condition(values) if values else mixture.expand((len(x),))

@@ -1,11 +1,14 @@
 """A Gaussian mixture in files and in scikit-learn."""
 
+import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from ..checks import check
+from ..checks import check, check_same_kind, check_values
 from ..files import write_atomically
 from .covariance import STRUCTURES
 
@@ -27,6 +30,9 @@ def save(mixture: "GaussianMixture", path: str | os.PathLike) -> None:
         "means": mixture.means,
         "covariance": mixture.covariance.values,
     }
+    logarithms = mixture._rows.given_log_weights
+    if logarithms is not None:
+        tensors["log_weights"] = logarithms.expand(mixture.weights.shape)
     metadata = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -37,27 +43,51 @@ def save(mixture: "GaussianMixture", path: str | os.PathLike) -> None:
     write_atomically(path, to_bytes(contents, metadata))
 
 
-def load(path: str | os.PathLike, device: str | torch.device) -> dict[str, Any]:
-    """Reads the arguments of a mixture from a file that :func:`save` wrote."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"path: expected a safetensors file, got {path}: {error}") from error
+def load(
+    cls: type["GaussianMixture"], path: str | os.PathLike, device: str | torch.device
+) -> "GaussianMixture":
+    """Reads a mixture from a file that :func:`save` wrote, whose contents are checked."""
+    metadata, tensors = _read(path)
+    known, names = STRUCTURES, {"weights", "means", "covariance"}
     kind = metadata.get("format"), metadata.get("version")
-    valid = kind == (_FORMAT, _VERSION) and metadata.get("covariance") in STRUCTURES
-    valid = valid and tensors.keys() >= {"weights", "means", "covariance"}
+    valid = kind == (_FORMAT, _VERSION) and metadata.get("covariance") in known
+    valid = valid and "missing" in metadata and tensors.keys() >= names
     expected = f"a saved {_FORMAT}, version {_VERSION}"
     check(valid, "path", expected, f"{path} with {metadata} and tensors {list(tensors)}")
-    return {
-        "weights": tensors["weights"],
-        "means": tensors["means"],
-        "covariance": STRUCTURES[metadata["covariance"]](tensors["covariance"]),
-        "missing": metadata["missing"],
-    }
+    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+    weights, means, logarithms = tensors["weights"], tensors["means"], tensors.get("log_weights")
+    try:
+        covariance = known[metadata["covariance"]](tensors["covariance"], validate_args=True)
+        cls(weights, means, covariance, missing=metadata["missing"], validate_args=True)
+        mixture = cls(weights, means, covariance, missing=metadata["missing"])
+        if logarithms is not None:
+            _check_log_weights(logarithms, mixture.weights)
+            mixture._rows.given_log_weights = logarithms
+    except ValueError as error:
+        raise ValueError(f"path: expected {expected}, got {path}, in which {error}") from None
+    return mixture
+
+
+def _check_log_weights(logarithms: Tensor, weights: Tensor) -> None:
+    check_same_kind({"weights": weights, "log_weights": logarithms})
+    shape, expected = tuple(logarithms.shape), tuple(weights.shape)
+    check(shape == expected, "log_weights", f"shape {expected}, as weights has", shape)
+    same = (logarithms.exp() - weights).abs() <= 1e-4
+    check_values("log_weights", logarithms, same, "the logarithms of weights")
+
+
+def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Reads a file whole, so that nothing stays mapped to it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    contents = Path(path).read_bytes()
+    try:
+        tensors = from_bytes(contents)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(f"path: expected a safetensors file, got {path}: {error}") from error
+    size = int.from_bytes(contents[:8], "little")
+    return json.loads(contents[8 : 8 + size]).get("__metadata__") or {}, tensors
 
 
 def to_sklearn(mixture: "GaussianMixture") -> Any:
@@ -91,6 +121,11 @@ def from_sklearn(model: Any, device: str | torch.device) -> dict[str, Any]:
     expected = "a fitted sklearn.mixture.GaussianMixture (call its fit first)"
     fitted = all(hasattr(model, name) for name in ("weights_", "means_", "covariances_"))
     check(fitted, "model", expected, model)
+    is_variational = hasattr(model, "weight_concentration_")
+    expected = "a GaussianMixture (the density of a variational one is another)"
+    check(not is_variational, "model", expected, model)
+    expected = f"a covariance_type of {list(SKLEARN_NAMES.values())}"
+    check(model.covariance_type in SKLEARN_NAMES.values(), "model", expected, model.covariance_type)
     names = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
     weights, means, values = (
         torch.from_numpy(array.copy()).to(device)

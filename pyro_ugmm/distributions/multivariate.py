@@ -1,9 +1,8 @@
 """The multivariate Gaussian mixture."""
 
 import math
-import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import pyro.distributions as dist
@@ -11,66 +10,26 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ..checks import check, check_broadcast, check_floating, check_same_kind, check_values
+from ..checks import check, check_broadcast, check_same_kind, check_values
+from ..precision import full_precision
+from ..tables import Table, as_table
 from . import interchange
+from .arguments import (
+    check_missing,
+    check_numbers,
+    check_shapes,
+    checked_dims,
+    given_values,
+    sample_size,
+)
 from .covariance import Covariance
 from .covariance.matrices import apply_matrices
-from .evaluation import Reduction, RowEvaluator, log_weights
+from .evaluation import Reduction, RowEvaluator
 from .far_rows import settle_far_rows
+from .sampling import draw_components
+from .unavailable import NoClosedForm, no_closed_form
 
 __all__ = ["GaussianMixture", "check_missing"]
-
-
-def check_missing(missing: str) -> None:
-    """Checks the option that says what a NaN means."""
-    check(missing in ("error", "marginalize"), "missing", "'error' or 'marginalize'", repr(missing))
-
-
-def _check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None:
-    check(isinstance(covariance, Covariance), "covariance", "a Covariance", type(covariance))
-    named = {"weights": weights, "means": means}
-    for name, tensor in named.items():
-        check_floating(name, tensor)
-    check(
-        means.dim() > 1 and 0 not in means.shape, "means", "shape (..., K, D)", tuple(means.shape)
-    )
-    n_components, n_features = means.shape[-2:]
-    expected = f"{n_components} components, as means has"
-    check(weights.dim() > 0, "weights", "shape (..., K)", tuple(weights.shape))
-    check(weights.shape[-1] == n_components, "weights", expected, f"shape {tuple(weights.shape)}")
-    for count, got, what in (
-        (n_components, covariance.n_components, "components"),
-        (n_features, covariance.n_features, "features"),
-    ):
-        check(got in (None, count), "covariance", f"{count} {what}, as means has", got)
-    check_same_kind({"means": means, "weights": weights, "covariance": covariance.values})
-    check_broadcast(
-        {
-            "weights": weights.shape[:-1],
-            "means": means.shape[:-2],
-            "covariance": covariance.batch_shape,
-        }
-    )
-
-
-def _check_numbers(weights: Tensor, means: Tensor) -> None:
-    check_values("means", means, means.isfinite(), "finite values")
-    check_values("weights", weights, weights >= 0, "non-negative values")
-    total = weights.detach().sum(-1)
-    tolerance = 1e-5 if weights.dtype == torch.float64 else 1e-4
-    expected = "weights that sum to one (divide them by their sum)"
-    check_values("weights", total, (total - 1).abs() <= tolerance, f"{expected}; as sums")
-
-
-def _checked_dims(name: str, dims: Iterable[int], n_features: int) -> list[int]:
-    expected = f"distinct dimensions between 0 and {n_features - 1}"
-    try:
-        found = [-1 if isinstance(dim, bool) else operator.index(dim) for dim in dims]
-    except TypeError:
-        found = []
-    valid = all(0 <= dim < n_features for dim in found)
-    check(valid and len(set(found)) == len(found) > 0, name, expected, dims)
-    return found
 
 
 def _expands(batch_shape: torch.Size, shape: torch.Size) -> bool:
@@ -87,7 +46,7 @@ class _PartlyObserved(constraints.Constraint):
         return (value.isfinite() | value.isnan()).all(-1)
 
 
-class GaussianMixture(dist.TorchDistribution):
+class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     r"""A mixture of :math:`K` Gaussians over :math:`\mathbb{R}^D`.
 
     .. math:: p(x) = \sum_{k=1}^K w_k \, \mathcal{N}(x \mid \mu_k, \Sigma_k)
@@ -104,7 +63,10 @@ class GaussianMixture(dist.TorchDistribution):
     to all parameters and the value; samples carry no gradients. Where no gradient is asked for,
     one mixture evaluates many rows in blocks, so memory does not grow with rows times components;
     a batch of mixtures evaluates them at once. What blocks need of the parameters is kept until
-    torch changes these; it does not see changes made through NumPy.
+    these hold other numbers, however they were changed.
+
+    Rows may also come as arrays, masked arrays, data frames or lists. A tensor has to be of the
+    mixture's dtype; anything else is taken as it is, and computed with in the wider of the two.
 
     Raises:
         ValueError: if the shapes do not fit, dtypes or devices differ, or weights do not sum to
@@ -139,13 +101,13 @@ class GaussianMixture(dist.TorchDistribution):
         validate_args: bool | None = None,
     ) -> None:
         check_missing(missing)
-        _check_shapes(weights, means, covariance)
+        check_shapes(weights, means, covariance)
         self._weights, self._means, self.covariance = weights, means, covariance
         self.missing = missing
         self._rows = RowEvaluator(weights, means, covariance, missing)
         super().__init__(self._rows.batch_shape, means.shape[-1:], validate_args=validate_args)
         if self._validate_args:
-            _check_numbers(weights, means)
+            check_numbers(weights, means)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self):
@@ -176,7 +138,28 @@ class GaussianMixture(dist.TorchDistribution):
         """Returns the mixture on another device or in another dtype, as tensors' ``to`` does."""
         covariance = self.covariance.to(*args, **kwargs)
         weights, means = (t.to(*args, **kwargs) for t in (self._weights, self._means))
-        return self._like(weights, means, covariance)
+        logarithms = self._rows.given_log_weights
+        logarithms = None if logarithms is None else logarithms.to(*args, **kwargs)
+        return self._like(weights, means, covariance, logarithms)
+
+    def as_wide_as(self, dtype: torch.dtype) -> Self:
+        """Returns the mixture in the wider of its own dtype and another."""
+        wide = torch.promote_types(dtype, self._means.dtype)
+        return self if wide == self._means.dtype else self.to(wide)
+
+    @classmethod
+    def infer_shapes(cls, weights, means, covariance=()) -> tuple[torch.Size, torch.Size]:
+        """Infers batch and event shape from those of the arguments.
+
+        Args:
+            weights: a shape ``(..., K)``.
+            means: a shape ``(..., K, D)``.
+            covariance: a :class:`Covariance`, or the shape of matrices ``(..., K, D, D)``.
+        """
+        is_covariance = isinstance(covariance, Covariance)
+        batch = covariance.batch_shape if is_covariance else torch.Size(covariance)[:-3]
+        shapes = torch.Size(weights)[:-1], torch.Size(means)[:-2], batch
+        return torch.broadcast_shapes(*shapes), torch.Size(means)[-1:]
 
     # -- parameters and moments -------------------------------------------------------------
 
@@ -206,6 +189,7 @@ class GaussianMixture(dist.TorchDistribution):
         return (self.weights.unsqueeze(-1) * self._means).sum(-2)
 
     @property
+    @full_precision
     def covariance_matrix(self) -> Tensor:
         r"""The whole mixture's covariance, shape ``batch_shape + (D, D)``.
 
@@ -230,106 +214,134 @@ class GaussianMixture(dist.TorchDistribution):
     # -- densities --------------------------------------------------------------------------
 
     def _validate_sample(self, value: Tensor) -> None:
-        check_floating("value", value)
-        expected = f"{self.n_features} features in the last dimension"
-        shape = tuple(value.shape)
-        check(shape[-1:] == self.event_shape, "value", expected, f"shape {shape}")
-        check_broadcast({"value": value.shape[:-1], "the batch": self.batch_shape})
-        check_same_kind({"means": self._means, "value": value})
-        if torch._is_all_true(value.sum().isfinite()):  # one quick look at many rows
-            return
-        finite = value.isfinite()
-        if self.missing == "error":
-            expected = "finite values (NaN stands for missing with missing='marginalize')"
-        else:
-            finite |= value.isnan() & ~value.isnan().all(-1, keepdim=True)
-            expected = "finite values, or NaN in rows of which something was observed"
-        check_values("value", value, finite, expected)
+        self._check_rows(as_table("value", value))
 
-    def _evaluate(self, value: Tensor, reduce: Reduction) -> Tensor:
+    def _check_rows(self, table: Table) -> None:
+        shape = tuple(table.values.shape)
+        expected = f"{self.n_features} features in the last dimension"
+        check(shape[-1:] == self.event_shape, "value", expected, f"shape {shape}")
+        check_broadcast({"value": shape[:-1], "the batch": self.batch_shape})
+        check_same_kind({"means": self._means, "value": table.values})
+        table.check_finite("missing='marginalize'", missing=self.missing == "marginalize")
+
+    def _evaluate(self, value: Any, reduce: Reduction) -> Tensor:
+        table = as_table("value", value)
+        if not table.is_tensor:
+            wide = self.as_wide_as(table.values.dtype)
+            return wide._evaluate_table(table.like("means", wide._means), reduce)
+        return self._evaluate_table(table, reduce)
+
+    def _evaluate_table(self, table: Table, reduce: Reduction) -> Tensor:
         if self._validate_args:
-            self._validate_sample(value)
-        result = self._rows.evaluate(value, reduce)
-        batch = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+            self._check_rows(table)
+        else:
+            check_same_kind({"means": self._means, "value": table.values})
+        result = self._rows.evaluate(table.values, reduce)
+        batch = torch.broadcast_shapes(table.values.shape[:-1], self.batch_shape)
         trailing = result.shape[-1:] if reduce is torch.softmax else ()
         return result.expand(batch + trailing)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Any) -> Tensor:
         """Evaluates the log density of rows ``(..., D)``, broadcast with the batch.
 
         With ``missing="marginalize"`` a row's NaN entries are integrated out.
         """
         return self._evaluate(value, torch.logsumexp)
 
-    def responsibilities(self, value: Tensor) -> Tensor:
+    def responsibilities(self, value: Any) -> Tensor:
         r"""Returns each component's posterior probability given a row, shape ``(..., K)``.
 
         .. math:: r_k(x) = w_k \, \mathcal{N}(x \mid \mu_k, \Sigma_k) / p(x)
         """
         return self._evaluate(value, torch.softmax)
 
-    def predict(self, value: Tensor) -> Tensor:
+    def predict(self, value: Any) -> Tensor:
         """Returns the most probable component of each row, an index into the last of K."""
         return self._evaluate(value, torch.argmax)
 
-    def aic(self, value: Tensor) -> float:
+    def aic(self, value: Any) -> float:
         r"""Akaike's criterion for rows ``(n, D)``: :math:`2p - 2 \log L`; the lower the better."""
-        return 2.0 * (self.n_parameters - float(self._log_likelihood(value)))
+        return 2.0 * (self.n_parameters - self._log_likelihood(value)[0])
 
-    def bic(self, value: Tensor) -> float:
+    def bic(self, value: Any) -> float:
         r"""The Bayesian criterion, :math:`p \log n - 2 \log L`; the lower the better."""
-        log_likelihood = float(self._log_likelihood(value))
-        return self.n_parameters * math.log(max(len(value), 1)) - 2.0 * log_likelihood
+        log_likelihood, n_rows = self._log_likelihood(value)
+        return self.n_parameters * math.log(max(n_rows, 1)) - 2.0 * log_likelihood
 
     @torch.no_grad()
-    def _log_likelihood(self, value: Tensor) -> Tensor:
+    def _log_likelihood(self, value: Any) -> tuple[float, int]:
         check(self.batch_shape.numel() == 1, "mixture", "a batch of one", tuple(self.batch_shape))
-        check_floating("value", value)
-        check(value.dim() == 2, "value", "rows, shape (n, D)", tuple(value.shape))
-        return self.log_prob(value).sum()
+        shape = tuple(as_table("value", value).values.shape)
+        check(len(shape) == 2, "value", "rows, shape (n, D)", shape)
+        return float(self.log_prob(value).sum()), shape[0]
 
     # -- samples ----------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample_with_component(self, sample_shape=()) -> tuple[Tensor, Tensor]:
-        """Draws rows, ``sample_shape + batch_shape + (D,)``, and the component of each."""
-        shape = torch.Size(sample_shape)
-        count, weights = shape.numel(), self.weights.reshape(-1, self.n_components)
-        component = weights.new_empty(len(weights), 0, dtype=torch.long)
-        if count:  # torch does not draw nothing
-            component = torch.multinomial(weights, count, replacement=True)
-        component = component.T.reshape(shape + self.batch_shape)
+    def sample_with_component(
+        self, sample_shape=(), generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draws rows, ``sample_shape + batch_shape + (D,)``, and the component of each.
+
+        Args:
+            sample_shape: of how many draws; sizes may be zero.
+            generator: of random numbers, on the mixture's device; torch's own by default.
+        """
+        component = draw_components(self.weights, sample_size(sample_shape), generator)
         shape, at = component.shape, component.unsqueeze(-1)
         n_components, n_features = self.n_components, self.n_features
         values, covariance = self.covariance.values, self.covariance
         leading = values.shape[: values.dim() - covariance.values_dim]
-        index = torch.arange(leading.numel(), device=values.device).reshape(leading)
+        index = torch.arange(math.prod(leading), device=values.device).reshape(leading)
         if not covariance.per_component:
             index = index.unsqueeze(-1)
         index = index.expand(*shape, n_components).gather(-1, at)
         means = self.means.expand(*shape, n_components, n_features)
         mean = means.gather(-2, at.unsqueeze(-1).expand(*shape, 1, n_features)).squeeze(-2)
-        noise = torch.randn_like(mean.reshape(-1, n_features))
-        return mean + covariance.color(noise, index.reshape(-1)).reshape(mean.shape), component
+        noise = torch.empty(math.prod(shape), n_features, dtype=mean.dtype, device=mean.device)
+        noise = covariance.color(noise.normal_(generator=generator), index.reshape(-1))
+        return mean + noise.reshape(mean.shape), component
 
-    def sample(self, sample_shape=()) -> Tensor:
+    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
         """Draws rows of shape ``sample_shape + batch_shape + (D,)``, without gradients."""
-        return self.sample_with_component(sample_shape)[0]
+        return self.sample_with_component(sample_shape, generator)[0]
+
+    def rsample(self, sample_shape=()) -> Tensor:
+        """Draws of several dimensions have no pathwise gradients."""
+        remedy = "draw the component, and from it by torch's MultivariateNormal"
+        raise NotImplementedError(f"rsample: no pathwise gradients of a mixture's rows; {remedy}")
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """The probability below a row has no closed form."""
+        raise no_closed_form("cdf", "mixture.marginal([dim]), or the share of draws below")
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Rows have no order, so no quantiles."""
+        raise no_closed_form("icdf", "torch.quantile(mixture.sample((10_000,)), q, 0)")
 
     # -- marginals and conditionals ---------------------------------------------------------
 
-    def _like(self, weights: Tensor, means: Tensor, covariance: Covariance) -> Self:
+    def _like(
+        self,
+        weights: Tensor,
+        means: Tensor,
+        covariance: Covariance,
+        log_weights: Tensor | None = None,
+    ) -> Self:
         other = type(self)(weights, means, covariance, missing=self.missing, validate_args=False)
         other._validate_args = self._validate_args
+        other._rows.given_log_weights = log_weights
         batch = torch.broadcast_shapes(other.batch_shape, self.batch_shape)
         return other if batch == other.batch_shape else other.expand(batch)
 
     def marginal(self, dims: Sequence[int]) -> Self:
         """Returns the mixture of some dimensions alone, in the order given."""
-        at = torch.tensor(_checked_dims("dims", dims, self.n_features), device=self._means.device)
-        return self._like(self._weights, self._means[..., at], self.covariance.marginal(at))
+        at = torch.tensor(checked_dims("dims", dims, self.n_features), device=self._means.device)
+        means, covariance = self._means[..., at], self.covariance.marginal(at)
+        return self._like(self._weights, means, covariance, self._rows.given_log_weights)
 
-    def condition(self, values: Mapping[int, float | Tensor]) -> Self:
+    @full_precision
+    def condition(self, values: Mapping[int, Any]) -> Self:
         r"""Returns the mixture of the other dimensions, given values of some.
 
         .. math:: p(x_a \mid x_b) = \sum_k w_k(x_b) \, \mathcal{N}(x_a \mid
@@ -338,28 +350,29 @@ class GaussianMixture(dist.TorchDistribution):
             \quad w_k(x_b) \propto w_k \, \mathcal{N}(x_b \mid \mu_{k,b}, \Sigma_{k,bb})
 
         Args:
-            values: a number or tensor for each dimension given; tensors broadcast with each
+            values: a number, tensor or array for each dimension given; they broadcast with each
                 other and the batch, so ``{0: x}`` with ``x`` of shape ``(n,)`` gives n mixtures.
+                The result is in the wider of the mixture's dtype and those of arrays.
         """
         expected = "a mapping from dimensions to their values"
         check(isinstance(values, Mapping), "values", expected, type(values).__name__)
-        given = _checked_dims("values", list(values), self.n_features)
+        given = checked_dims("values", list(values), self.n_features)
         kept = [dim for dim in range(self.n_features) if dim not in given]
         check(kept, "values", f"fewer than all {self.n_features} dimensions", given)
-        dtype, device = self._means.dtype, self._means.device
-        tensors = [torch.as_tensor(v, dtype=dtype, device=device) for v in values.values()]
-        check_broadcast({f"values[{d}]": t.shape for d, t in zip(values, tensors, strict=True)})
-        x = torch.stack(torch.broadcast_tensors(*tensors), -1)
+        x = given_values(values, self._means)
         check_values("values", x, x.isfinite(), "finite values")
         check_broadcast({"values": x.shape[:-1], "the batch": self.batch_shape})
+        return self.as_wide_as(x.dtype)._given(x, kept, given)
+
+    def _given(self, x: Tensor, kept: list[int], given: list[int]) -> Self:
         a, b = (torch.tensor(dims, device=x.device) for dims in (kept, given))
         covariance, regression = self.covariance.conditional(a, b)
-        means_b = self._means[..., b]
-        evidence, logits = self.covariance.marginal(b), log_weights(self._weights)
-        log_joint = logits + evidence.log_density(x, means_b)
-        weights = settle_far_rows(log_joint, x, logits, means_b, evidence).softmax(-1)
+        means_b, evidence = self._means[..., b], self.covariance.marginal(b)
+        prior = self._rows.log_weights
+        log_joint = prior + evidence.log_density(x, means_b)
+        log_weights = settle_far_rows(log_joint, x, prior, means_b, evidence).log_softmax(-1)
         means = self._means[..., a] + apply_matrices(regression, x.unsqueeze(-2) - means_b)
-        return self._like(weights, means, covariance)
+        return self._like(log_weights.exp(), means, covariance, log_weights)
 
     # -- files and scikit-learn -------------------------------------------------------------
 
@@ -370,7 +383,7 @@ class GaussianMixture(dist.TorchDistribution):
     @classmethod
     def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> Self:
         """Reads a mixture that :meth:`save` wrote."""
-        return cls(**interchange.load(path, device))
+        return interchange.load(cls, path, device)
 
     def to_sklearn(self) -> Any:
         """Returns a fitted ``sklearn.mixture.GaussianMixture`` with these parameters."""

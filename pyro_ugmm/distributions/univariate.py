@@ -7,11 +7,24 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ..checks import check, check_broadcast, check_floating, check_same_kind, check_values
+from ..checks import (
+    check,
+    check_broadcast,
+    check_precision,
+    check_same_kind,
+    check_values,
+)
+from ..tracking import is_recorded, known_to_hold
+from .arguments import sample_size
+from .far_values import settle_far_values
 from .inverse_cdf import invert_cdf, mixture_cdf, reparameterize
+from .sampling import draw_components
+from .steep import is_gentle, steep_logsumexp
+from .unavailable import NoClosedForm
 
 __all__ = ["UnivariateGaussianMixture", "normal_log_density"]
 
+_REACH = 40.0  # beyond so many standard deviations a CDF is zero or one
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -35,7 +48,7 @@ def _checked(
     assert weight is not None
     named = {"loc": loc, "scale": scale, weight_name: weight}
     for name, tensor in named.items():
-        check_floating(name, tensor)
+        check_precision(name, tensor)
         shape = tuple(tensor.shape)
         expected = "shape (..., K) with at least one component"
         check(tensor.dim() > 0 and shape[-1] > 0, name, expected, shape)
@@ -61,7 +74,7 @@ def _checked(
     return loc, scale, weight
 
 
-class UnivariateGaussianMixture(dist.MixtureSameFamily):
+class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
     r"""A mixture of :math:`K` univariate Gaussians.
 
     .. math:: p(y) = \sum_{k=1}^K w_k \, \mathcal{N}(y \mid \mu_k, \sigma_k^2)
@@ -154,29 +167,74 @@ class UnivariateGaussianMixture(dist.MixtureSameFamily):
         """The weights :math:`w`, shape ``batch_shape + (K,)``."""
         return self.mixture_distribution.probs
 
+    @classmethod
+    def infer_shapes(cls, loc, scale, logits=None, probs=None) -> tuple[torch.Size, torch.Size]:
+        """Infers batch and event shape from the shapes of the arguments."""
+        shapes = [torch.Size(s)[:-1] for s in (loc, scale, logits, probs) if s is not None]
+        return torch.broadcast_shapes(*shapes), torch.Size()
+
     def _validate_sample(self, value: Tensor) -> None:
-        check_floating("value", value)
+        check_precision("value", value)
         if value.dim() > 0:  # as in torch's arithmetic, one number takes the dtype of the others
             check_same_kind({"loc": self.loc, "value": value})
-        super()._validate_sample(value)
+        check_broadcast({"value": value.shape, "the batch": self.batch_shape})
+        check_values("value", value, ~value.isnan(), "real numbers")
 
     def _joint_log_density(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        return self.logits + normal_log_density(value.unsqueeze(-1), self.loc, self.scale)
+        """The log densities of values ``(..., 1)`` or ``(..., K)`` and the components."""
+        return self.logits + normal_log_density(value, self.loc, self.scale)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Evaluates the log density at ``value``, whose shape broadcasts with ``batch_shape``."""
-        return self._joint_log_density(value).logsumexp(-1)
+        if self._validate_args:
+            self._validate_sample(value)
+        log_joint = self._joint_log_density(value.unsqueeze(-1))
+        result = log_joint.logsumexp(-1)
+        if is_gentle(result):
+            return result
+        if is_recorded() or known_to_hold(result > -math.inf):
+            return steep_logsumexp(log_joint)
+        return self._far_log_prob(value.unsqueeze(-1))
+
+    def _far_log_prob(self, value: Tensor) -> Tensor:
+        """The log density, with gradients also where it is lost.
+
+        These are the gradients of the components that the values belong to. Those with respect to
+        scales, which no number could hold, are zero there.
+        """
+        lost, settled = self._settled(value)
+        share = settled.softmax(-1)
+        belongs = lost & (share > 0)
+        z = (torch.where(belongs, value, self.loc) - self.loc) / self.scale.detach()
+        far = torch.where(belongs, share * (self.logits - 0.5 * z * z), 0).sum(-1)
+        near = self._joint_log_density(torch.where(lost, self.loc, value))
+        return torch.where(lost.squeeze(-1), far, steep_logsumexp(near))
+
+    @torch.no_grad()
+    def _settled(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Where all log densities are lost, and what then tells the components apart."""
+        log_joint = self._joint_log_density(value)
+        lost = (log_joint == -math.inf).all(-1, keepdim=True)
+        settled = settle_far_values(value, self.loc, self.scale, self.logits)
+        return lost, torch.where(lost, settled, 0)
 
     def responsibilities(self, value: Tensor) -> Tensor:
         r"""Returns each component's posterior probability given ``value``.
 
         .. math:: r_k(y) = w_k \, \mathcal{N}(y \mid \mu_k, \sigma_k^2) / p(y)
 
-        The result has shape ``value.shape + (K,)``, broadcast with the batch.
+        The result has shape ``value.shape + (K,)``, broadcast with the batch. Values so far that
+        all densities underflow belong to the widest component.
         """
-        return self._joint_log_density(value).softmax(-1)
+        if self._validate_args:
+            self._validate_sample(value)
+        value = value.unsqueeze(-1)
+        log_joint = self._joint_log_density(value)
+        if known_to_hold((log_joint > -math.inf).any(-1)):
+            return log_joint.softmax(-1)
+        lost, settled = self._settled(value)
+        near = self._joint_log_density(torch.where(lost, self.loc, value))
+        return torch.where(lost, settled, near).softmax(-1)
 
     def cdf(self, value: Tensor) -> Tensor:
         r"""Evaluates :math:`F(y) = \sum_k w_k \Phi((y - \mu_k) / \sigma_k)`, to full relative
@@ -184,6 +242,8 @@ class UnivariateGaussianMixture(dist.MixtureSameFamily):
         """
         if self._validate_args:
             self._validate_sample(value)
+        loc, reach = self.loc.detach(), _REACH * self.scale.detach()
+        value = value.clamp((loc - reach).amin(-1), (loc + reach).amax(-1))
         return mixture_cdf(value, self.loc, self.scale, self.probs)
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -195,31 +255,37 @@ class UnivariateGaussianMixture(dist.MixtureSameFamily):
             ValueError: if a value lies outside [0, 1].
         """
         if self._validate_args:
-            check_floating("value", value)
+            check_precision("value", value)
             valid = (value >= 0) & (value <= 1)
             check_values("value", value, valid, "probabilities in [0, 1]")
         check_broadcast({"value": value.shape, "the batch": self.batch_shape})
         root = invert_cdf(value, self.loc, self.scale, self.probs)
         return reparameterize(root, self.loc, self.scale, self.logits, value)
 
-    def sample_with_component(self, sample_shape=()) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def sample_with_component(
+        self, sample_shape=(), generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Draws values together with the index of the component that each came from.
 
         Both have shape ``sample_shape + batch_shape``; neither carries gradients.
+
+        Args:
+            sample_shape: of how many draws; sizes may be zero.
+            generator: of random numbers, on the mixture's device; torch's own by default.
         """
-        with torch.no_grad():
-            component = self.mixture_distribution.sample(torch.Size(sample_shape))
-            index = component.unsqueeze(-1)
-            shape = (*index.shape[:-1], self.n_components)
-            loc = self.loc.expand(shape).gather(-1, index).squeeze(-1)
-            scale = self.scale.expand(shape).gather(-1, index).squeeze(-1)
-            return torch.normal(loc, scale), component
+        component = draw_components(self.probs, sample_size(sample_shape), generator)
+        index = component.unsqueeze(-1)
+        shape = (*index.shape[:-1], self.n_components)
+        loc = self.loc.expand(shape).gather(-1, index).squeeze(-1)
+        scale = self.scale.expand(shape).gather(-1, index).squeeze(-1)
+        return torch.normal(loc, scale, generator=generator), component
 
-    def sample(self, sample_shape=()) -> Tensor:
+    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
         """Draws values of shape ``sample_shape + batch_shape``, without gradients."""
-        return self.sample_with_component(sample_shape)[0]
+        return self.sample_with_component(sample_shape, generator)[0]
 
-    def rsample(self, sample_shape=()) -> Tensor:
+    def rsample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
         r"""Draws values with pathwise gradients with respect to loc, scale and logits or probs.
 
         The draw holds :math:`F(y; \theta)` fixed, so by implicit differentiation
@@ -231,4 +297,6 @@ class UnivariateGaussianMixture(dist.MixtureSameFamily):
         between them, where hardly a draw falls. From about eight standard deviations on, no
         practical number of draws shows it; there, sum over the components instead.
         """
-        return reparameterize(self.sample(sample_shape), self.loc, self.scale, self.logits)
+        return reparameterize(
+            self.sample(sample_shape, generator), self.loc, self.scale, self.logits
+        )

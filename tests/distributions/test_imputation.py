@@ -1,4 +1,3 @@
-import pandas
 import pytest
 import torch
 
@@ -45,13 +44,6 @@ def test_means_are_those_of_normal_conditionals_row_by_row(dtype):
             expected += evidence * (mean[a] + matrix[a][:, b] @ inverse @ deviation)
             total += evidence
         torch.testing.assert_close(filled[a].double(), expected / total, rtol=1e-4, atol=1e-4)
-
-
-def test_arrays_are_taken_as_rows():
-    mixture = a_mixture(dtype=torch.float32)
-    x = rows_with_holes(mixture)
-    assert torch.equal(impute(mixture, x.numpy()), impute(mixture, x))
-    assert torch.equal(impute(mixture, pandas.DataFrame(x.numpy())), impute(mixture, x))
 
 
 def test_draws_have_the_conditional_moments_and_repeat_by_seed():

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ...checks import check, check_floating
+from ...checks import check, check_precision
 from ..missing import MatrixCompletion, VarianceCompletion
 from .moments import SecondMoments
 
@@ -44,7 +44,7 @@ class Covariance(ABC):
     """What the structure is called in ``initialize`` and in scikit-learn (there: diag)."""
 
     def __init__(self, values: Tensor, *, validate_args: bool | None = None) -> None:
-        check_floating(self.argument, values)
+        check_precision(self.argument, values)
         check(self._fits(values.shape), self.argument, self.shape_text, tuple(values.shape))
         self.values = values
         if validate_args is None:
@@ -77,7 +77,8 @@ class Covariance(ABC):
     @property
     def batch_shape(self) -> torch.Size:
         """The leading dimensions of ``values``."""
-        return self.values.shape[: self.values.dim() - self.values_dim - self.per_component]
+        n_batch = self.values.dim() - self.values_dim - self.per_component
+        return torch.Size(self.values.shape[:n_batch])
 
     @property
     def n_components(self) -> int | None:

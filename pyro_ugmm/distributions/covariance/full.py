@@ -4,6 +4,7 @@ from typing import Self
 
 from torch import Tensor
 
+from ...precision import full_precision
 from .matrices import MatrixCovariance
 from .moments import FullMoments
 
@@ -35,6 +36,7 @@ class FullCovariance(MatrixCovariance):
     def __init__(self, matrices: Tensor, *, validate_args: bool | None = None) -> None:
         super().__init__(matrices, validate_args=validate_args)
 
+    @full_precision
     def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
         precision = self._precision()
         i, j = FullMoments.indices(means.shape[-1], means.device)

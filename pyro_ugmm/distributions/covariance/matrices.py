@@ -1,12 +1,15 @@
 """Covariances that are matrices: one for each component, or one for all."""
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from ...checks import check_values
+from ...kept import Kept
+from ...precision import full_precision
+from ...tracking import is_recorded, is_tracked, known_to_hold
 from ..factorization import factorize
 from ..missing import MatrixCompletion
 from .base import Covariance
@@ -42,10 +45,12 @@ class MatrixCovariance(Covariance):
     values_dim = 2
 
     def __init__(self, values: Tensor, *, validate_args: bool | None = None) -> None:
-        self._cache: dict[str, tuple[int, Tensor]] = {}
+        self._kept = Kept()
+        self._given: Tensor | None = None
         super().__init__(values, validate_args=validate_args)
 
     @classmethod
+    @full_precision
     def from_factor(cls, factor: Tensor) -> Self:
         """Takes lower triangular factors :math:`L` with positive diagonals; gradients flow
         through them, and no matrix needs to be factored.
@@ -53,9 +58,6 @@ class MatrixCovariance(Covariance):
         covariance = cls(factor @ factor.mT, validate_args=False)
         covariance._set_factor(factor)
         return covariance
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_cache": {}}
 
     @classmethod
     def _fits(cls, shape: Sequence[int]) -> bool:
@@ -68,11 +70,11 @@ class MatrixCovariance(Covariance):
         tolerance = 1e-5 * scale.unsqueeze(-1) * scale.unsqueeze(-2)
         symmetric = (values - values.mT).abs() <= tolerance
         check_values(self.argument, values, symmetric, "symmetric matrices")
-        failed = torch.linalg.cholesky_ex(values).info > 0
-        if not torch._is_all_true(~failed):
-            self._refuse(failed)
+        self._refuse_if(torch.linalg.cholesky_ex(values).info > 0)
 
-    def _refuse(self, failed: Tensor) -> NoReturn:
+    def _refuse_if(self, failed: Tensor) -> None:
+        if is_recorded() or known_to_hold(~failed):
+            return
         at = tuple(int(i) for i in failed.nonzero()[0])
         smallest = torch.linalg.eigvalsh(self.values.detach()[at])[0].item()
         raise ValueError(
@@ -81,21 +83,24 @@ class MatrixCovariance(Covariance):
             + (f" at index {at}" if at else "")
         )
 
+    def _known(self, name: str) -> Tensor | None:
+        if is_tracked(self.values):
+            return self._given if name == "factor" else None
+        known = self._kept.find(name, [self.values])
+        fits = known is not None and known.requires_grad == self.values.requires_grad
+        return known if fits else None
+
     def _cached(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """Computes a tensor, once as long as ``values`` do not change and need no gradient."""
-        needs_gradient, is_inference = self.values.requires_grad, self.values.is_inference()
-        if name in self._cache:
-            known_version, known = self._cache[name]
-            if known_version == self._version() and known.requires_grad == needs_gradient:
-                return known
-        if needs_gradient or is_inference:  # whose changes nothing counts
+        known = self._known(name)
+        if known is not None:
+            return known
+        if self.values.requires_grad or is_tracked(self.values):
             return compute()
         with torch.inference_mode(False):
-            self._cache[name] = self._version(), compute()
-        return self._cache[name][1]
-
-    def _version(self) -> int:
-        return 0 if self.values.is_inference() else self.values._version
+            result = compute()
+            self._kept.keep(name, [self.values], result)
+            return result
 
     @property
     def factor(self) -> Tensor:
@@ -103,8 +108,7 @@ class MatrixCovariance(Covariance):
 
         def compute() -> Tensor:
             factor, info = torch.linalg.cholesky_ex(0.5 * (self.values + self.values.mT))
-            if not torch._is_all_true(info == 0):
-                self._refuse(info > 0)
+            self._refuse_if(info > 0)
             return factor
 
         return self._cached("factor", compute)
@@ -125,16 +129,22 @@ class MatrixCovariance(Covariance):
 
     def reindex(self, function: Callable[[Tensor], Tensor]) -> Self:
         other = type(self)(function(self.values), validate_args=False)
-        if "factor" in self._cache:
-            other._set_factor(function(self.factor))
+        factor = self._known("factor")
+        if factor is not None:
+            other._set_factor(function(factor))
         return other
 
     def _set_factor(self, factor: Tensor) -> None:
-        self._cache["factor"] = self._version(), factor
+        if is_tracked(self.values):  # which nobody can compare
+            self._given = factor
+        else:
+            self._kept.keep("factor", [self.values], factor)
 
+    @full_precision
     def whiten(self, deviations: Tensor) -> Tensor:
         return apply_matrices(self._by_component(self.inverse_factor), deviations)
 
+    @full_precision
     def color(self, noise: Tensor, index: Tensor) -> Tensor:
         factors = self.factor.reshape(-1, *self.factor.shape[-2:])
         order = index.argsort()
@@ -175,6 +185,7 @@ class MatrixCovariance(Covariance):
     def whiten_block(whitener: Tensor, deviations: Tensor, out: Tensor) -> None:
         torch.bmm(whitener, deviations, out=out)
 
+    @full_precision
     def _precision(self) -> Tensor:
         """The inverses of the matrices, ``(K or 1, D, D)``."""
         inverse = self._by_component(self.inverse_factor)
@@ -185,6 +196,7 @@ class MatrixCovariance(Covariance):
         variance = self._by_component(self.values).diagonal(dim1=-2, dim2=-1)
         return (precision * (means.square() + variance)).sum(-1)
 
+    @full_precision
     def complete(self, x: Tensor, means: Tensor) -> MatrixCompletion:
         return MatrixCompletion(x, means, self.dense(*means.shape))
 

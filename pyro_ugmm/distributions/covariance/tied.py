@@ -5,6 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ...precision import full_precision
 from .matrices import MatrixCovariance
 from .moments import TiedMoments
 
@@ -37,9 +38,11 @@ class TiedCovariance(MatrixCovariance):
     def __init__(self, matrix: Tensor, *, validate_args: bool | None = None) -> None:
         super().__init__(matrix, validate_args=validate_args)
 
+    @full_precision
     def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
         return means @ self._precision()[0], means.new_empty(len(means), 0)
 
+    @full_precision
     def common_term(self, y: Tensor) -> Tensor:
         return torch.mm(self.inverse_factor, y).square_().sum(0).mul_(-0.5)
 

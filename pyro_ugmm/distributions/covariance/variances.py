@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...checks import check_values
+from ...precision import full_precision
 from ..missing import VarianceCompletion
 from .base import Covariance
 
@@ -45,6 +46,7 @@ class VarianceCovariance(Covariance):
     def conditional(self, kept: Tensor, given: Tensor) -> tuple[Covariance, Tensor]:
         return self.marginal(kept), self.values.new_zeros(1, len(kept), len(given))
 
+    @full_precision
     def complete(self, x: Tensor, means: Tensor) -> VarianceCompletion:
         return VarianceCompletion(x, means, self._by_feature(self.values, x.shape[-1]))
 

@@ -1,0 +1,124 @@
+"""Files of mixtures that are damaged, wrong, or change after they were read."""
+
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pyro_ugmm.distributions import GaussianMixture
+from tests.distributions.mixtures import by_structure, parameters, random_mixture
+
+METADATA = {"format": "pyro_ugmm.GaussianMixture", "version": "1", "missing": "error"}
+
+
+def written(path, structure="full", metadata=None, **changes):
+    """Writes a mixture's file with changed tensors; a change to None leaves one out."""
+    mixture, _ = random_mixture(structure)
+    tensors = dict(zip(("weights", "means", "covariance"), parameters(mixture), strict=True))
+    for name, change in changes.items():
+        tensors[name] = change(tensors[name]) if callable(change) else change
+    tensors = {name: t.contiguous().clone() for name, t in tensors.items() if t is not None}
+    save_file(tensors, path, {**METADATA, "covariance": structure, **(metadata or {})})
+    return path
+
+
+def _first(value):
+    def change(tensor):
+        changed = tensor.clone()
+        changed.view(-1)[0] = value
+        return changed
+
+    return change
+
+
+DAMAGES = {
+    "NaN": (_first(torch.nan), "expected .*, got nan"),
+    "infinite": (_first(torch.inf), "expected .*, got inf"),
+    "half": (lambda t: t.half(), "expected torch.float32 or torch.float64"),
+    "bfloat16": (lambda t: t.bfloat16(), "expected torch.float32 or torch.float64"),
+    "int32": (lambda t: t.int(), "expected floating-point"),
+    "bool": (lambda t: t.bool(), "expected floating-point"),
+    "empty": (lambda t: t[:0], "expected"),
+    "scalar": (lambda t: t.flatten()[0], "expected"),
+    "cut": (lambda t: t[:-1], "expected"),
+}
+
+
+@by_structure
+@pytest.mark.parametrize("name", ["weights", "means", "covariance"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_tensors(structure, name, damage, tmp_path):
+    change, message = damage
+    path = written(tmp_path / "file", structure, **{name: change})
+    if damage is DAMAGES["cut"] and (structure, name) == ("tied", "covariance"):
+        message = "expected one square matrix"
+    with pytest.raises(ValueError, match=f"path: .*{path}, in which .*{message}"):
+        GaussianMixture.load(path)
+    torch.distributions.Distribution.set_default_validate_args(False)
+    try:
+        with pytest.raises(ValueError, match=f"path: .*{path}, in which .*{message}"):
+            GaussianMixture.load(path)
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(True)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "changes", "message"),
+    [
+        ({"missing": "drop"}, {}, "missing: expected 'error' or 'marginalize', got 'drop'"),
+        ({"covariance": "banded"}, {}, "expected a saved pyro_ugmm.GaussianMixture"),
+        ({"version": "2"}, {}, "expected a saved pyro_ugmm.GaussianMixture, version 1"),
+        ({}, {"weights": None}, "expected a saved"),
+        ({}, {"means": lambda t: t.float()}, "weights: expected torch.float32"),
+        ({}, {"covariance": lambda t: -t}, "positive definite"),
+        ({}, {"weights": lambda t: 2 * t}, "weights that sum to one"),
+        ({}, {"log_weights": torch.zeros(3).double()}, "log_weights: expected the logarithms"),
+        ({}, {"log_weights": torch.zeros(2).double()}, "log_weights: expected shape"),
+        ({}, {"log_weights": torch.zeros(3)}, "log_weights: expected torch.float64"),
+        ({}, {"log_weights": torch.full((3,), torch.nan).double()}, "log_weights: expected the"),
+    ],
+)
+def test_wrong_files(metadata, changes, message, tmp_path):
+    path = written(tmp_path / "file", metadata=metadata, **changes)
+    with pytest.raises(ValueError, match=message) as raised:
+        GaussianMixture.load(path)
+    assert str(raised.value).startswith("path: ") and str(path) in str(raised.value)
+
+
+def test_what_is_missing_must_be_said(tmp_path):
+    path = written(tmp_path / "file")
+    metadata = {**METADATA, "covariance": "full"}
+    for name in metadata:
+        rest = {key: value for key, value in metadata.items() if key != name}
+        for kept in (rest, None):
+            save_file(load_file(path), path, kept)
+            with pytest.raises(ValueError, match=r"path: expected a saved .*got .*file"):
+                GaussianMixture.load(path)
+
+
+@pytest.mark.parametrize("change", ["overwritten", "truncated", "removed"])
+def test_a_loaded_mixture_is_free_of_its_file(change, tmp_path):
+    mixture, _ = random_mixture()
+    mixture.save(tmp_path / "file")
+    loaded = GaussianMixture.load(tmp_path / "file")
+    if change == "overwritten":
+        size = os.path.getsize(tmp_path / "file")
+        (tmp_path / "file").open("r+b").write(b"\xff" * size)
+    elif change == "truncated":
+        os.truncate(tmp_path / "file", 0)
+    else:
+        (tmp_path / "file").unlink()
+    for got, expected in zip(parameters(loaded), parameters(mixture), strict=True):
+        assert torch.equal(got, expected)
+    loaded._means.add_(1)  # whose memory is its own, and writable
+
+
+@pytest.mark.parametrize("dtype", ["F64", "F4", "F8_E8M0", "?", 3])
+def test_sizes_that_a_header_claims_are_not_believed(dtype, tmp_path):
+    offsets = {"dtype": dtype, "shape": [3, 10**9, 3], "data_offsets": [0, 72 * 10**9]}
+    header = json.dumps({"means": offsets, "__metadata__": METADATA}).encode()
+    (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ValueError, match=r"path: expected a safetensors file, got .*file"):
+        GaussianMixture.load(tmp_path / "file")
