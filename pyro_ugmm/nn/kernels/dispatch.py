@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+from torch.utils._device import DeviceContext
 
 from ...checks import check
 from .compiled import Compiled
@@ -72,9 +73,21 @@ def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
     return next(name for name, one in _BACKENDS.items() if not one.unavailable(device, dtype))
 
 
+def _is_watched() -> bool:
+    """Whether a mode overrides torch's functions, other than that of the default device."""
+    if not torch._C._len_torch_function_stack():
+        return False
+    modes = torch.overrides._get_current_function_mode_stack()
+    return not all(isinstance(mode, DeviceContext) for mode in modes)
+
+
 def _needs_autograd(tensors: tuple[Tensor, ...]) -> bool:
-    """Whether a transform needs to see every operation: functorch's, or tracing."""
-    if torch.jit.is_tracing():
+    """Whether something needs to see every operation: functorch, tracing, or a tensor of a kind
+    that follows where it goes, as Pyro's do that track what depends on what.
+    """
+    if torch.jit.is_tracing() or _is_watched():
+        return True
+    if any(type(tensor) not in (Tensor, torch.nn.Parameter) for tensor in tensors):
         return True
     if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
         return True
