@@ -5,8 +5,8 @@ guides of the same model, meet under the same names and overwrite each other. Py
 ``module_local_params`` setting turns that off for the whole process; here it is on only while such
 a module runs, so that the user's own setting and store are left alone.
 
-What Pyro compiles (``JitTrace_ELBO`` and its like) finds parameters by their names in the store, and
-nowhere else. For it alone they are there too.
+What Pyro compiles (``JitTrace_ELBO`` and its like) finds parameters by their names in the store,
+and nowhere else. For it alone they are there too.
 """
 
 import itertools
