@@ -102,7 +102,7 @@ ALL_MISSING = torch.tensor([[0.0, 1.0], [math.nan, math.nan]])
         ),
         (
             lambda: UGMMLayer(2, 3, missing="omit").reset_parameters(ALL_MISSING * math.nan),
-            "x: expected columns of which something is observed",
+            "x: expected columns of which something was observed",
         ),
         (lambda: UGMMLayer(2, 3).half()(ALL_MISSING.half()), "x: expected float32, float64 or bf"),
     ],

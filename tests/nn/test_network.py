@@ -168,7 +168,7 @@ def test_dropout_per_layer():
     ("call", "message"),
     [
         (lambda: UGMMNetwork([4]), r"sizes: expected at least two sizes, got \(4,\)"),
-        (lambda: UGMMNetwork([4, -1]), "out_features: expected a positive integer"),
+        (lambda: UGMMNetwork([4, -1]), "sizes: expected a positive integer, got -1"),
         (lambda: UGMMNetwork([4, 5, 3], dropout=[0.1]), "dropout: expected one number, or 2"),
         (
             lambda: UGMMNetwork([4, 5, 3], normalization="batch"),
