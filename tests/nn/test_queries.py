@@ -66,7 +66,7 @@ def test_most_probable_inputs_are_those_of_a_grid():
         candidates = row.expand(len(grid), -1).clone()
         candidates[:, [0, 2]] = grid
         highest = net(candidates)[:, 0].max()
-        assert score >= highest - 1e-6
+        assert score >= highest - 1e-4
         torch.testing.assert_close(net(best)[0], score)
         assert best[1] == row[1]
         assert (best[[0, 2]] >= torch.tensor([-2.0, -1.0])).all()
