@@ -179,6 +179,7 @@ class UGMMLayer(LocalModule):
     def check_input(self, x: Tensor, name: str = "x") -> None:
         """Checks the shape, dtype and device of an input, not its values."""
         check_floating(name, x)
+        check(x.layout == torch.strided, name, "a dense tensor", x.layout)
         check(
             x.dim() > 0 and x.shape[-1] == self.in_features,
             name,

@@ -148,7 +148,8 @@ class UGMMNetwork(LocalModule):
         rows = None if x is None else as_rows(first, x, "the network")
         draw_parameters(first, rows)
         if rows is None:
-            scores = torch.randn(_INITIALIZATION_ROWS, self.sizes[0]).to(first.loc)
+            kind = {"dtype": first.loc.dtype, "device": first.loc.device}
+            scores = torch.randn(_INITIALIZATION_ROWS, self.sizes[0], **kind)
         else:
             scores = rows.values.detach()
         for layer, following in itertools.pairwise([first, *others]):
@@ -183,7 +184,9 @@ class UGMMNetwork(LocalModule):
                 ``.logits``, with any leading dimensions; see :meth:`UGMMLayer.forward`. If there
                 is any, dropout is off in its layer.
         """
-        parameters = {} if parameters is None else dict(parameters)
+        is_mapping = parameters is None or isinstance(parameters, Mapping)
+        check(is_mapping, "parameters", "tensors by name, or None", type(parameters).__name__)
+        parameters = dict(parameters or {})
         for i, layer in enumerate(self.layers):
             given = {
                 name: parameters.pop(f"layers.{i}.{name}", None)
