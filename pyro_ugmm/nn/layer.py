@@ -174,6 +174,7 @@ class UGMMLayer(LocalModule):
     @property
     def nodes(self) -> UnivariateGaussianMixture:
         """The neurons as densities over the real line, a batch of shape ``(out_features,)``."""
+        check_dtype("the layer", self.input_center.dtype)
         return UnivariateGaussianMixture(self.loc, self.scale, logits=self.logits)
 
     def check_input(self, x: Tensor, name: str = "x") -> None:
