@@ -119,6 +119,16 @@ def test_what_is_whole_and_no_such_library_is_compiled_again(compiler, made, nam
     assert compilation._load()[0] is not None and runs(made) == 1
 
 
+def test_a_process_outlives_the_damage_of_what_it_loaded(compiler, made):
+    """A library that is loaded is mapped: to cut it short would kill the process."""
+    loaded = compilation._load()[0]
+    kept().write_bytes(b"")
+    assert loaded.mixture_layer_forward_float() == 0
+    again = compilation._load()[0]
+    kept().write_bytes(b"")
+    assert again.mixture_layer_backward_double() == 0
+
+
 def test_threads_compile_once(compiler, made):
     found, start = [], threading.Barrier(4)
 
@@ -218,9 +228,11 @@ def test_where_nothing_can_be_kept_it_is_made_for_the_process(
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
     monkeypatch.setenv("HOME", "/dev/null")
-    before = set(Path(tempfile.gettempdir()).glob("pyro_ugmm-*"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     assert compilation._load()[0] is not None and runs(made) == 1
-    assert set(Path(tempfile.gettempdir()).glob("pyro_ugmm-*")) == before
+    assert not [*temporary.iterdir()]
 
 
 def test_without_a_home_it_is_made_for_the_process(compiler, made, monkeypatch):

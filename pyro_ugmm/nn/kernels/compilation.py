@@ -2,7 +2,8 @@
 
 A library runs in the process that loads it, so only one of the user's own making is loaded: from a
 folder and a file that nobody else may write, and whole, which its name tells by a hash of what is
-in it. Where that cannot be had, it is made for the process alone.
+in it. Where that cannot be had, it is made for the process alone. What is loaded is a copy, out of
+reach of whatever happens to the file while the process runs.
 """
 
 import contextlib
@@ -67,12 +68,12 @@ def _load() -> tuple[Any, str]:
         return None, failure
     try:
         key = _key(compiler)
-        with _folders() as folders:
-            for folder in folders:
-                kept = _kept(folder, key)
-                if kept is not None:
-                    return kept, ""
-            return _compile(compiler, folders, key)
+        with tempfile.TemporaryDirectory(prefix="pyro_ugmm-") as name:
+            private, cache = Path(name), _cache()
+            kept = None if cache is None else _kept(cache, key, private)
+            if kept is not None:
+                return kept, ""
+            return _compile(compiler, cache, key, private)
     except OSError as error:
         return None, f"the compiled library cannot be kept: {error}"
 
@@ -104,14 +105,6 @@ def _key(compiler: list[str]) -> str:
     return hashlib.sha256("".join(made_of).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-@contextlib.contextmanager
-def _folders() -> Iterator[list[Path]]:
-    """Where libraries may be, the best place first; the last is private, and gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="pyro_ugmm-") as private:
-        cache = _cache()
-        yield [*([] if cache is None else [cache]), Path(private)]
-
-
 def _cache() -> Path | None:
     """The folder where libraries are kept, if there is one that nobody else may write."""
     named = os.environ.get("XDG_CACHE_HOME", "")
@@ -139,57 +132,67 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _kept(folder: Path, key: str) -> Any:
+def _kept(folder: Path, key: str, private: Path) -> Any:
     """Loads a library that is kept, if there is one, ours and undamaged."""
     for path in folder.glob(f"mixture_layer-{key}-*.so"):
-        try:
+        with contextlib.suppress(OSError):
             status = path.lstat()
-            is_sound = stat.S_ISREG(status.st_mode) and _is_ours(status)
-            if not is_sound or _hash(path.read_bytes()) != path.stem.rpartition("-")[2]:
-                continue
-            return _open(path)
-        except OSError:
-            continue
+            if stat.S_ISREG(status.st_mode) and _is_ours(status):
+                content = path.read_bytes()
+                if _hash(content) == path.stem.rpartition("-")[2]:
+                    return _open(path, content, private)
     return None
 
 
-def _open(path: Path) -> Any:
-    """Loads a library.
+def _open(path: Path, content: bytes, private: Path) -> Any:
+    """Loads a library, of this content, from a copy.
 
     Raises:
         OSError: if it is none, or lacks a function.
     """
-    opened = ctypes.CDLL(str(path))
+    copy = Path(tempfile.mkdtemp(dir=private)) / path.name
+    copy.write_bytes(content)
+    try:
+        opened = ctypes.CDLL(str(copy))
+    except OSError:  # as where nothing in a temporary folder is run
+        opened = ctypes.CDLL(str(path))
     missing = [name for name in _SYMBOLS if not hasattr(opened, name)]
     if missing:
         raise OSError(f"{path.name}: no function {missing[0]}")
     return opened
 
 
-def _compile(compiler: list[str], folders: list[Path], key: str) -> tuple[Any, str]:
-    """Compiles, loads and keeps the library in the first folder that can be written.
+def _compile(compiler: list[str], cache: Path | None, key: str, private: Path) -> tuple[Any, str]:
+    """Compiles and loads the library, and keeps it where that can be.
 
     It is seen whole or not at all, by however many processes at once.
     """
-    for folder in folders:
+    with _work(cache, private) as work:
+        path = work / "mixture_layer.so"
+        failure = _run(compiler, path)
+        if failure:
+            return None, failure
         try:
-            _sweep(folder)
-            work = tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder)
-        except OSError:  # as of a cache that is only read
-            continue
-        with work as name:
-            path = Path(name) / "mixture_layer.so"
-            failure = _run(compiler, path)
-            if failure:
-                return None, failure
-            try:
-                opened = _open(path)
-                path.chmod(0o700)
-                path.replace(folder / f"mixture_layer-{key}-{_hash(path.read_bytes())}.so")
-            except OSError as error:
-                return None, f"{shlex.join(compiler)} made no library that loads: {error}"
-            return opened, ""
-    return None, "no folder can be written"
+            content = path.read_bytes()
+            opened = _open(path, content, private)
+        except OSError as error:
+            return None, f"{shlex.join(compiler)} made no library that loads: {error}"
+        if cache is not None and work.parent == cache:
+            path.chmod(0o700)
+            path.replace(cache / f"mixture_layer-{key}-{_hash(content)}.so")
+        return opened, ""
+
+
+@contextlib.contextmanager
+def _work(cache: Path | None, private: Path) -> Iterator[Path]:
+    """A new folder within the cache; or, where that can only be read, the private one."""
+    made = None
+    if cache is not None:
+        with contextlib.suppress(OSError):
+            _sweep(cache)
+            made = tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=cache)
+    with made or contextlib.nullcontext(str(private)) as name:
+        yield Path(name)
 
 
 def _sweep(folder: Path) -> None:
