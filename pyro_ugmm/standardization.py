@@ -9,11 +9,15 @@ from .checks import check, check_floating, check_values
 
 __all__ = ["center_and_spread"]
 
+# Squares of numbers smaller than this, in roots of the least normal number, lose digits.
+_LEAST_SPREAD = 1e4
+
 
 def center_and_spread(x: Tensor, *, omit_missing: bool = False) -> tuple[Tensor, Tensor]:
     """Returns the mean and standard deviation of each column of ``x``, shape ``(n, K)``.
 
-    A constant column gets a spread of one; its standard deviation need not come out as zero.
+    A constant column gets a spread of one; its standard deviation need not come out as zero. No
+    square overflows or underflows, as long as the result does not.
 
     Args:
         x: the rows.
@@ -32,18 +36,37 @@ def center_and_spread(x: Tensor, *, omit_missing: bool = False) -> tuple[Tensor,
     check_floating("x", x)
     expected = "shape (n, K) with at least 2 rows"
     check(x.dim() == 2 and x.shape[0] > 1, "x", expected, tuple(x.shape))
-    if not omit_missing:
-        check_values("x", x, x.isfinite(), "finite values")
-        center, spread = x.mean(0), x.std(0)
-        lowest, highest = x.aminmax(dim=0)
-    else:
+    seen = None
+    if omit_missing:
         seen = x.isnan().logical_not()
         check_values("x", x, x.isfinite() | ~seen, "finite values, or NaN")
         count = seen.sum(0)
         check_values("x", count, count > 0, "columns of which something is observed")
-        center = x.nanmean(0)
-        squares = torch.where(seen, x - center, 0.0).square().sum(0)
-        spread = (squares / (count - 1).clamp(min=1)).sqrt()
-        lowest = torch.where(seen, x, math.inf).amin(0)
-        highest = torch.where(seen, x, -math.inf).amax(0)
+    else:
+        check_values("x", x, x.isfinite(), "finite values")
+    lowest, highest = _extremes(x, seen)
+    center, spread = _moments(x, seen)
+    fits = center.isfinite() & (lowest == highest)
+    fits |= spread.isfinite() & (spread > _LEAST_SPREAD * torch.finfo(x.dtype).tiny ** 0.5)
+    if not x.is_meta and not torch._is_all_true(fits):  # which vmap knows
+        unit = torch.maximum(lowest.abs(), highest.abs())
+        unit = torch.where(fits, 1, unit)
+        center, spread = (unit * moment for moment in _moments(x / unit, seen))
     return center, torch.where((spread > 0) & (lowest < highest), spread, 1)
+
+
+def _extremes(x: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest value of each column, of what is seen, or of all."""
+    if seen is None:
+        lowest, highest = x.aminmax(dim=0)
+        return lowest, highest
+    return torch.where(seen, x, math.inf).amin(0), torch.where(seen, x, -math.inf).amax(0)
+
+
+def _moments(x: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mean and standard deviation of each column, of what is seen, or of all."""
+    if seen is None:
+        return x.mean(0), x.std(0)
+    center = x.nanmean(0)
+    squares = torch.where(seen, x - center, 0.0).square().sum(0)
+    return center, (squares / (seen.sum(0) - 1).clamp(min=1)).sqrt()

@@ -18,8 +18,9 @@ from ..checks import (
     check_values,
 )
 from ..distributions import UnivariateGaussianMixture
-from ..standardization import center_and_spread
+from .initialization import as_rows, draw_parameters
 from .kernels import layer_log_density
+from .kernels.dispatch import check_dtype
 from .local_parameters import LocalModule
 from .missing import check_missing_inputs, check_observed, leaves_nothing, score_observed
 
@@ -97,22 +98,27 @@ class UGMMLayer(LocalModule):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_integer("in_features", in_features)
-        check_integer("out_features", out_features)
-        check_number("dropout", dropout, lambda p: 0 <= p < 1, "a probability in [0, 1)")
-        check_number("min_scale", min_scale, lambda m: 0 <= m < math.inf, "a non-negative number")
-        check_missing_inputs(missing)
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        self.dropout, self.min_scale, self.missing = dropout, min_scale, missing
-        kind = {"device": device, "dtype": dtype}
-        shape = (out_features, in_features)
-        self.register_buffer("input_center", torch.zeros(in_features, **kind))
-        self.register_buffer("input_spread", torch.ones(in_features, **kind))
-        self.loc = torch.nn.Parameter(torch.zeros(shape, **kind))
-        self.scale = PyroParam(torch.ones(shape, **kind), constraints.greater_than(min_scale))
-        self.logits = torch.nn.Parameter(torch.zeros(shape, **kind))
+        self.in_features = check_integer("in_features", in_features)
+        self.out_features = check_integer("out_features", out_features)
+        expected = "a probability in [0, 1)"
+        self.dropout = check_number("dropout", dropout, lambda p: 0 <= p < 1, expected)
+        expected = "a non-negative number"
+        self.min_scale = check_number("min_scale", min_scale, lambda m: 0 <= m < math.inf, expected)
+        self.missing = check_missing_inputs(missing)
+        check_dtype("dtype", torch.get_default_dtype() if dtype is None else dtype)
+        self._make_parameters({"device": device, "dtype": dtype})
         self.reset_parameters()
+
+    @torch.inference_mode(False)  # within which nobody could train them
+    def _make_parameters(self, kind: dict[str, Any]) -> None:
+        shape = (self.out_features, self.in_features)
+        self.register_buffer("input_center", torch.zeros(self.in_features, **kind))
+        self.register_buffer("input_spread", torch.ones(self.in_features, **kind))
+        self.loc = torch.nn.Parameter(torch.zeros(shape, **kind))
+        positive = constraints.greater_than(self.min_scale)
+        self.scale = PyroParam(torch.ones(shape, **kind), positive)
+        self.logits = torch.nn.Parameter(torch.zeros(shape, **kind))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets a parameter's values from a tensor of its shape, dtype and device."""
@@ -127,11 +133,11 @@ class UGMMLayer(LocalModule):
         self._check_parameter(name, value)
         if not is_new:
             check_same_kind({"the layer": self.input_center, name: value})
-        if is_new or name == "scale":  # which Pyro converts
-            super().__setattr__(name, value)
-            return
-        with torch.no_grad():
-            self._parameters[name].copy_(value)
+        with torch.inference_mode(False), torch.no_grad():
+            if is_new or name == "scale":  # which Pyro converts
+                super().__setattr__(name, value)
+            else:
+                self._parameters[name].copy_(value)
 
     def _check_parameter(self, name: str, value: Tensor) -> None:
         shape = (self.out_features, self.in_features)
@@ -147,8 +153,7 @@ class UGMMLayer(LocalModule):
         }[name]
         check_values(name, value, valid, expected)
 
-    @torch.no_grad()
-    def reset_parameters(self, x: Tensor | None = None) -> None:
+    def reset_parameters(self, x: Any = None) -> None:
         r"""Draws new parameters, for inputs like ``x``, shape ``(n, K)``, or standardized ones.
 
         With :math:`m_k` and :math:`s_k` the mean and standard deviation of input :math:`k`, draws
@@ -157,29 +162,25 @@ class UGMMLayer(LocalModule):
         the components are spread as the inputs are and somewhat wider, which makes the score
         change over the inputs' range, and change smoothly; and they all weigh alike in it,
         whatever the units of their inputs.
+
+        Args:
+            x: the inputs, in whatever holds rows: a tensor, an array, a data frame.
+
+        Raises:
+            ValueError: if they do not fit the layer, or its dtype cannot hold such parameters.
         """
-        if x is None:
-            self.input_center.zero_()
-            self.input_spread.fill_(1)
-        else:
-            self.check_input(x)
-            center, spread = center_and_spread(x, omit_missing=self.missing == "omit")
-            self.input_center.copy_(center)
-            self.input_spread.copy_(spread)
-        shape = self.loc.shape
-        self.loc.copy_(self.input_center + self.input_spread * torch.randn_like(self.loc))
-        width = torch.empty(shape, dtype=self.loc.dtype, device=self.loc.device).uniform_(1, 2)
-        self.scale = (self.input_spread * width).clamp(min=2 * self.min_scale)
-        self.logits.copy_(self.input_spread.log().expand(shape))
+        draw_parameters(self, None if x is None else as_rows(self, x))
 
     @property
     def nodes(self) -> UnivariateGaussianMixture:
         """The neurons as densities over the real line, a batch of shape ``(out_features,)``."""
+        check_dtype("the layer", self.input_center.dtype)
         return UnivariateGaussianMixture(self.loc, self.scale, logits=self.logits)
 
     def check_input(self, x: Tensor, name: str = "x") -> None:
         """Checks the shape, dtype and device of an input, not its values."""
         check_floating(name, x)
+        check(x.layout == torch.strided, name, "a dense tensor", x.layout)
         check(
             x.dim() > 0 and x.shape[-1] == self.in_features,
             name,
@@ -187,8 +188,7 @@ class UGMMLayer(LocalModule):
             tuple(x.shape),
         )
         check_same_kind({"the layer": self.input_center, name: x})
-        expected = "float32, float64 or bfloat16 (float16 overflows 256 scales from a mean)"
-        check(x.dtype != torch.float16, name, expected, x.dtype)
+        check_dtype(name, x.dtype)
 
     def forward(
         self,
@@ -204,14 +204,18 @@ class UGMMLayer(LocalModule):
         ``P + (J, K)``; the result's is ``broadcast(P, B) + (J,)``, so that ``S`` posterior draws,
         shape ``(S, 1, J, K)``, score ``n`` rows in one call, as ``(S, n, J)``.
         """
-        device = self.input_center.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            x = x.to(self.input_center.dtype)  # as torch does where half precision is not enough
-        self.check_input(x)
         candidates = {"loc": loc, "scale": scale, "logits": logits}
         given = {name: value for name, value in candidates.items() if value is not None}
-        for name, value in given.items():
+        for name, value in {"x": x, **given}.items():
             check_floating(name, value)
+        device, dtype = self.input_center.device.type, self.input_center.dtype
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            # As torch does where half precision is not enough.
+            given = {name: value.to(dtype) for name, value in given.items()}
+            with torch.autocast(device, enabled=False):
+                return self.forward(x.to(dtype), **given)
+        self.check_input(x)
+        for name, value in given.items():
             check(
                 value.shape[-2:] == (self.out_features, self.in_features),
                 name,

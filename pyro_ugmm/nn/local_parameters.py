@@ -4,6 +4,9 @@ A Pyro module reads its parameters through the global parameter store, where two
 guides of the same model, meet under the same names and overwrite each other. Pyro's
 ``module_local_params`` setting turns that off for the whole process; here it is on only while such
 a module runs, so that the user's own setting and store are left alone.
+
+What Pyro compiles (``JitTrace_ELBO`` and its like) finds parameters by their names in the store,
+and nowhere else. For it alone they are there too.
 """
 
 import itertools
@@ -16,9 +19,30 @@ import pyro
 import torch
 from pyro.nn import PyroModule
 from pyro.nn.module import _Context
+from pyro.poutine.block_messenger import BlockMessenger
+from pyro.poutine.replay_messenger import ReplayMessenger
 from pyro.poutine.runtime import _PYRO_STACK
+from pyro.poutine.trace_messenger import TraceMessenger
 
 __all__ = ["LocalModule", "localize"]
+
+
+def _is_looked_for_by_name() -> bool:
+    """Whether what runs is the first call of ``pyro.ops.jit``, which notes parameters' names."""
+    return any(
+        isinstance(outer, BlockMessenger) and isinstance(inner, TraceMessenger) and inner.param_only
+        for outer, inner in itertools.pairwise(_PYRO_STACK)
+    )
+
+
+def _is_constant() -> bool:
+    """Whether what runs is compiled without its parameters, as ``NUTS`` does: nothing moves them.
+
+    Torch compiles no constant that requires gradients.
+    """
+    if not torch.jit.is_tracing():
+        return False
+    return not any(isinstance(one, ReplayMessenger) and one.params for one in _PYRO_STACK)
 
 
 class _LocalContext(_Context):
@@ -41,7 +65,7 @@ class _LocalContext(_Context):
         with _LocalContext._lock:
             if not _LocalContext._entered:
                 _LocalContext._outer_setting = pyro.settings.get("module_local_params")
-                pyro.settings.set(module_local_params=True)
+                pyro.settings.set(module_local_params=not _is_looked_for_by_name())
             _LocalContext._entered += 1
             self.active += 1
         self.used = True
@@ -91,6 +115,8 @@ class LocalModule(PyroModule):
         value = super().__getattr__(name)
         # pyro.infer.SVI looks for it on every parameter that its handlers see.
         is_seen = bool(_PYRO_STACK) and isinstance(value, torch.nn.Parameter)
+        if is_seen and _is_constant():
+            return value.data  # which tracing does not see
         if is_seen and not isinstance(getattr(value, "unconstrained", None), _Itself):
             value.unconstrained = _Itself(value)
         return value

@@ -11,10 +11,12 @@ from .kernels import layer_log_density
 __all__ = ["check_missing_inputs", "check_observed", "leaves_nothing", "score_observed"]
 
 
-def check_missing_inputs(missing: str) -> None:
-    """Checks what a missing input is said to mean."""
+def check_missing_inputs(missing: str) -> str:
+    """Checks what a missing input is said to mean; returns a plain ``str``."""
     choices = ("error", "omit")
-    check(missing in choices, "missing", f"one of {choices}", repr(missing))
+    valid = isinstance(missing, str) and missing in choices
+    check(valid, "missing", f"one of {choices}", repr(missing))
+    return str(missing)
 
 
 def check_observed(x: Tensor) -> None:

@@ -4,14 +4,18 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from pyro.nn import PyroModuleList
 from torch import Tensor
 
-from ..checks import check
+from ..checks import check, check_integer
 from ..standardization import center_and_spread
+from ..tables import Table, as_table
+from .initialization import as_rows, draw_parameters
 from .layer import UGMMLayer
 from .local_parameters import LocalModule
+from .missing import check_missing_inputs
 from .normalization import normalization_of
 
 __all__ = ["UGMMNetwork", "check_network"]
@@ -22,6 +26,30 @@ _INITIALIZATION_ROWS = 1024
 def check_network(network: Any) -> None:
     """Checks that ``network`` is one."""
     check(isinstance(network, UGMMNetwork), "network", "a UGMMNetwork", type(network).__name__)
+
+
+def _as_list(values: Any) -> Any:
+    """Turns what holds several numbers into a list of them; returns all else as it is."""
+    is_array = isinstance(values, np.ndarray | Tensor) and values.ndim == 1
+    return values.tolist() if is_array else values
+
+
+def _as_sizes(sizes: Any) -> tuple[int, ...]:
+    given = _as_list(sizes)
+    is_sequence = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    check(is_sequence, "sizes", "a sequence of integers", repr(sizes))
+    check(len(given) > 1, "sizes", "at least two sizes", tuple(given))
+    return tuple(check_integer("sizes", size) for size in given)
+
+
+def _as_dropouts(dropout: Any, n_layers: int) -> tuple[Any, ...]:
+    """One probability for each layer, which checks it."""
+    given = _as_list(dropout)
+    is_sequence = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    dropouts = tuple(given) if is_sequence else (given,) * n_layers
+    expected = f"one number, or {n_layers}, one per layer"
+    check(len(dropouts) == n_layers, "dropout", expected, dropout)
+    return dropouts
 
 
 class UGMMNetwork(LocalModule):
@@ -63,8 +91,8 @@ class UGMMNetwork(LocalModule):
 
     def __init__(
         self,
-        sizes: Sequence[int],
-        dropout: float | Sequence[float] = 0.0,
+        sizes: Sequence[int] | np.ndarray | Tensor,
+        dropout: float | Sequence[float] | np.ndarray | Tensor = 0.0,
         *,
         min_scale: float = 1e-4,
         missing: str = "error",
@@ -72,23 +100,15 @@ class UGMMNetwork(LocalModule):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check(isinstance(sizes, Sequence), "sizes", "a sequence of integers", repr(sizes))
-        sizes = tuple(sizes)
-        n_layers = len(sizes) - 1
-        check(n_layers >= 1, "sizes", "at least two sizes", sizes)
-        dropouts = tuple(dropout) if isinstance(dropout, Sequence) else (dropout,) * n_layers
-        check(
-            len(dropouts) == n_layers,
-            "dropout",
-            f"one number, or {n_layers}, one per layer",
-            dropout,
-        )
+        sizes = _as_sizes(sizes)
+        dropouts = _as_dropouts(dropout, len(sizes) - 1)
+        missing = check_missing_inputs(missing)
         normalize = normalization_of(normalization)
         narrow = normalization != "none" and 1 in sizes[1:-1]
         check(not narrow, "sizes", "hidden layers of 2 neurons or more to be normalized", sizes)
         super().__init__()
         self.sizes = sizes
-        self.normalization, self._normalize = normalization, normalize
+        self.normalization, self._normalize = str(normalization), normalize
         self.layers = PyroModuleList(
             [
                 UGMMLayer(
@@ -108,7 +128,7 @@ class UGMMNetwork(LocalModule):
         self.reset_parameters()
 
     @torch.no_grad()
-    def reset_parameters(self, x: Tensor | None = None) -> None:
+    def reset_parameters(self, x: Any = None) -> None:
         """Draws new parameters, so that the network trains at once on inputs like ``x``.
 
         The scores of a layer of many neurons vary little (by one over the square root of the
@@ -118,29 +138,40 @@ class UGMMNetwork(LocalModule):
         do for other networks.
 
         Args:
-            x: inputs of shape ``(n, K)``; standard normal ones are drawn if none are given.
+            x: inputs of shape ``(n, K)``, in whatever holds rows: a tensor, an array, a data
+                frame; standard normal ones are drawn if none are given.
+
+        Raises:
+            ValueError: if they do not fit the network, or its dtype cannot hold their scores.
         """
-        first = self.layers[0].loc
-        first_input = x
-        if x is None:
-            x = torch.randn(
-                _INITIALIZATION_ROWS, self.sizes[0], dtype=first.dtype, device=first.device
-            )
-        for i, layer in enumerate(self.layers):
-            layer.reset_parameters(first_input if i == 0 else x)
+        first, *others = self.layers
+        rows = None if x is None else as_rows(first, x, "the network")
+        draw_parameters(first, rows)
+        if rows is None:
+            kind = {"dtype": first.loc.dtype, "device": first.loc.device}
+            scores = torch.randn(_INITIALIZATION_ROWS, self.sizes[0], **kind)
+        else:
+            scores = rows.values.detach()
+        for layer, following in itertools.pairwise([first, *others]):
             # Outside Pyro, so that the network can still join a module.
-            x = self._normalize(layer.forward(x))
+            scores = self._normalize(layer.forward(scores))
+            if rows is not None:
+                valid = scores.isfinite().all(-1, keepdim=True)
+                expected = f"values whose scores {scores.dtype} can hold (standardize the columns)"
+                rows.check_entries(valid.expand_as(rows.values), expected)
+            draw_parameters(following, Table("x", scores, is_tensor=True))
 
     @torch.no_grad()
-    def measure_inputs(self, x: Tensor) -> None:
+    def measure_inputs(self, x: Any) -> None:
         """Notes the location and scale of the scores that reach each hidden layer now, given
         inputs of shape ``(n, K)``; priors over a layer's parameters take them as units.
         """
+        scores = as_table("x", x).like("the network", self.layers[0].input_center).values
         for layer, following in itertools.pairwise(self.layers):
-            x = self._normalize(layer(x))
-            if len(x) < 2 or not x.isfinite().all():
+            scores = self._normalize(layer(scores))
+            if len(scores) < 2 or not scores.isfinite().all():
                 return
-            center, spread = center_and_spread(x)
+            center, spread = center_and_spread(scores)
             following.input_center.copy_(center)
             following.input_spread.copy_(spread)
 
@@ -153,7 +184,9 @@ class UGMMNetwork(LocalModule):
                 ``.logits``, with any leading dimensions; see :meth:`UGMMLayer.forward`. If there
                 is any, dropout is off in its layer.
         """
-        parameters = {} if parameters is None else dict(parameters)
+        is_mapping = parameters is None or isinstance(parameters, Mapping)
+        check(is_mapping, "parameters", "tensors by name, or None", type(parameters).__name__)
+        parameters = dict(parameters or {})
         for i, layer in enumerate(self.layers):
             given = {
                 name: parameters.pop(f"layers.{i}.{name}", None)

@@ -24,5 +24,6 @@ _CHOICES: dict[str, Callable[[Tensor], Tensor]] = {"none": _nothing, "layer": _s
 
 def normalization_of(name: str) -> Callable[[Tensor], Tensor]:
     """Returns what a normalization does with scores of shape ``B + (J,)``."""
-    check(name in _CHOICES, "normalization", f"one of {tuple(_CHOICES)}", repr(name))
+    valid = isinstance(name, str) and name in _CHOICES
+    check(valid, "normalization", f"one of {tuple(_CHOICES)}", repr(name))
     return _CHOICES[name]

