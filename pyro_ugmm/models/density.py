@@ -58,6 +58,10 @@ class UGMMDensity(NetworkModel):
         priors: the priors, or None. A ``center`` and ``spread`` are the features'; the label has
             zero and one.
         objective: what is maximized, or inferred from.
+        copy: whether the model takes a copy of the network, and leaves the one given as it is.
+
+    Attributes:
+        network: the network that is trained.
 
     Raises:
         ValueError: if the network does not have one output, or not two inputs or more; the
@@ -82,9 +86,10 @@ class UGMMDensity(NetworkModel):
         priors: Priors | None = None,
         *,
         objective: str = "conditional",
+        copy: bool = True,
     ) -> None:
         check_network(network)
-        check_integer("n_classes", n_classes, minimum=2)
+        n_classes = check_integer("n_classes", n_classes, minimum=2)
         sizes, expected = network.sizes, "two inputs or more, the last for the label, and one root"
         check(sizes[-1] == 1 and sizes[0] >= 2, "network", expected, f"sizes {sizes}")
         check(objective in _OBJECTIVES, "objective", f"one of {_OBJECTIVES}", repr(objective))
@@ -93,7 +98,7 @@ class UGMMDensity(NetworkModel):
             center = torch.cat([priors.center.expand(n_features), priors.center.new_zeros(1)])
             spread = torch.cat([priors.spread.expand(n_features), priors.spread.new_ones(1)])
             priors = replace(priors, center=center, spread=spread)
-        super().__init__(network, priors, n_classes)
+        super().__init__(network, priors, n_classes, copy=copy)
         self.objective = objective
         codes = torch.arange(n_classes).to(network.layers[0].input_center)
         self.register_buffer("label_codes", (codes - codes.mean()) / codes.std(correction=0))

@@ -1,5 +1,6 @@
 """What Bayesian models of uGMM networks share."""
 
+import copy as copying
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -37,8 +38,11 @@ class NetworkModel(BayesianModel):
     _feature_dim: ClassVar[str] = "input"
     _output_dim: ClassVar[str] = "class"
 
-    def __init__(self, network: UGMMNetwork, priors: Priors | None, n_classes: int) -> None:
+    def __init__(
+        self, network: UGMMNetwork, priors: Priors | None, n_classes: int, *, copy: bool = True
+    ) -> None:
         super().__init__()
+        check(isinstance(copy, bool), "copy", "True or False", repr(copy))
         check(
             priors is None or isinstance(priors, Priors),
             "priors",
@@ -47,7 +51,8 @@ class NetworkModel(BayesianModel):
         )
         if priors is not None:
             priors = priors.resolved(variances=dist.InverseGamma(2.0, 1.0), weights=None)
-        self.network, self.priors, self.n_classes = network, priors, n_classes
+        self.network = copying.deepcopy(network) if copy else network
+        self.priors, self.n_classes = priors, n_classes
         self.layer_priors = torch.nn.ModuleList()
         if priors is None:
             return
@@ -210,7 +215,7 @@ class NetworkModel(BayesianModel):
             name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)
         }
         network.load_state_dict(parts)
-        return cls(network, priors=priors, **arguments)
+        return cls(network, priors=priors, copy=False, **arguments)
 
     def example_row(self) -> Tensor:
         """The center of the features."""

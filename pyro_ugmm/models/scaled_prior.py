@@ -96,7 +96,7 @@ class ScaledPrior(TorchDistribution):
     reals to the support sends zero to ``start``, so that a plain autoguide starts there.
 
     Args:
-        base_dist: the distribution of :math:`z`; its batch shape broadcasts to that of ``center``.
+        standard: the distribution of :math:`z`; its batch shape broadcasts to that of ``center``.
         center, spread: :math:`c` and :math:`s > 0`; they set the shape, dtype and device.
         start: the value to which zero is mapped, if it lies within the support.
     """
@@ -105,16 +105,16 @@ class ScaledPrior(TorchDistribution):
 
     def __init__(
         self,
-        base_dist: Any,
+        standard: Any,
         center: Tensor,
         spread: Tensor,
         start: Tensor,
         *,
         validate_args: bool | None = None,
     ) -> None:
-        self.base_dist = base_dist
+        self.standard = standard
         self._support: _StartConstraint | None = None
-        self._density = rescaled(base_dist, center, spread)
+        self._density = rescaled(standard, center, spread)
         self._units = center, spread  # as few numbers as were given
         self.center, self.spread, self.start = torch.broadcast_tensors(center, spread, start)
         super().__init__(self.center.shape, validate_args=validate_args)
@@ -122,13 +122,13 @@ class ScaledPrior(TorchDistribution):
     @property
     def has_rsample(self) -> bool:
         """Whether draws carry gradients, as the base's do."""
-        return self.base_dist.has_rsample
+        return self.standard.has_rsample
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> constraints.Constraint:
         """The base's support, scaled; its bijection starts at ``start``."""
         if self._support is None:
-            self._support = _StartConstraint(self.base_dist.support, *self._units, self.start)
+            self._support = _StartConstraint(self.standard.support, *self._units, self.start)
         return self._support
 
     def inside(self, value: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class ScaledPrior(TorchDistribution):
     def expand(self, batch_shape, _instance=None):
         """Broadcasts the batch to ``batch_shape``."""
         new = self._get_checked_instance(ScaledPrior, _instance)
-        new.base_dist, new._support = self.base_dist, None
+        new.standard, new._support = self.standard, None
         new._density, new._units = self._density, self._units
         for name in ("center", "spread", "start"):
             setattr(new, name, getattr(self, name).expand(batch_shape))
@@ -151,7 +151,7 @@ class ScaledPrior(TorchDistribution):
         center, spread, start = (
             tensor[index].detach().cpu() for tensor in (self.center, self.spread, self.start)
         )
-        return ScaledPrior(self.base_dist, center, spread, start)
+        return ScaledPrior(self.standard, center, spread, start)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Evaluates the log density, element by element."""
@@ -163,21 +163,21 @@ class ScaledPrior(TorchDistribution):
 
     def rsample(self, sample_shape=()) -> Tensor:
         """Draws values that carry gradients."""
-        z = self.base_dist.expand(self.batch_shape).rsample(torch.Size(sample_shape))
+        z = self.standard.expand(self.batch_shape).rsample(torch.Size(sample_shape))
         return self.center + self.spread * z.to(self.center)
 
     def sample(self, sample_shape=()) -> Tensor:
         """Draws values."""
         with torch.no_grad():
-            z = self.base_dist.expand(self.batch_shape).sample(torch.Size(sample_shape))
+            z = self.standard.expand(self.batch_shape).sample(torch.Size(sample_shape))
             return self.center + self.spread * z.to(self.center)
 
     @property
     def mean(self) -> Tensor:
         """The mean, shape ``batch_shape``."""
-        return self.center + self.spread * self.base_dist.mean.to(self.center)
+        return self.center + self.spread * self.standard.mean.to(self.center)
 
     @property
     def variance(self) -> Tensor:
         """The variance, shape ``batch_shape``."""
-        return self.spread**2 * self.base_dist.variance.to(self.center)
+        return self.spread**2 * self.standard.variance.to(self.center)

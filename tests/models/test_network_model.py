@@ -162,7 +162,8 @@ def test_predictive_in_parallel_matches_one_by_one():
 def test_models_share_a_network_and_keep_their_start():
     x, y = data()
     net = UGMMNetwork([2, 6, 3])
-    model, twin = UGMMClassifier(net, Priors()), UGMMClassifier(net, Priors(weights=1.0))
+    model = UGMMClassifier(net, Priors(), copy=False)
+    twin = UGMMClassifier(net, Priors(weights=1.0), copy=False)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     model(x, y), twin(x, y), model(x)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
