@@ -1,5 +1,7 @@
 """The classifier whose last layer has a neuron for each class."""
 
+from typing import Any
+
 from torch import Tensor
 
 from ..nn import UGMMNetwork
@@ -49,9 +51,9 @@ class UGMMClassifier(NetworkModel):
         check_network(network)
         super().__init__(network, priors, n_classes=network.sizes[-1], copy=copy)
 
-    def scores(self, x: Tensor, draws: Draws | None = None) -> Tensor:
+    def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
         """Evaluates the network: scores of rows ``(n, K)``, shape ``(n, C)`` or ``(S, n, C)``.
 
         Draws are values of sites, shape ``P + (J, K)`` with ``P`` broadcasting to ``(S, 1)``.
         """
-        return self._evaluate(x, draws)
+        return self._evaluate(self._features(x), draws)

@@ -113,22 +113,23 @@ class UGMMDensity(NetworkModel):
         """Whether the objective is a log-likelihood."""
         return self.objective == "conditional"
 
-    def inputs(self, x: Tensor, y: Tensor) -> Tensor:
+    def inputs(self, x: Any, y: Any) -> Tensor:
         """Makes the network's inputs, ``(n, K + 1)``, of features and labels; what
         ``network.reset_parameters`` takes.
         """
-        return torch.cat([x, self.label_codes[y.long()].unsqueeze(-1)], -1)
+        return self._inputs(*self.check_data(x, y))
 
     def _inputs(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.inputs(x, y)
+        return torch.cat([x, self.label_codes[y.long()].unsqueeze(-1)], -1)
 
-    def scores(self, x: Tensor, draws: Draws | None = None) -> Tensor:
+    def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
         """Evaluates the root at every label of rows ``(n, K)``: ``(n, C)`` or ``(S, n, C)``.
 
         Draws are values of sites, shape ``P + (J, K)`` with ``P`` broadcasting to ``(S, 1)``.
         """
+        x = self._features(x)
         labels = torch.arange(self.n_classes, device=x.device).repeat(len(x))
-        inputs = self.inputs(x.repeat_interleave(self.n_classes, 0), labels)
+        inputs = self._inputs(x.repeat_interleave(self.n_classes, 0), labels)
         return self._evaluate(inputs, draws).squeeze(-1).unflatten(-1, (len(x), self.n_classes))
 
     @property

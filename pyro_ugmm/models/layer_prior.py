@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check, check_same_kind
+from ..checks import check
 from ..nn import UGMMLayer
 from .derived import DerivedModule
 from .priors import Priors
@@ -48,8 +48,6 @@ def check_units(layer: UGMMLayer, priors: Priors) -> None:
             f"shape ({layer.in_features},), as the network has features",
             tuple(value.shape),
         )
-        if value.dim() > 0:
-            check_same_kind({"the network": layer.input_center, f"priors.{name}": value})
     center, spread = priors.center.to(layer.loc), priors.spread.to(layer.loc)
     ratio = spread / layer.input_spread
     distance = (center - layer.input_center).abs() / torch.maximum(spread, layer.input_spread)

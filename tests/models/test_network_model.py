@@ -225,7 +225,7 @@ X, Y = data()
         (lambda: classifier()(X.long(), Y), "x: expected floating-point"),
         (
             lambda: classifier()(X * math.nan, Y),
-            r"x: expected finite values .*, got nan at index \(0, 0\)",
+            r"x: expected finite values .*, got nan in row 0, column 0",
         ),
         (lambda: classifier()(X / 0, Y), "x: expected finite values"),
         (
