@@ -48,8 +48,8 @@ class PosteriorDraws:
 def evaluation(model: torch.nn.Module, seed: int | None) -> Iterator[None]:
     """Turns dropout and gradients off within, and seeds torch's generators if there is a seed.
 
-    What a guide makes when it first runs can be trained after, so inference mode is off, too. Modes,
-    generators and Pyro's handlers belong to all threads: one is within at a time.
+    What a guide makes when it first runs can be trained after, so inference mode is off, too.
+    Modes, generators and Pyro's handlers belong to all threads: one is within at a time.
     """
     seed = check_seed("seed", seed)
     with (

@@ -140,6 +140,7 @@ def importance_resample(
     if num_samples is not None:
         num_samples = check_integer("num_samples", num_samples)
     seed = check_seed("seed", seed)
+    check(len(log_ratio) > 1, "idata", "two draws or more", "one")
     warn_of_held_sites(idata)
     weights = np.exp(arviz.psislw(log_ratio)[0])
     weights = weights / weights.sum()

@@ -55,7 +55,9 @@ def loo(idata: "InferenceData") -> Any:
     check("log_likelihood" in groups, "idata", expected, f"groups {groups}")
     sites = [*idata.log_likelihood.data_vars]
     check(len(sites) == 1, "idata", "the log-likelihood of one observed site", sites)
-    if "log_q" not in idata.sample_stats:
+    n_samples = idata.posterior.sizes["chain"] * idata.posterior.sizes["draw"]
+    check(n_samples > 1, "idata", "two draws or more", "one")
+    if "sample_stats" not in groups or "log_q" not in idata.sample_stats:
         return arviz.loo(idata, pointwise=True)
     is_held = warn_of_held_sites(idata)
     sample = {"__sample__": ("chain", "draw")}
@@ -67,7 +69,6 @@ def loo(idata: "InferenceData") -> Any:
         (log_likelihood + w).reduce(logsumexp, dim="__sample__")
         for w in (weights, posterior_weights)
     )
-    n_samples = log_likelihood.sizes["__sample__"]
     limit = good_k(n_samples)
     total = float(pointwise.sum())
     return arviz.stats.stats_utils.ELPDData(
