@@ -105,8 +105,8 @@ def reference_features(reference: Any, units: np.ndarray, n_components: int) -> 
     elif isinstance(reference, np.ndarray):
         shape = reference.shape
     else:
-        expected, got = "another posterior, a mixture, or means", type(reference).__name__
-        check(hasattr(reference, "posterior"), "reference", expected, got)
+        kinds, got = "another posterior, a mixture, or means", type(reference).__name__
+        check(hasattr(reference, "posterior"), "reference", kinds, got)
         shape = _means(reference, "reference").shape[1:]
     expected = (n_components, len(units))
     check(shape == expected, "reference", f"means of shape {expected}", shape)

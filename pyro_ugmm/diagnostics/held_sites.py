@@ -30,7 +30,7 @@ def _follows(draws: np.ndarray, prior: np.ndarray) -> np.ndarray:
     Where the others are small it hardly varies, though they do: the largest.
     """
     found = np.zeros(prior.shape[1:], dtype=bool)
-    if not found.ndim or found.shape[-1] < 2:
+    if prior.ndim < 2 or prior.shape[-1] < 2:
         return found
     given = np.isclose(prior.sum(-1), 1).all(0) | np.isclose(np.square(prior).sum(-1), 1).all(0)
     largest = np.abs(draws).mean(0).argmax(-1)
@@ -57,7 +57,9 @@ def held_sites(idata: "InferenceData") -> list[str]:
             unit = np.where(open_draws.min(0) < 0, open_draws.std(0), 0)
             is_held |= np.ptp(draws, 0) <= _LEAST_SHARE * unit
             is_held &= ~_is_constant(open_draws) & ~_follows(draws, open_draws)
-            is_held = is_held.any()
-        if is_held.all():
+            is_named = is_held.any()
+        else:
+            is_named = is_held.all()
+        if is_named:
             found.append(str(name))
     return found

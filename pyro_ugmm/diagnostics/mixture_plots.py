@@ -160,9 +160,9 @@ def plot_density(
     values = x.detach()[:, feature]
     values = values[values.isfinite()]
     check(len(values), "feature", "one of which x has a value", f"{feature}, which is missing")
-    low, high = float(values.min()), float(values.max())
-    margin = _MARGIN * (high - low) or 1.0
-    grid = torch.linspace(low - margin, high + margin, 300).to(values)
+    least, most = float(values.min()), float(values.max())
+    margin = _MARGIN * (most - least) or 1.0
+    grid = torch.linspace(least - margin, most + margin, 300).to(values)
     with torch.no_grad():
         density = mixtures.marginal([feature]).log_prob(grid.unsqueeze(-1)).exp().cpu()
     grid = grid.cpu()

@@ -76,8 +76,8 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
         label = f"{name} (never finite)" if losses.isnan().all() else name
         ax.plot(torch.arange(len(mean)) + (window - 1) / 2, mean, color=f"C{i}", label=label)
         if result.averaged_from is not None:
-            label = "settled: parameters averaged from here on" if not settled else None
-            ax.axvline(result.averaged_from, color=f"C{i}", linestyle=":", label=label)
+            note = "settled: parameters averaged from here on" if not settled else None
+            ax.axvline(result.averaged_from, color=f"C{i}", linestyle=":", label=note)
             settled = True
     ax.set(xlabel="step", ylabel="loss (nats)")
     if lowest > 0:

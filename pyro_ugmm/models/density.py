@@ -79,6 +79,7 @@ class UGMMDensity(NetworkModel):
     _feature_dim, _output_dim = "feature", "root"
     label_codes: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         network: UGMMNetwork,

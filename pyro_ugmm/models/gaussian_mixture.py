@@ -69,6 +69,7 @@ class BayesianGaussianMixture(BayesianModel):
 
     observed = "x"
 
+    @torch.inference_mode(False)  # so that it can be trained, wherever it is made
     def __init__(
         self,
         n_components: int,

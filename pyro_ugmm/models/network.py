@@ -39,6 +39,7 @@ class NetworkModel(BayesianModel):
     _feature_dim: ClassVar[str] = "input"
     _output_dim: ClassVar[str] = "class"
 
+    @torch.inference_mode(False)  # so that it can be trained, wherever it is made
     def __init__(
         self, network: UGMMNetwork, priors: Priors | None, n_classes: int, *, copy: bool = True
     ) -> None:
