@@ -10,6 +10,7 @@ from torch import Tensor
 from ..checks import check, check_integer, check_values
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
+from ..precision import full_precision
 from ..tables import as_table, as_vector
 from .axes import given_or_new, legend_above, note_of_hidden
 from .mixtures import mixture_draws
@@ -27,6 +28,7 @@ _LEVELS = (0.5, 0.9)
 _SIZE = (5.2, 4.4)  # inches
 
 
+@full_precision
 def plot_mixture(
     mixture: GaussianMixture, x: Any, dims: tuple[int, int] = (0, 1), ax: Any = None
 ) -> "Axes":
@@ -62,7 +64,8 @@ def plot_mixture(
     check(mixture.batch_shape == (), "mixture", "no batch", tuple(mixture.batch_shape))
     table, n_features = as_table("x", x), mixture.n_features
     shape = tuple(table.values.shape)
-    check(len(shape) == 2 and shape[1] == n_features, "x", f"rows (n, {n_features})", shape)
+    fits = len(shape) == 2 and shape[0] > 0 and shape[1] == n_features
+    check(fits, "x", f"rows (n, {n_features}), at least one", shape)
     table = table.like("the mixture", mixture.means)
     table.check_finite("missing='marginalize'", missing=mixture.missing == "marginalize")
     x = table.values.detach()
@@ -116,6 +119,7 @@ def _draw_contours(ax: Any, mixture: GaussianMixture) -> None:
     ax.set(**limits)
 
 
+@full_precision
 def plot_density(
     model: BayesianGaussianMixture,
     idata: "InferenceData",
@@ -185,8 +189,9 @@ def _counted(name: str, value: Any) -> Tensor:
     valid = found.dim() == 1 and not found.is_floating_point() and found.dtype != torch.bool
     got = f"{found.dtype} of shape {tuple(found.shape)}"
     check(valid, name, "integers, shape (n,)", got)
+    found = found.long()
     check_values(name, found, found >= 0, "integers from zero")
-    return found.long()
+    return found
 
 
 def plot_components(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions import UnivariateGaussianMixture
+from ..precision import full_precision
 from .axes import given_or_new, legend_above
 from .positions import check_position
 
@@ -23,6 +24,7 @@ _GRID = 400
 _MOST_VALUES = 1 << 22
 
 
+@full_precision
 def plot_neuron(
     nodes: UnivariateGaussianMixture,
     index: int,

@@ -55,6 +55,8 @@ def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x") -> Tensor:
     labels = as_vector("y", y)
     if not isinstance(y, Tensor):
         large = labels.dtype in _LARGE_INTEGERS
+        is_missing = labels.is_floating_point() and labels.isnan().any()
+        check(not is_missing, "y", "no missing entries", "NaN")
         labels = (labels.long() if large else labels).to(x.device)
     check(labels.dtype in _SMALL_INTEGERS, "y", "integer labels", labels.dtype)
     expected = f"{x.shape[0]} labels in its last dimension, one a row of {whose}"

@@ -12,6 +12,7 @@ from ..checks import check, check_integer
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
 from ..nn.local_parameters import LocalModule
+from ..precision import full_precision
 from .base import BayesianModel, Draws
 from .covariance_sites import COVARIANCE_SITES
 from .data import rows_for
@@ -146,6 +147,7 @@ class BayesianGaussianMixture(BayesianModel):
         check(got == wanted, "start", f"n_components, n_features, covariance = {wanted}", got)
         check(start.batch_shape == (), "start", "no batch", tuple(start.batch_shape))
 
+    @full_precision
     def mixture(self, draws: Draws | None = None) -> GaussianMixture:
         """Makes the mixture of values of sites, with the model's own where it has no priors.
 

@@ -114,7 +114,7 @@ def test_prior_and_posterior_of_every_site():
         inner = slice(None) if exact else slice(len(values) // 4, -len(values) // 4)
         tolerance = {"rtol": 1e-5} if exact else {"atol": 0.15}
         np.testing.assert_allclose(density[inner], prior.pdf(values)[inner], **tolerance)
-    with pytest.raises(ValueError, match="index: expected 2 numbers within"):
+    with pytest.raises(ValueError, match="index: expected 1 numbers within"):
         plot_prior_posterior(model, idata, "weights", (2,))
 
 
