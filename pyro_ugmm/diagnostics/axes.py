@@ -28,7 +28,7 @@ def legend_above(ax: Any, size: float = 8) -> None:
     low, high = scale.transform([ax.get_ylim()[0], highest])
     room = (_MARGIN + share) / (1 - _MARGIN - share)
     top = scale.inverted().transform([high + room * (high - low)])[0]
-    if math.isfinite(top):  # it is not where nothing was drawn
+    if math.isfinite(top) and top > ax.get_ylim()[0]:  # unless nothing was drawn, or all is flat
         ax.set_ylim(top=top)
 
 
