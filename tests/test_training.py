@@ -409,4 +409,4 @@ def test_a_fit_notes_the_scale_of_scores_for_priors():
     torch.testing.assert_close(net.layers[1].input_spread, scores.std(0))
     torch.testing.assert_close(net.layers[1].input_center, scores.mean(0))
     prior = UGMMClassifier(net, Priors()).site_distributions()["layers.1.loc"].base_dist
-    torch.testing.assert_close(prior.spread[0], scores.std(0))
+    torch.testing.assert_close(prior.scale[0], scores.std(0))

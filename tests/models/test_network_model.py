@@ -256,3 +256,18 @@ X, Y = data()
 def test_bad_data(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("value", [1e-44, 1e-40])
+@pytest.mark.parametrize("rows", [X, 1e3 * X])
+def test_an_overflow_by_a_drawn_variance_is_not_blamed_on_features(value, rows):
+    tiny = Priors(variances=dist.Uniform(value, 2 * value))
+    model = UGMMClassifier(UGMMNetwork([2, 3]), tiny)
+    with pytest.raises(
+        ValueError, match=r"priors: expected some whose draws keep.*layers\.0\.vari"
+    ):
+        model(rows)
+    assert not model.scores(rows, {"layers.0.variance": torch.full((3, 2), value)}).isfinite().all()
+    far = torch.full((4, 2), 1e30)
+    with pytest.raises(ValueError, match=r"x: expected features whose scores.* row 0, column 0"):
+        model(far)

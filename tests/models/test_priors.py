@@ -43,7 +43,7 @@ BASES = [
 def test_scaled_prior_is_the_affine_image_of_its_base(base):
     prior = scaled(base)
     expected = torch.distributions.TransformedDistribution(
-        base.expand((3, 4)), [torch.distributions.AffineTransform(prior.center, prior.spread)]
+        base.expand((3, 4)), [torch.distributions.AffineTransform(prior.loc, prior.scale)]
     )
     value = prior.sample((5,))
     assert value.shape == (5, 3, 4)
