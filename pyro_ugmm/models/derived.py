@@ -16,15 +16,15 @@ class DerivedModule(torch.nn.Module):
     or loaded, or by the user's hand.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept = Kept()
+    _kept: Kept | None = None
 
     def _derive(self, build: Callable[[], dict]) -> dict:
         """Returns what ``build`` returns, from the last time if the buffers hold the same.
 
         It may be wanted again where gradients are, so none of it is made in inference mode.
         """
+        if self._kept is None:
+            self._kept = Kept()
         return dict(
             self._kept.get("derived", [*self.buffers()], torch.inference_mode(False)(build))
         )
