@@ -52,7 +52,7 @@ def one_split(train: Any, test: Any, seed: int, names: list[str]) -> dict[str, f
         found[f"{name}, maximum likelihood"] = float((predicted == y[test]).double().mean())
         if name != objective:
             continue
-        model = UGMMDensity(network, 3, Priors(), objective=objective)
+        model = UGMMDensity(model.network, 3, Priors(), objective=objective)
         guide = mean_field(model)
         fit_svi(
             model,

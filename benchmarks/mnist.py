@@ -10,7 +10,6 @@ with ``--validation 5000``, which holds out training images and leaves the test 
 """
 
 import argparse
-import copy
 import itertools
 import json
 import statistics
@@ -78,7 +77,7 @@ def one_seed(digits: Digits, seed: int, epochs: int, only: list[str]) -> dict[st
     likelihood, started = UGMMClassifier(network), time.perf_counter()
     rate = one_cycle(RATES[EXACT], steps)
     result = fit_mle(likelihood, loader, steps=steps, learning_rate=rate, seed=seed)
-    network.eval()
+    network = likelihood.network.eval()
     note(EXACT, started, result.losses / len(shifted), lambda x: network(x).softmax(-1))
 
     for name in (name for name in (SVI, ALONE) if name in only):
@@ -86,7 +85,7 @@ def one_seed(digits: Digits, seed: int, epochs: int, only: list[str]) -> dict[st
             {"x": digits.x, "y": digits.y, "batch_size": BATCH} if name == ALONE else {"x": loader}
         )
         n_rows = len(digits.y) if name == ALONE else len(shifted)
-        model = UGMMClassifier(copy.deepcopy(network), Priors())  # SVI learns weights in place
+        model = UGMMClassifier(network, Priors())
         guide, started = mean_field(model), time.perf_counter()
         rate = one_cycle(RATES[name], steps)
         result = fit_svi(model, guide, **rows, steps=steps, learning_rate=rate, seed=seed)

@@ -2,9 +2,10 @@
 
 import json
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import pyro.distributions as dist
 import torch
 from pyro.infer.autoguide import (
     AutoGuide,
@@ -16,63 +17,29 @@ from pyro.infer.autoguide import (
 from .checks import check
 from .files import write_atomically
 from .guides import full_rank, low_rank, mean_field
-from .models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
+from .models import BayesianGaussianMixture, UGMMClassifier, UGMMDensity
 from .models.base import BayesianModel
+from .pyro_state import exclusive_pyro
+from .randomness import seeded
+from .saved_description import (
+    check_description,
+    check_guide_sizes,
+    check_model_sizes,
+    check_tensors,
+    describe_priors,
+    load_state,
+    make_priors,
+)
 
 __all__ = ["load_fitted", "save_fitted"]
 
 _FORMAT = "pyro_ugmm fitted model 1"
 _MODELS = {m.__name__: m for m in (BayesianGaussianMixture, UGMMClassifier, UGMMDensity)}
-_GUIDES = {
+_GUIDES: dict[type[AutoGuide], Callable[..., AutoGuide]] = {
     AutoNormal: mean_field,
     AutoLowRankMultivariateNormal: low_rank,
     AutoMultivariateNormal: full_rank,
 }
-
-
-def _describe_distribution(name: str, distribution: Any) -> dict[str, Any] | None:
-    if distribution is None:
-        return None
-    kind = type(distribution).__name__
-    found = {
-        "kind": kind,
-        "parameters": {p: float(getattr(distribution, p)) for p in distribution.arg_constraints},
-    }
-    expected = "one of pyro.distributions, given by numbers"
-    try:
-        same = type(_make_distribution(found)) is type(distribution)
-    except (AttributeError, TypeError, ValueError):
-        same = False
-    check(same, f"priors.{name}", expected, str(distribution))
-    return found
-
-
-def _make_distribution(found: dict[str, Any] | None) -> Any:
-    return None if found is None else getattr(dist, found["kind"])(**found["parameters"])
-
-
-def _describe_priors(priors: Priors | None) -> dict[str, Any] | None:
-    if priors is None:
-        return None
-    return {
-        "means": _describe_distribution("means", priors.means),
-        "variances": _describe_distribution("variances", priors.variances),
-        "weights": priors.weights,
-        "correlations": priors.correlations,
-        "center": priors.center.tolist(),
-        "spread": priors.spread.tolist(),
-    }
-
-
-def _make_priors(found: dict[str, Any] | None, dtype: torch.dtype) -> Priors | None:
-    if found is None:
-        return None
-    found = dict(found)
-    for name in ("means", "variances"):
-        found[name] = _make_distribution(found[name])
-    for name in ("center", "spread"):
-        found[name] = torch.tensor(found[name], dtype=dtype)
-    return Priors(**found)
 
 
 def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide | None) -> None:
@@ -113,9 +80,10 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
     description: dict[str, Any] = {
         "model": kind,
         "arguments": model.arguments(),
-        "priors": _describe_priors(model.priors),
+        "priors": describe_priors(model.priors),
         "dtype": str(next(model.buffers()).dtype).removeprefix("torch."),
         "guide": None,
+        "rank": None,
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
     }
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -136,7 +104,8 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
     """Reads what :func:`save_fitted` wrote: the model, and its guide or None, on the CPU.
 
     Raises:
-        ValueError: if the file is damaged, or not of a fitted model.
+        ValueError: if the file is damaged, or not of a fitted model; the message names the file and
+            the field.
 
     Example:
         >>> import pathlib, tempfile
@@ -149,43 +118,55 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
         ...     load_fitted(path)
         (UGMMClassifier(UGMMNetwork([2, 4, 3], n_parameters=60), priors=None), None)
     """
-    from safetensors import SafetensorError, safe_open
-
-    expected = "a file that save_fitted wrote"
+    expected, contents = "a file that save_fitted wrote", Path(path).read_bytes()
     try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"path: expected {expected}, got {path}: {error}") from error
-    check(metadata.get("format") == _FORMAT, "path", expected, f"{path} with {metadata}")
+        return _rebuild(*_read(contents))
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        got = f"{path}, in which {kind}{error}"
+        raise ValueError(f"path: expected {expected}, got {got}") from error
+
+
+def _read(contents: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Reads the description and the tensors, of which nothing stays mapped to the file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
-        return _rebuild(json.loads(metadata["description"]), tensors)
-    except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError) as error:
-        found = f"{path}: {type(error).__name__}: {error}"
-        raise ValueError(f"path: expected {expected}, got {found}") from error
+        tensors = load(contents)
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"contents: expected tensors by safetensors, got {error}") from error
+    size = int.from_bytes(contents[:8], "little")
+    metadata = json.loads(contents[8 : 8 + size]).get("__metadata__") or {}
+    found = metadata.get("format")
+    check(found == _FORMAT, "format", repr(_FORMAT), repr(found))
+    check("description" in metadata, "description", "a model's", "none")
+    return json.loads(metadata["description"]), tensors
 
 
+@torch.inference_mode(False)  # so that it can be trained, wherever it is loaded
 def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> tuple[Any, Any]:
-    dtype = getattr(torch, description["dtype"])
-    priors = _make_priors(description["priors"], dtype)
-    with torch.random.fork_rng(devices=[]):  # what is drawn at random here is replaced below
-        state = _part(tensors, "model.")
-        kind = _MODELS[description["model"]]
-        model = kind.from_arguments(description["arguments"], priors, dtype, state)
-        model.load_state_dict(state)
-        for name in description.get("frozen", []):
-            model.get_parameter(name).requires_grad_(False)
-        if description["guide"] is None:
+    guides = {kind.__name__: make for kind, make in _GUIDES.items()}
+    dtype = check_description(description, guides)
+    check_tensors(tensors, dtype)
+    kind, arguments = description["model"], description["arguments"]
+    check_model_sizes(kind, arguments, tensors)
+    priors = make_priors(description["priors"], dtype)
+    with exclusive_pyro(), seeded(0):  # what is drawn at random here is replaced below
+        prefix = "model."
+        state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        model = _MODELS[kind].from_arguments(arguments, priors, dtype, state)
+        load_state(model, tensors, "model.")
+        parameters = dict(model.named_parameters())
+        for name in description["frozen"]:
+            check(name in parameters, "frozen", f"names among {[*parameters]}", repr(name))
+            parameters[name].requires_grad_(False)
+        name, rank = description["guide"], description["rank"]
+        if name is None:
             return model, None
-        make = next(f for kind, f in _GUIDES.items() if kind.__name__ == description["guide"])
-        rank = {"rank": description["rank"]} if description["rank"] is not None else {}
-        guide = make(model, **rank)
+        check_guide_sizes(name, rank, model, tensors)
+        guide = guides[name](model) if rank is None else guides[name](model, rank=rank)
         with torch.no_grad():
             guide(model.example_row())  # makes the parameters
-        guide.load_state_dict(_part(tensors, "guide."))
+        load_state(guide, tensors, "guide.")
     return model, guide
-
-
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

@@ -31,7 +31,7 @@ def trained(model):
 def classifier():
     network = UGMMNetwork([2, 5, 3], [0.1, 0.0], min_scale=1e-3, normalization="layer")
     network.reset_parameters(X * UNITS)
-    trained(UGMMClassifier(network))
+    network = trained(UGMMClassifier(network))
     priors = Priors.from_data(X * UNITS, variances=dist.LogNormal(0.0, 1.0), weights=2.0)
     return UGMMClassifier(network, priors)
 
@@ -39,7 +39,7 @@ def classifier():
 def density():
     network = UGMMNetwork([3, 5, 1])
     network.reset_parameters(UGMMDensity(network, 3).inputs(X * UNITS, Y))
-    trained(UGMMDensity(network, 3))
+    network = trained(UGMMDensity(network, 3))
     return UGMMDensity(network, 3, Priors.from_data(X * UNITS), objective="score")
 
 

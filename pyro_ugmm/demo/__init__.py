@@ -3,7 +3,6 @@
 Run as ``python -m pyro_ugmm.demo``; it writes figures and the posterior to ``out/``.
 """
 
-import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,10 +34,9 @@ def train_both(
 ) -> Trained:
     """Trains the demo's network by maximum likelihood, then by SVI from where that stands."""
     torch.manual_seed(seed)
-    network = UGMMNetwork(SIZES, dropout=DROPOUT)
-    mle = fit_mle(UGMMClassifier(network), x, y, progress=progress)
-    # SVI goes on to learn the mixing weights, which have no prior: in a copy.
-    model = UGMMClassifier(copy.deepcopy(network), Priors())
+    likely = UGMMClassifier(UGMMNetwork(SIZES, dropout=DROPOUT))
+    mle = fit_mle(likely, x, y, progress=progress)
+    model = UGMMClassifier(likely.network, Priors())
     guide = mean_field(model)
     svi = fit_svi(model, guide, x, y, steps=svi_steps, progress=progress)
-    return Trained(network.eval(), mle, model, guide, svi)
+    return Trained(likely.network.eval(), mle, model, guide, svi)

@@ -1,9 +1,10 @@
 """The axes that a plot is drawn in, and the legend's place there."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["given_or_new", "legend_above"]
+__all__ = ["given_or_new", "legend_above", "note_of_hidden"]
 
 _MARGIN = 0.04
 
@@ -26,4 +27,12 @@ def legend_above(ax: Any, size: float = 8) -> None:
     highest = max(other.dataLim.y1 for other in sharing)
     low, high = scale.transform([ax.get_ylim()[0], highest])
     room = (_MARGIN + share) / (1 - _MARGIN - share)
-    ax.set_ylim(top=scale.inverted().transform([high + room * (high - low)])[0])
+    top = scale.inverted().transform([high + room * (high - low)])[0]
+    if math.isfinite(top) and top > ax.get_ylim()[0]:  # unless nothing was drawn, or all is flat
+        ax.set_ylim(top=top)
+
+
+def note_of_hidden(rows: Any) -> str:
+    """What to say of rows ``(n, 2)`` that cannot be drawn, since they miss one of the two."""
+    hidden = int(rows.isnan().any(1).sum())
+    return f"\n({hidden} rows miss one of the two and are not drawn)" if hidden else ""

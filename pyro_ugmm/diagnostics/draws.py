@@ -13,9 +13,11 @@ from pyro.infer import MCMC
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from ..checks import check, check_integer
+from ..checks import check, check_integer, check_seed
 from ..models.base import BayesianModel
 from ..nn.mode import training_mode
+from ..pyro_state import exclusive_pyro
+from ..randomness import seeded
 
 __all__ = ["PosteriorDraws", "evaluation", "guide_draws", "in_blocks", "posterior_draws"]
 
@@ -31,27 +33,32 @@ class PosteriorDraws:
         values: by site, shape ``(S, 1) + event_shape``.
         n_chains: how many chains the draws come from, one after the other.
         log_q: the log density of the guide that made them, shape ``(S,)``.
-        diverging: which transitions of MCMC diverged, shape ``(S,)``.
+        diverging: which transitions of MCMC diverged, shape ``(S,)``; those of a guide do not.
         attributes: how they were made, in words.
     """
 
     values: dict[str, Tensor]
+    diverging: Tensor
     n_chains: int = 1
     log_q: Tensor | None = None
-    diverging: Tensor | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
 def evaluation(model: torch.nn.Module, seed: int | None) -> Iterator[None]:
-    """Turns dropout and gradients off within, and seeds torch's generators if there is a seed."""
+    """Turns dropout and gradients off within, and seeds torch's generators if there is a seed.
+
+    What a guide makes when it first runs can be trained after, so inference mode is off, too.
+    Modes, generators and Pyro's handlers belong to all threads: one is within at a time.
+    """
+    seed = check_seed("seed", seed)
     with (
+        exclusive_pyro(),
         training_mode(model, False),
+        torch.inference_mode(False),
         torch.no_grad(),
-        torch.random.fork_rng(enabled=seed is not None),
+        seeded(seed),
     ):
-        if seed is not None:
-            torch.manual_seed(seed)
         yield
 
 
@@ -74,7 +81,7 @@ def guide_draws(
     model: BayesianModel, guide: Callable, num_samples: int, *data: Tensor
 ) -> PosteriorDraws:
     """Runs a guide once, with all draws in a plate of their own."""
-    check_integer("num_samples", num_samples)
+    num_samples = check_integer("num_samples", num_samples)
     expected = "a fitted guide, or MCMC that was run"
     check(callable(guide), "inference", expected, type(guide).__name__)
     program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(guide)
@@ -88,7 +95,9 @@ def guide_draws(
         "inference_method": "independent draws from a guide fitted by variational inference",
         "guide": type(guide).__name__,
     }
-    return PosteriorDraws(values, log_q=_log_density(trace, num_samples), attributes=attributes)
+    diverging = torch.zeros(num_samples, dtype=torch.bool)
+    log_q = _log_density(trace, num_samples)
+    return PosteriorDraws(values, diverging, log_q=log_q, attributes=attributes)
 
 
 def _log_density(trace: poutine.Trace, num_samples: int) -> Tensor:
@@ -119,9 +128,7 @@ def _mcmc_draws(model: BayesianModel, mcmc: MCMC) -> PosteriorDraws:
         "inference_method": f"Markov chain Monte Carlo by {type(mcmc.kernel).__name__}",
         "n_chains": n_chains,
     }
-    return PosteriorDraws(
-        values, n_chains=n_chains, diverging=diverging.flatten(), attributes=attributes
-    )
+    return PosteriorDraws(values, diverging.flatten(), n_chains, attributes=attributes)
 
 
 def in_blocks(

@@ -1,17 +1,19 @@
 """What the ratios of posterior and guide say of draws from the guide, and correct in them."""
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import check, check_integer
+from ..checks import check, check_integer, check_seed
 from .groups import check_inference_data
+from .held_sites import held_sites
 
 if TYPE_CHECKING:
     from arviz import InferenceData
 
-__all__ = ["good_k", "importance_resample", "pareto_k"]
+__all__ = ["good_k", "importance_resample", "pareto_k", "warn_of_held_sites"]
 
 _LEAST_DRAWS = 100
 
@@ -30,12 +32,26 @@ def _log_ratio(idata: "InferenceData") -> np.ndarray:
     return (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).values.reshape(-1)
 
 
+def warn_of_held_sites(idata: "InferenceData") -> bool:
+    """Warns if the guide holds sites at a point, which weights cannot mend; says whether it does.
+
+    The warning is attributed to the caller's caller.
+    """
+    held = held_sites(idata)
+    if held:
+        message = f"the guide holds {', '.join(held)} at a point, which no weighting can widen"
+        warnings.warn(message, stacklevel=3)
+    return bool(held)
+
+
 def pareto_k(idata: "InferenceData") -> tuple[float, str]:
     r"""Judges a guide by the tail of the ratios :math:`p(y, \theta) / q(\theta)` of its draws.
 
     Fits a generalized Pareto distribution to the largest ratios and returns its shape
     :math:`\hat k`, with the verdict in words. The guide is good enough below
-    :math:`\min(1 - 1 / \log_{10} S, 0.7)`. Sources: Yao, Vehtari, Simpson and Gelman (2018),
+    :math:`\min(1 - 1 / \log_{10} S, 0.7)`. Of a guide that holds at a point what the prior leaves
+    open, as ``AutoDelta`` does, :math:`\hat k` is NaN, and the verdict names the sites: the ratios
+    do not see what no draw varies. Sources: Yao, Vehtari, Simpson and Gelman (2018),
     arXiv:1802.02538; for the limit, Vehtari and others (2024), arXiv:1507.02646.
 
     Args:
@@ -58,10 +74,13 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
     from ._arviz import arviz
 
     log_ratio = _log_ratio(idata)
-    spans = idata.posterior.max("draw") - idata.posterior.min("draw")
-    varies = any(bool((span > 0).any()) for span in spans.values())
-    if len(log_ratio) < _LEAST_DRAWS or not varies:
-        return math.nan, f"not to be told from fewer than {_LEAST_DRAWS} draws, or draws all alike"
+    if len(log_ratio) < _LEAST_DRAWS:
+        return math.nan, f"not to be told from fewer than {_LEAST_DRAWS} draws"
+    held = held_sites(idata)
+    if held:
+        sites = ", ".join(held)
+        what = f"draws all alike of {sites}, which the guide holds at a point"
+        return math.nan, f"not to be told from {what}: no weighting can widen these"
     is_constant = np.ptp(log_ratio) < 1e-6 * max(1.0, float(np.abs(log_ratio).max()))
     k = -math.inf if is_constant else float(arviz.psislw(log_ratio)[1])
     if k < good_k(len(log_ratio)):
@@ -85,7 +104,8 @@ def importance_resample(
     A draw :math:`\theta_s` is chosen, with replacement, with a probability in proportion to
     :math:`p(y, \theta_s) / q(\theta_s)`, smoothed by Pareto's distribution. What is narrower in
     the guide than in the posterior becomes wider, as far as the guide's draws reach; where
-    :func:`pareto_k` says that the guide is too narrow, they do not reach far enough. Sources:
+    :func:`pareto_k` says that the guide is too narrow, they do not reach far enough; sites that the
+    guide holds at a point stay there, with a warning. Sources:
     Vehtari and others (2024), *Pareto smoothed importance sampling*, arXiv:1507.02646; Rubin (1988)
     for the resampling.
 
@@ -118,7 +138,10 @@ def importance_resample(
 
     log_ratio = _log_ratio(idata)
     if num_samples is not None:
-        check_integer("num_samples", num_samples)
+        num_samples = check_integer("num_samples", num_samples)
+    seed = check_seed("seed", seed)
+    check(len(log_ratio) > 1, "idata", "two draws or more", "one")
+    warn_of_held_sites(idata)
     weights = np.exp(arviz.psislw(log_ratio)[0])
     weights = weights / weights.sum()
     count = len(weights) if num_samples is None else num_samples

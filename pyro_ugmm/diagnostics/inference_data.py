@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..checks import check, check_integer
 from ..models.base import BayesianModel
+from ..precision import full_precision
 from .draws import evaluation, in_blocks, posterior_draws
 from .importance import pareto_k
 
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["to_inference_data"]
 
 
+@full_precision
 def to_inference_data(
     model: BayesianModel,
     inference: Callable | MCMC,
-    x: Tensor,
-    y: Tensor | None = None,
+    x: Any,
+    y: Any = None,
     num_samples: int = 500,
     *,
     coords: Mapping[str, Sequence[Any]] | None = None,
@@ -35,7 +37,7 @@ def to_inference_data(
     for a network also ``constant_data`` (the features ``x``); and given what is observed,
     ``observed_data``, ``log_likelihood`` (per row) and ``sample_stats``, which holds
     :math:`\log p(\text{data}, \theta)` as ``log_p``, with a guide :math:`\log q(\theta)` as
-    ``log_q``, and with MCMC what was ``diverging``. A score objective has no ``log_likelihood``.
+    ``log_q``, and what was ``diverging`` of MCMC. A score objective has no ``log_likelihood``.
 
     Draws from a guide are one chain, and independent: R-hat and effective sample sizes say
     nothing about how well the guide fits. What does is Pareto's k of :func:`pareto_k`, which the
@@ -49,7 +51,7 @@ def to_inference_data(
     Args:
         model: the model.
         inference: its fitted guide, or MCMC that was run on the model.
-        x: features, or the rows of a mixture, shape ``(n, K)``.
+        x: features, or the rows of a mixture, shape ``(n, K)``: a tensor, an array or a data frame.
         y: labels, shape ``(n,)``, for a network.
         num_samples: the number of draws from the guide, and from the prior.
         coords: labels along dimensions, such as ``{"input": feature_names}``.
@@ -74,19 +76,23 @@ def to_inference_data(
     from ._arviz import arviz
 
     check(isinstance(model, BayesianModel), "model", "a BayesianModel", type(model).__name__)
-    data = (x,) if y is None else (x, y)
-    model.check_data(*data)
-    check_integer("num_samples", num_samples)
+    data = tuple(part.detach() for part in model.check_data(x, y))
+    num_samples = check_integer("num_samples", num_samples)
     given, observed = model.split_data(*data)
     dims = model.dims()
     names = {name for sites in dims.values() for name in sites}
     unknown = sorted(set(coords or {}) - names)
     check(not unknown, "coords", f"dimensions among {sorted(names)}", unknown)
-    values_per_draw = len(x) * model.values_per_row
+    n_rows = len(data[0])
+    values_per_draw = n_rows * model.values_per_row
+    is_column = data[-1].dim() > len(dims[model.observed])  # of one feature, without its dimension
+
+    def of_rows(values: Tensor) -> Tensor:
+        return values.squeeze(-1) if is_column else values
 
     def predictive(values: dict[str, Tensor]) -> Tensor:
         rows = model.observation(given, values)
-        return rows.expand((len(next(iter(values.values()))), len(x))).sample()
+        return of_rows(rows.expand((len(next(iter(values.values()))), n_rows)).sample())
 
     with evaluation(model, seed):
         drawn = posterior_draws(model, inference, num_samples, *data)
@@ -110,6 +116,7 @@ def to_inference_data(
             "posterior": {site: by_chain(value) for site, value in latent(drawn.values).items()},
             "posterior_predictive": {model.observed: by_chain(found["posterior_predictive"])},
         }
+        statistics = {"diverging": drawn.diverging}
         if isinstance(given, Tensor):
             groups["constant_data"] = {"x": given.cpu().numpy()}
         if observed is not None:
@@ -119,17 +126,13 @@ def to_inference_data(
                 values_per_draw,
             )
             log_prior = model.log_prior(drawn.values).cpu().numpy()
-            statistics = {
-                "log_p": log_prior + terms.sum(-1, dtype=np.float64),
-                "log_q": drawn.log_q,
-                "diverging": drawn.diverging,
-            }
+            statistics["log_p"] = log_prior + terms.sum(-1, dtype=np.float64)
+            if drawn.log_q is not None:
+                statistics["log_q"] = drawn.log_q
             if model.has_likelihood:
                 groups["log_likelihood"] = {model.observed: by_chain(terms)}
-            groups |= {
-                "observed_data": {model.observed: observed.cpu().numpy()},
-                "sample_stats": {k: by_chain(v) for k, v in statistics.items() if v is not None},
-            }
+            groups["observed_data"] = {model.observed: of_rows(observed).cpu().numpy()}
+        groups["sample_stats"] = {name: by_chain(value) for name, value in statistics.items()}
     idata = arviz.from_dict(**groups, coords=dict(coords or {}), dims=dims)
     library = {"inference_library": "pyro-ppl", "inference_library_version": pyro.__version__}
     idata.posterior.attrs |= library | drawn.attributes

@@ -1,13 +1,14 @@
 """Components matched across draws of a mixture's posterior."""
 
-from typing import TYPE_CHECKING, Any
+import itertools
+import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from ..checks import check
 from ..distributions import GaussianMixture
-from .groups import check_inference_data
+from .component_features import Features, features_of, reference_features, units_of
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["relabel"]
 
 _MOST_PASSES = 50
+_LEAST_DISTANCE = 2  # in standard deviations
+_MOST_SAID = 3
 
 
 def relabel(
@@ -23,11 +26,14 @@ def relabel(
     r"""Orders the components of each draw so that they are the same ones in all draws.
 
     A mixture's posterior is the same in every order of the components, so chains, and long chains
-    within themselves, switch between orders; means over draws then mean nothing. With
-    :math:`\mu_{sk}` the means of draw :math:`s`, in units of their spread over all draws, this
-    finds orders :math:`\pi_s` and centers :math:`c` by turns that lower
+    within themselves, switch between orders; means over draws then mean nothing. A
+    component of draw :math:`s` is a point :math:`z_{sk}`, of its mean in units of the components'
+    typical standard deviation, of the logarithm of its covariance in these units over
+    :math:`\sqrt 2`, and of its weight as :math:`2 \sqrt{K w}`, as far as these have draws: so that
+    squared distances are information about rows (Fisher and Rao). This finds orders :math:`\pi_s`
+    and centers :math:`c` by turns that lower
 
-    .. math:: \sum_s \sum_k \lVert \mu_{s \pi_s(k)} - c_k \rVert^2
+    .. math:: \sum_s \sum_k \lVert z_{s \pi_s(k)} - c_k \rVert^2
 
     Each order is an assignment, by ``scipy.optimize.linear_sum_assignment``. Components come out
     in the order of their average weights, if these have draws, the heaviest first; or as those of
@@ -41,7 +47,9 @@ def relabel(
             ``(K, D)``. Components come out in its order.
 
     Returns:
-        A copy with the posterior relabeled; what does not depend on labels is as it was.
+        A copy with the posterior relabeled; what does not depend on labels is as it was. The
+        posterior's ``attrs`` say by ``relabeled`` which components cannot be told apart, and so
+        does a warning if there are any.
 
     Raises:
         ValueError: if the posterior has no site ``means`` with components, or the reference has
@@ -50,27 +58,28 @@ def relabel(
     Example:
         >>> import torch
         >>> from pyro_ugmm.diagnostics import relabel, to_inference_data
+        >>> from pyro_ugmm.em import EMFitter, initialize
         >>> from pyro_ugmm.guides import mean_field
         >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
         >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
         >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
-        >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
+        >>> em = EMFitter().fit(x, initialize(x, n_components=2, seed=0))
+        >>> guide = mean_field(model, start=em.mixture, x=x)
+        >>> idata = to_inference_data(model, guide, x, num_samples=100, seed=0)
         >>> low_first = relabel(idata, reference=torch.tensor([[-3.0], [3.0]]))
         >>> low_first.posterior["means"].mean(("chain", "draw")).diff("component").item() > 0
         True
     """
-    means = _means(idata)
-    posterior = idata.posterior
-    spread = means.reshape(-1, means.shape[-1]).std(0)
-    spread = np.where(spread > 0, spread, 1)
-    order = _matched(means / spread)
+    units = units_of(idata)
+    features, posterior = features_of(idata, units), idata.posterior
+    points = np.concatenate([*features.values()], -1)
+    order = _matched(points)
+    n_components = order.shape[1]
     if reference is not None:
-        centers = np.take_along_axis(means, order[..., None], 1).mean(0)
-        order = order[:, _nearest(centers / spread, _reference(reference, centers) / spread)]
-    elif "weights" in posterior:
-        stacked = posterior.stack(__sample__=("chain", "draw"))
-        weights = stacked["weights"].transpose("__sample__", "component").values
-        order = order[:, np.argsort(-np.take_along_axis(weights, order, 1).mean(0))]
+        wanted = reference_features(reference, units, n_components)
+        order = order[:, _nearest(*_averages(features, order, wanted))]
+    elif "weights" in features:
+        order = order[:, np.argsort(-_ordered(features["weights"], order)[..., 0].mean(0))]
     result = idata.copy()
     by_draw = order.reshape(posterior.sizes["chain"], posterior.sizes["draw"], -1)
     for name, site in posterior.data_vars.items():
@@ -78,54 +87,72 @@ def relabel(
             axis = site.get_axis_num("component")
             index = np.moveaxis(by_draw.reshape(*by_draw.shape, *(1,) * (site.ndim - 3)), 2, axis)
             result.posterior[name] = site.copy(data=np.take_along_axis(site.values, index, axis))
+    note = _said_of(_alike(_ordered(points, order)))
+    if note:
+        warnings.warn(note, stacklevel=2)
+    result.posterior.attrs["relabeled"] = note or "all components are told apart"
     return result
 
 
-def _means(idata: "InferenceData", name: str = "idata") -> np.ndarray:
-    """The means of all draws, ``(S, K, D)``."""
-    check_inference_data(idata)
-    posterior = idata.posterior
-    expected = "a posterior with the site means and its dimension component"
-    valid = "means" in posterior and "component" in posterior["means"].dims
-    check(valid, name, expected, f"sites {[*posterior.data_vars]}")
-    stacked = posterior.stack(__sample__=("chain", "draw"))
-    return stacked["means"].transpose("__sample__", "component", "feature").values
+def _ordered(points: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Points ``(S, K, F)`` of each draw in its order ``(S, K)``."""
+    return np.take_along_axis(points, order[..., None], 1)
 
 
-def _reference(reference: Any, like: np.ndarray) -> np.ndarray:
-    """The means of a reference, ``(K, D)``."""
-    if isinstance(reference, GaussianMixture):
-        reference = reference.means
-    if isinstance(reference, Tensor):
-        reference = reference.numpy(force=True)
-    if isinstance(reference, np.ndarray):
-        found = reference
-    else:
-        expected = "another posterior, a mixture, or means"
-        is_posterior = hasattr(reference, "posterior")
-        check(is_posterior, "reference", expected, type(reference).__name__)
-        found = _means(reference, "reference").mean(0)
-    check(found.shape == like.shape, "reference", f"means of shape {like.shape}", found.shape)
-    return found
+def _averages(
+    features: Features, order: np.ndarray, wanted: Features
+) -> tuple[np.ndarray, np.ndarray]:
+    """The components' averages, and a reference's, in what they share."""
+    sizes = {name: points.shape[-1] for name, points in features.items()}
+    shared = [name for name, points in wanted.items() if points.shape[-1] == sizes.get(name)]
+    own = [_ordered(features[name], order).mean(0) for name in shared]
+    others = [wanted[name].mean(0) for name in shared]
+    return np.concatenate(own, -1), np.concatenate(others, -1)
 
 
-def _nearest(centers: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The order of centers ``(K, D)`` in which they are closest to a reference."""
+def _nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """The order of points ``(K, F)`` in which they are closest to centers."""
     from scipy.optimize import linear_sum_assignment
 
     # The sum of squares depends on the order by the products alone.
-    return linear_sum_assignment(reference @ centers.T, maximize=True)[1]
+    return linear_sum_assignment(centers @ points.T, maximize=True)[1]
 
 
-def _matched(means: np.ndarray) -> np.ndarray:
-    """Finds the order of each draw's components, ``(S, K)``, of means ``(S, K, D)``."""
-    n_draws, n_components, _ = means.shape
+def _matched(points: np.ndarray) -> np.ndarray:
+    """Finds the order of each draw's components, ``(S, K)``, of points ``(S, K, F)``."""
+    n_draws, n_components, _ = points.shape
     order = np.tile(np.arange(n_components), (n_draws, 1))
-    centers = means[-1]
+    centers = points[-1]
     for _ in range(_MOST_PASSES):
-        found = np.stack([_nearest(one, centers) for one in means])
+        found = np.stack([_nearest(one, centers) for one in points])
         if np.array_equal(found, order):
             break
         order = found
-        centers = np.take_along_axis(means, order[..., None], 1).mean(0)
+        centers = _ordered(points, order).mean(0)
     return order
+
+
+def _alike(points: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs of components whose labels are by chance in some draws.
+
+    Their difference, along its average, is near zero there: less than two of its standard
+    deviations from it on average. If the two are alike, and ordered by chance, it is 1.3 of them.
+    """
+    centers, found = points.mean(0), []
+    for first, second in itertools.combinations(range(len(centers)), 2):
+        along = (points[:, first] - points[:, second]) @ (centers[first] - centers[second])
+        if not along.mean() > _LEAST_DISTANCE * along.std():
+            found.append((first, second))
+    return found
+
+
+def _said_of(alike: list[tuple[int, int]]) -> str:
+    """Says in words which components cannot be told apart."""
+    if not alike:
+        return ""
+    pairs = ", ".join(f"{first} and {second}" for first, second in alike[:_MOST_SAID])
+    more = f" and {len(alike) - _MOST_SAID} pairs more" if len(alike) > _MOST_SAID else ""
+    return (
+        f"components {pairs}{more} cannot be told apart in some draws, where their order is by "
+        "chance: what is averaged over draws of one of them is of both"
+    )

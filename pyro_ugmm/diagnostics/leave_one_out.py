@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checks import check
 from .groups import check_inference_data
-from .importance import good_k
+from .importance import good_k, warn_of_held_sites
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -28,7 +28,8 @@ def loo(idata: "InferenceData") -> Any:
 
     Returns:
         ArviZ's ``ELPDData``, row by row: what ``arviz.compare`` and ``arviz.plot_khat`` take.
-        Where its ``pareto_k`` of a row is above ``good_k``, do not trust that row's value.
+        Where its ``pareto_k`` of a row is above ``good_k``, do not trust that row's value; nor any,
+        if a warning says that the guide holds a site at a point.
 
     Raises:
         ValueError: if there are no log-likelihoods, or not of one observed site.
@@ -54,8 +55,11 @@ def loo(idata: "InferenceData") -> Any:
     check("log_likelihood" in groups, "idata", expected, f"groups {groups}")
     sites = [*idata.log_likelihood.data_vars]
     check(len(sites) == 1, "idata", "the log-likelihood of one observed site", sites)
-    if "log_q" not in idata.sample_stats:
+    n_samples = idata.posterior.sizes["chain"] * idata.posterior.sizes["draw"]
+    check(n_samples > 1, "idata", "two draws or more", "one")
+    if "sample_stats" not in groups or "log_q" not in idata.sample_stats:
         return arviz.loo(idata, pointwise=True)
+    is_held = warn_of_held_sites(idata)
     sample = {"__sample__": ("chain", "draw")}
     log_likelihood = idata.log_likelihood[sites[0]].astype(float).stack(sample)
     log_ratio = (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).stack(sample)
@@ -65,7 +69,6 @@ def loo(idata: "InferenceData") -> Any:
         (log_likelihood + w).reduce(logsumexp, dim="__sample__")
         for w in (weights, posterior_weights)
     )
-    n_samples = log_likelihood.sizes["__sample__"]
     limit = good_k(n_samples)
     total = float(pointwise.sum())
     return arviz.stats.stats_utils.ELPDData(
@@ -75,7 +78,7 @@ def loo(idata: "InferenceData") -> Any:
             "p_loo": float(fitted.sum()) - total,
             "n_samples": n_samples,
             "n_data_points": pointwise.size,
-            "warning": bool((pareto_k > limit).any()),
+            "warning": is_held or bool((pareto_k > limit).any()),
             "loo_i": pointwise.rename("loo_i"),
             "pareto_k": pareto_k,
             "scale": "log",

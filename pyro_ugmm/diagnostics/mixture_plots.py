@@ -10,8 +10,11 @@ from torch import Tensor
 from ..checks import check, check_integer, check_values
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
-from .axes import given_or_new, legend_above
+from ..precision import full_precision
+from ..tables import as_table, as_vector
+from .axes import given_or_new, legend_above, note_of_hidden
 from .mixtures import mixture_draws
+from .positions import check_pair, check_position
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -19,21 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_components", "plot_density", "plot_mixture"]
 
-_BINS, _GRID = 30, 120
+_BINS, _GRID, _MARGIN = 30, 120, 0.15
 _MOST_DRAWS = 400
 _LEVELS = (0.5, 0.9)
 _SIZE = (5.2, 4.4)  # inches
 
 
-def _range(x: Tensor, share: float = 0.15) -> tuple[float, float]:
-    known = x[x.isfinite()]
-    low, high = float(known.min()), float(known.max())
-    margin = share * (high - low) or 1.0
-    return low - margin, high + margin
-
-
+@full_precision
 def plot_mixture(
-    mixture: GaussianMixture, x: Tensor, dims: tuple[int, int] = (0, 1), ax: Any = None
+    mixture: GaussianMixture, x: Any, dims: tuple[int, int] = (0, 1), ax: Any = None
 ) -> "Axes":
     """Draws rows, colored by their most probable component, and the components' ellipses.
 
@@ -42,7 +39,7 @@ def plot_mixture(
 
     Args:
         mixture: without a batch.
-        x: rows, shape ``(n, D)``.
+        x: rows, shape ``(n, D)``: a tensor, an array or a data frame.
         dims: the two dimensions to draw.
         ax: the axes to draw in; new ones if None.
 
@@ -65,11 +62,14 @@ def plot_mixture(
     got = type(mixture).__name__
     check(isinstance(mixture, GaussianMixture), "mixture", "a GaussianMixture", got)
     check(mixture.batch_shape == (), "mixture", "no batch", tuple(mixture.batch_shape))
-    n_features = mixture.n_features
-    fits = isinstance(x, Tensor) and x.dim() == 2 and x.shape[1] == n_features
-    check(fits, "x", f"rows (n, {n_features})", getattr(x, "shape", type(x).__name__))
-    valid = len(set(dims)) == 2 and set(dims) <= set(range(n_features))
-    check(valid, "dims", f"two different ones of 0 to {n_features - 1}", dims)
+    table, n_features = as_table("x", x), mixture.n_features
+    shape = tuple(table.values.shape)
+    fits = len(shape) == 2 and shape[0] > 0 and shape[1] == n_features
+    check(fits, "x", f"rows (n, {n_features}), at least one", shape)
+    table = table.like("the mixture", mixture.means)
+    table.check_finite("missing='marginalize'", missing=mixture.missing == "marginalize")
+    x = table.values.detach()
+    dims = check_pair("dims", dims, n_features)
     ax = given_or_new(ax, _SIZE)
     outline = [patheffects.withStroke(linewidth=2.5, foreground="white")]
     colors = _colors(mixture.n_components)
@@ -81,7 +81,7 @@ def plot_mixture(
     for k, color in enumerate(colors):
         ax.scatter(*rows[component == k].T, s=9, color=color, alpha=0.6, linewidth=0)
         lengths, directions = torch.linalg.eigh(matrices[k])
-        width, height = (2 * radius * lengths.sqrt()).tolist()
+        width, height = (2 * radius * lengths.clamp(min=0).sqrt()).tolist()
         angle = float(torch.atan2(directions[1, 0], directions[0, 0]).rad2deg())
         center = marginal.means[k].tolist()
         ellipse = Ellipse(
@@ -91,9 +91,7 @@ def plot_mixture(
         place = {"ha": "center", "va": "center", "path_effects": outline}
         ax.annotate(str(k), center, color="black", weight="bold", **place)
     _draw_contours(ax, marginal)
-    hidden = int(rows.isnan().any(1).sum())
-    note = f"\n({hidden} rows miss one of the two and are not drawn)" if hidden else ""
-    ax.set(xlabel=f"dimension {dims[0]}{note}", ylabel=f"dimension {dims[1]}")
+    ax.set(xlabel=f"dimension {dims[0]}{note_of_hidden(rows)}", ylabel=f"dimension {dims[1]}")
     return ax
 
 
@@ -121,10 +119,11 @@ def _draw_contours(ax: Any, mixture: GaussianMixture) -> None:
     ax.set(**limits)
 
 
+@full_precision
 def plot_density(
     model: BayesianGaussianMixture,
     idata: "InferenceData",
-    x: Tensor,
+    x: Any,
     feature: int = 0,
     ax: Any = None,
     *,
@@ -137,7 +136,7 @@ def plot_density(
     Args:
         model: the model.
         idata: its draws, from :func:`to_inference_data`; labels may switch.
-        x: rows, shape ``(n, D)``.
+        x: rows, shape ``(n, D)``: a tensor, an array or a data frame.
         feature: the feature drawn.
         ax: the axes to draw in; new ones if None.
         group: ``"posterior"`` or ``"prior"``.
@@ -158,17 +157,20 @@ def plot_density(
     """
     is_mixture = isinstance(model, BayesianGaussianMixture)
     check(is_mixture, "model", "a BayesianGaussianMixture", type(model).__name__)
-    model.check_data(x)
-    valid = isinstance(feature, int) and 0 <= feature < model.n_features
-    check(valid, "feature", f"one of 0 to {model.n_features - 1}", feature)
+    (x,) = model.check_data(x)
+    feature = check_position("feature", feature, model.n_features)
     mixtures = mixture_draws(model, idata, _MOST_DRAWS, group=group)
     ax = given_or_new(ax, _SIZE)
-    values = x[:, feature]
-    grid = torch.linspace(*_range(values), 300).to(x)
+    values = x.detach()[:, feature]
+    values = values[values.isfinite()]
+    check(len(values), "feature", "one of which x has a value", f"{feature}, which is missing")
+    least, most = float(values.min()), float(values.max())
+    margin = _MARGIN * (most - least) or 1.0
+    grid = torch.linspace(least - margin, most + margin, 300).to(values)
     with torch.no_grad():
         density = mixtures.marginal([feature]).log_prob(grid.unsqueeze(-1)).exp().cpu()
     grid = grid.cpu()
-    ax.hist(values[values.isfinite()].cpu(), bins=_BINS, density=True, color="0.88", label="data")
+    ax.hist(values.cpu(), bins=_BINS, density=True, color="0.88", label="data")
     for level, alpha in ((_LEVELS[1], 0.25), (_LEVELS[0], 0.4)):
         low, high = density.quantile((1 - level) / 2, 0), density.quantile((1 + level) / 2, 0)
         label = f"{level:.0%} band"
@@ -181,9 +183,20 @@ def plot_density(
     return ax
 
 
+def _counted(name: str, value: Any) -> Tensor:
+    """Checks that a vector holds integers from zero, and returns them."""
+    found = as_vector(name, value).cpu()
+    valid = found.dim() == 1 and not found.is_floating_point() and found.dtype != torch.bool
+    got = f"{found.dtype} of shape {tuple(found.shape)}"
+    check(valid, name, "integers, shape (n,)", got)
+    found = found.long()
+    check_values(name, found, found >= 0, "integers from zero")
+    return found
+
+
 def plot_components(
-    labels: Tensor,
-    y: Tensor,
+    labels: Any,
+    y: Any,
     names: Sequence[str] | None = None,
     ax: Any = None,
 ) -> "Axes":
@@ -210,18 +223,13 @@ def plot_components(
     """
     from scipy.optimize import linear_sum_assignment
 
-    for name, value in (("labels", labels), ("y", y)):
-        valid = isinstance(value, Tensor) and value.dim() == 1 and not value.is_floating_point()
-        is_tensor = isinstance(value, Tensor)
-        got = f"{value.dtype} of shape {tuple(value.shape)}" if is_tensor else type(value).__name__
-        check(valid, name, "a torch tensor of integers, shape (n,)", got)
-        check_values(name, value, value >= 0, "integers from zero")
+    labels, y = _counted("labels", labels), _counted("y", y)
     check(len(labels) == len(y) > 0, "y", f"as many as labels, {len(labels)}", len(y))
     n_classes, n_components = int(y.max()) + 1, int(labels.max()) + 1
     if names is not None:
         check_integer("names", len(names), minimum=n_classes)
     counts = np.zeros((n_classes, n_components), dtype=int)
-    np.add.at(counts, (y.cpu().numpy(), labels.cpu().numpy()), 1)
+    np.add.at(counts, (y.numpy(), labels.numpy()), 1)
     first = linear_sum_assignment(counts, maximize=True)[1].tolist()
     order = first + [k for k in range(n_components) if k not in first]
     width, height = _SIZE

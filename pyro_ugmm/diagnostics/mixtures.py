@@ -67,7 +67,7 @@ def mixture_draws(
     stacked = {site: found[site].values.reshape(-1, *found[site].shape[2:]) for site in sites}
     n_draws = len(next(iter(stacked.values())))
     if num_samples is not None:
-        check_integer("num_samples", num_samples)
+        num_samples = check_integer("num_samples", num_samples)
     chosen = np.linspace(0, n_draws - 1, min(num_samples or n_draws, n_draws)).astype(int)
     values = {}
     for site, prior in sites.items():

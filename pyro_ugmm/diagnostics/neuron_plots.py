@@ -8,7 +8,9 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions import UnivariateGaussianMixture
+from ..precision import full_precision
 from .axes import given_or_new, legend_above
+from .positions import check_position
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +21,10 @@ _POSTERIOR, _POINT = "C0", "C1"
 _BANDS = ((0.9, 0.2), (0.5, 0.35))
 _MOST_COMPONENTS = 6
 _GRID = 400
+_MOST_VALUES = 1 << 22
 
 
+@full_precision
 def plot_neuron(
     nodes: UnivariateGaussianMixture,
     index: int,
@@ -55,20 +59,20 @@ def plot_neuron(
     check(is_mixture, "nodes", "a UnivariateGaussianMixture, such as layer.nodes", got)
     shape = tuple(nodes.batch_shape)
     check(len(shape) in (1, 2), "nodes", "batch shape (J,) or (S, J)", shape)
-    valid = isinstance(index, int) and 0 <= index < shape[-1]
-    check(valid, "index", f"a neuron from 0 to {shape[-1] - 1}", index)
+    index = check_position("index", index, shape[-1], "a neuron from")
     n_inputs = nodes.n_components
-    fits = names is None or len(names) == n_inputs
-    check(fits, "names", f"{n_inputs} names, one for each input", names)
+    names = [f"input {k}" for k in range(n_inputs)] if names is None else [*names]
+    check(len(names) == n_inputs, "names", f"{n_inputs} names, one for each input", names)
+    if point is not None:
+        fits = isinstance(point, UnivariateGaussianMixture) and point.batch_shape == shape[-1:]
+        check(fits, "point", f"mixtures of batch shape {shape[-1:]}", point)
     ax = given_or_new(ax)
     with torch.no_grad():
-        y = _grid(nodes, index)
-        if len(shape) == 1:
-            _draw_components(ax, nodes, index, y, names or [f"input {k}" for k in range(n_inputs)])
-        else:
-            _draw_bands(ax, nodes, index, y)
+        node = _one(nodes, index)
+        y = _grid(node)
+        (_draw_components if len(shape) == 1 else _draw_bands)(ax, node, y, names)
         if point is not None:
-            density = point.log_prob(y.unsqueeze(-1))[:, index].exp().cpu()
+            density = _one(point, index).log_prob(y.to(point.loc)).exp().cpu()
             label = "maximum likelihood"
             ax.plot(y.cpu(), density, color=_POINT, linestyle="--", label=label)
     ax.set(xlabel="y", ylabel="density", ylim=(0, None))
@@ -76,15 +80,23 @@ def plot_neuron(
     return ax
 
 
-def _grid(nodes: UnivariateGaussianMixture, index: int) -> Tensor:
+def _one(nodes: UnivariateGaussianMixture, index: int) -> UnivariateGaussianMixture:
+    """One neuron of all, batch shape ``()`` or ``(S,)``."""
+    loc, scale, logits = (t[..., index, :] for t in (nodes.loc, nodes.scale, nodes.logits))
+    return UnivariateGaussianMixture(loc, scale, logits=logits, validate_args=False)
+
+
+def _grid(node: UnivariateGaussianMixture) -> Tensor:
     """Values over nearly all of a neuron's mass, under most draws."""
-    mean, spread = nodes.mean[..., index], nodes.variance[..., index].sqrt()
+    mean, spread = node.mean, node.variance.sqrt()
     low, high = (mean - 3 * spread).median(), (mean + 3 * spread).median()
     return torch.linspace(float(low), float(high), _GRID, dtype=low.dtype, device=low.device)
 
 
-def _draw_bands(ax: Any, nodes: UnivariateGaussianMixture, index: int, y: Tensor) -> None:
-    density, axis = nodes.log_prob(y.reshape(-1, 1, 1))[..., index].exp().cpu(), y.cpu()
+def _draw_bands(ax: Any, node: UnivariateGaussianMixture, y: Tensor, names: Sequence[str]) -> None:
+    size = max(1, _MOST_VALUES // (len(node.loc) * node.n_components))  # draws may be many
+    parts = [node.log_prob(values.unsqueeze(-1)) for values in y.split(size)]
+    density, axis = torch.cat(parts).exp().cpu(), y.cpu()
     for probability, alpha in _BANDS:
         tail = (1 - probability) / 2
         low, high = density.quantile(tail, dim=-1), density.quantile(1 - tail, dim=-1)
@@ -94,10 +106,9 @@ def _draw_bands(ax: Any, nodes: UnivariateGaussianMixture, index: int, y: Tensor
 
 
 def _draw_components(
-    ax: Any, nodes: UnivariateGaussianMixture, index: int, y: Tensor, names: Sequence[str]
+    ax: Any, node: UnivariateGaussianMixture, y: Tensor, names: Sequence[str]
 ) -> None:
-    probs = nodes.probs[index]
-    loc, scale = nodes.loc[index], nodes.scale[index]
+    probs, loc, scale = node.probs, node.loc, node.scale
     axis, heaviest = y.cpu(), probs.topk(min(_MOST_COMPONENTS, len(probs))).indices.tolist()
     for i, k in enumerate(heaviest):
         density = probs[k] * torch.distributions.Normal(loc[k], scale[k]).log_prob(y).exp()
@@ -106,4 +117,4 @@ def _draw_components(
         ax.fill_between(axis, density.cpu(), color=color, alpha=0.35, linewidth=0, label=label)
     rest = len(probs) - len(heaviest)
     label = f"density (with {rest} components more)" if rest else "density"
-    ax.plot(axis, nodes.log_prob(y.unsqueeze(-1))[:, index].exp().cpu(), color="C0", label=label)
+    ax.plot(axis, node.log_prob(y).exp().cpu(), color="C0", label=label)

@@ -11,6 +11,7 @@ from ..models import BayesianModel
 from ..training import FitResult
 from .axes import given_or_new, legend_above
 from .groups import check_inference_data
+from .positions import check_place
 
 if TYPE_CHECKING:
     from arviz import InferenceData
@@ -19,13 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["plot_losses", "plot_prior_posterior"]
 
 _POSTERIOR, _PRIOR = "C0", "0.45"
+_GROUPS = ("posterior", "prior")
 _LEAST_SHARE = 0.1
+_ROUNDING = 1e-6
+
+
+def _finite(losses: torch.Tensor) -> torch.Tensor:
+    """Losses with NaN for what cannot be drawn."""
+    losses = losses.detach().cpu().double()
+    return torch.where(losses.isfinite(), losses, torch.nan)
 
 
 def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) -> "Axes":
     """Draws the loss of each step of one or several runs, in nats, with its running mean.
 
     Where a run settled, a dotted line is at the step from which on its parameters are averaged.
+    Losses that are not finite leave gaps.
 
     Args:
         results: one result, or several by name.
@@ -53,17 +63,21 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
     named = {"loss": results} if isinstance(results, FitResult) else dict(results)
     empty = [name for name, result in named.items() if not result.n_steps]
     check(not empty, "results", "runs of at least one step", empty)
-    lowest = min(float(result.losses.min()) for result in named.values())
+    drawn = {name: _finite(result.losses) for name, result in named.items()}
+    lowest = min(
+        (float(x[~x.isnan()].min()) for x in drawn.values() if not x.isnan().all()), default=0
+    )
     settled = False
     for i, (name, result) in enumerate(named.items()):
-        losses = result.losses.double()
+        losses = drawn[name]
         window = max(1, len(losses) // 50)
         mean = losses.unfold(0, window, 1).mean(-1)
         ax.plot(losses, color=f"C{i}", alpha=0.25, linewidth=0.8)
-        ax.plot(torch.arange(len(mean)) + (window - 1) / 2, mean, color=f"C{i}", label=name)
+        label = f"{name} (never finite)" if losses.isnan().all() else name
+        ax.plot(torch.arange(len(mean)) + (window - 1) / 2, mean, color=f"C{i}", label=label)
         if result.averaged_from is not None:
-            label = "settled: parameters averaged from here on" if not settled else None
-            ax.axvline(result.averaged_from, color=f"C{i}", linestyle=":", label=label)
+            note = "settled: parameters averaged from here on" if not settled else None
+            ax.axvline(result.averaged_from, color=f"C{i}", linestyle=":", label=note)
             settled = True
     ax.set(xlabel="step", ylabel="loss (nats)")
     if lowest > 0:
@@ -105,40 +119,64 @@ def plot_prior_posterior(
         >>> plot_prior_posterior(model, idata, "means", (0, 0)).get_xlabel()
         'means[0, 0]'
     """
-    from ._arviz import arviz
-
     check(isinstance(model, BayesianModel), "model", "a BayesianModel", type(model).__name__)
     check_inference_data(idata)
     check_inference_data(idata, "prior")
     sites = sorted(model.site_distributions())
     check(site in sites, "site", f"one of {sites}", repr(site))
-    index = (index,) if isinstance(index, int) else tuple(index)
+    for group in _GROUPS:
+        check(site in idata[group], "idata", f"draws of {site}", f"{[*idata[group]]} in {group}")
     shape = idata.posterior[site].shape[2:]
-    check(len(index) == len(shape), "index", f"{len(shape)} numbers", index)
-    inside = all(0 <= i < size for i, size in zip(index, shape, strict=True))
-    check(inside, "index", f"within {shape}", index)
-    ax = given_or_new(ax)
-    draws, prior_draws = (
-        idata[group][site].values[(..., *index)].reshape(-1).astype(float)
-        for group in ("posterior", "prior")
-    )
-    grid, density = arviz.kde(draws)
-    ax.plot(grid, density, color=_POSTERIOR, label="posterior")
-    ax.fill_between(grid, density, color=_POSTERIOR, alpha=0.25)
-    # Wide enough for nearly all of both, if the posterior does not become a sliver of that.
-    least, most = draws.min(), max(np.quantile(draws, 0.995), draws.min() + 1e-9)
-    around = (most - least) / _LEAST_SHARE / 2
-    low, high = np.quantile(prior_draws, [0.05, 0.95])
-    low, high = max(min(low, least), least - around), min(max(high, most), most + around)
-    prior = model.marginal_prior(site, *index)
+    place = check_place("index", index, shape, f"{len(shape)} numbers within {shape}")
+    draws, prior_draws = (_finite_draws(idata, group, site, place) for group in _GROUPS)
+    ax, (low, high) = given_or_new(ax), _limits(draws, prior_draws)
+    line = _draw_density(ax, draws, color=_POSTERIOR, label="posterior")
+    if line is not None:
+        ax.fill_between(*line, color=_POSTERIOR, alpha=0.25)
+    prior, style = model.marginal_prior(site, *place), {"color": _PRIOR, "linestyle": "--"}
     if prior is None:
-        values, density = arviz.kde(prior_draws)
+        _draw_density(ax, prior_draws, **style, label="prior")
     else:
         values = torch.linspace(low, high, 400).to(prior.sample())
         values = values[prior.support.check(values)]
-        density = prior.log_prob(values).exp()
-    ax.plot(values, density, color=_PRIOR, linestyle="--", label="prior")
-    name = f"{site}[{', '.join(map(str, index))}]"
+        ax.plot(values, prior.log_prob(values).exp(), **style, label="prior")
+    name = f"{site}[{', '.join(map(str, place))}]"
     ax.set(xlim=(low, high), ylim=(0, None), yticks=[], xlabel=name)
     legend_above(ax)
     return ax
+
+
+def _finite_draws(
+    idata: "InferenceData", group: str, site: str, place: tuple[int, ...]
+) -> np.ndarray:
+    """The draws of one number that are finite."""
+    draws = idata[group][site].values[(..., *place)].reshape(-1).astype(float)
+    finite = draws[np.isfinite(draws)]
+    check(len(finite), "idata", f"finite draws of {site} in {group}", f"{draws[:3]} and so on")
+    return finite
+
+
+def _is_constant(draws: np.ndarray) -> bool:
+    return bool(np.ptp(draws) <= _ROUNDING * np.abs(draws).max())
+
+
+def _draw_density(ax: Any, draws: np.ndarray, **style: Any) -> tuple[np.ndarray, ...] | None:
+    """Draws the density of draws, and returns it; or a line where they are one number."""
+    from ._arviz import arviz
+
+    if _is_constant(draws):
+        ax.axvline(draws[0], **style)
+        return None
+    line = arviz.kde(draws)
+    ax.plot(*line, **style)
+    return line
+
+
+def _limits(draws: np.ndarray, prior_draws: np.ndarray) -> tuple[float, float]:
+    """Limits of nearly all of both, if the posterior does not become a sliver of that."""
+    least, most = draws.min(), np.quantile(draws, 0.995)
+    if _is_constant(draws) or least == most:
+        least, most = least - 0.05 * (abs(least) or 1), least + 0.05 * (abs(least) or 1)
+    around = (most - least) / _LEAST_SHARE / 2
+    low, high = np.quantile(prior_draws, [0.05, 0.95])
+    return max(min(low, least), least - around), min(max(high, most), most + around)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_integer, check_values
+from ..models.data import labels_for
+from ..tables import as_table
 from .axes import given_or_new, legend_above
 
 if TYPE_CHECKING:
@@ -39,20 +41,21 @@ class Uncertainty:
     epistemic: Tensor
 
 
-def _check_probabilities(probabilities: Any, dims: int, shape: str) -> None:
-    is_tensor = isinstance(probabilities, Tensor)
-    check(is_tensor, "probabilities", "a torch tensor", type(probabilities).__name__)
-    got = tuple(probabilities.shape)
+def _checked(probabilities: Any, dims: int, shape: str) -> Tensor:
+    """Checks probabilities, and returns them as a tensor."""
+    found = as_table("probabilities", probabilities).values.detach()
+    got = tuple(found.shape)
     check(len(got) == dims and 0 not in got, "probabilities", f"shape {shape}", got)
-    total = probabilities.sum(-1)
+    total = found.sum(-1)
     check_values("probabilities", total, (total - 1).abs() < 1e-4, "sums of one over the classes")
+    return found
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
     return -torch.xlogy(probabilities, probabilities).sum(-1)
 
 
-def uncertainty(probabilities: Tensor) -> Uncertainty:
+def uncertainty(probabilities: Any) -> Uncertainty:
     r"""Splits the uncertainty of predictions in two.
 
     .. math:: H\bigl[\mathbb{E}_\theta \, p(y \mid x, \theta)\bigr]
@@ -74,7 +77,7 @@ def uncertainty(probabilities: Tensor) -> Uncertainty:
         >>> uncertainty(sure_of_opposites).epistemic
         tensor([0.6931])
     """
-    _check_probabilities(probabilities, 3, "(S, n, C)")
+    probabilities = _checked(probabilities, 3, "(S, n, C)")
     total = _entropy(probabilities.mean(0))
     aleatoric = _entropy(probabilities).mean(0)
     return Uncertainty(total, aleatoric, total - aleatoric)
@@ -106,7 +109,7 @@ class Calibration:
     counts: Tensor
 
 
-def calibration(probabilities: Tensor, y: Tensor, n_bins: int = 10) -> Calibration:
+def calibration(probabilities: Any, y: Any, n_bins: int = 10) -> Calibration:
     r"""Compares the confidence of predictions, the largest probability, with their accuracy.
 
     .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{n} \,
@@ -131,23 +134,20 @@ def calibration(probabilities: Tensor, y: Tensor, n_bins: int = 10) -> Calibrati
         >>> round(calibration(probabilities, torch.zeros(10, dtype=torch.long)).error, 3)
         0.2
     """
-    _check_probabilities(probabilities, 2, "(n, C)")
-    check_integer("n_bins", n_bins)
-    n_rows, n_classes = probabilities.shape
-    is_labels = isinstance(y, Tensor) and not y.is_floating_point() and y.shape == (n_rows,)
-    got = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
-    check(is_labels, "y", f"a torch tensor of {n_rows} integer labels", got)
-    check_values("y", y, (y >= 0) & (y < n_classes), f"labels from 0 to {n_classes - 1}")
+    probabilities = _checked(probabilities, 2, "(n, C)")
+    n_bins, n_classes = check_integer("n_bins", n_bins), probabilities.shape[1]
+    y = labels_for(y, probabilities, n_classes, "probabilities")
+    check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
     confidence, label = probabilities.double().max(-1)
     right = (label == y).double()
     at = (confidence * n_bins).long().clamp(max=n_bins - 1)
     counts = torch.bincount(at, minlength=n_bins)
     average, accuracy = (torch.bincount(at, v, n_bins) / counts for v in (confidence, right))
     gaps = (average - accuracy).abs().nan_to_num()
-    return Calibration(float((gaps * counts).sum() / n_rows), average, accuracy, counts)
+    return Calibration(float((gaps * counts).sum() / len(y)), average, accuracy, counts)
 
 
-def plot_reliability(probabilities: Tensor, y: Tensor, n_bins: int = 10, ax: Any = None) -> "Axes":
+def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, ax: Any = None) -> "Axes":
     """Draws accuracy against confidence, with what chance explains of their distance.
 
     The bars are where the accuracy of a bin lies in 95 of 100 data sets if predictions are
@@ -172,10 +172,11 @@ def plot_reliability(probabilities: Tensor, y: Tensor, n_bins: int = 10, ax: Any
     from scipy.stats import binom
 
     found = calibration(probabilities, y, n_bins)
+    n_classes = as_table("probabilities", probabilities).values.shape[1]
     ax = given_or_new(ax, (4.6, 4.4))
-    filled = (found.counts > 0).numpy()
+    filled = (found.counts > 0).cpu().numpy()
     confidence, accuracy, counts = (
-        t.numpy()[filled] for t in (found.confidence, found.accuracy, found.counts)
+        t.cpu().numpy()[filled] for t in (found.confidence, found.accuracy, found.counts)
     )
     low, high = binom.interval(0.95, counts, np.minimum(confidence, 1.0)) / counts
     ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
@@ -186,7 +187,7 @@ def plot_reliability(probabilities: Tensor, y: Tensor, n_bins: int = 10, ax: Any
         ax.annotate(
             str(count), (x, height), xytext=offset, textcoords="offset points", ha="center", size=8
         )
-    least = min(1 / probabilities.shape[1], float(confidence.min()))
+    least = min(1 / n_classes, float(confidence.min()))
     ax.set(xlim=(least - 0.05, 1.03), ylim=(min(low.min(), accuracy.min()) - 0.08, 1.05))
     ax.set(xlabel="confidence", ylabel="accuracy")
     ax.set_title(f"expected calibration error {found.error:.3f}", fontsize=10)

@@ -1,6 +1,7 @@
 """Class probabilities under the posterior."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pyro.infer import MCMC
@@ -8,15 +9,17 @@ from torch import Tensor
 
 from ..checks import check
 from ..models.network import NetworkModel
+from ..precision import full_precision
 from .draws import evaluation, in_blocks, posterior_draws
 
 __all__ = ["class_probabilities"]
 
 
+@full_precision
 def class_probabilities(
     model: NetworkModel,
     inference: Callable | MCMC,
-    x: Tensor,
+    x: Any,
     num_samples: int = 500,
     seed: int | None = None,
 ) -> Tensor:
@@ -51,7 +54,8 @@ def class_probabilities(
     """
     expected = "a network's, UGMMClassifier or UGMMDensity"
     check(isinstance(model, NetworkModel), "model", expected, type(model).__name__)
-    model.check_data(x)
+    (x,) = model.check_data(x)
+    x = x.detach()
     with evaluation(model, seed):
         draws = posterior_draws(model, inference, num_samples, x)
         probabilities = in_blocks(

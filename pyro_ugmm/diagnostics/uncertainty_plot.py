@@ -1,5 +1,6 @@
 """A map of predictive uncertainty."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from ..checks import check
 from ..models.network import NetworkModel
+from ..tables import as_table
+from .axes import note_of_hidden
+from .positions import check_pair
 from .predictive import uncertainty
 from .probabilities import class_probabilities
 
@@ -24,13 +28,13 @@ _MARGIN = 0.35
 def plot_uncertainty(
     model: NetworkModel,
     inference: Callable | MCMC,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any,
     features: tuple[int, int] = (0, 1),
     *,
     names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
-    fixed: Tensor | None = None,
+    fixed: Any = None,
     num_samples: int = 200,
     seed: int | None = None,
     axes: Sequence[Any] | None = None,
@@ -43,13 +47,13 @@ def plot_uncertainty(
     Args:
         model: the model.
         inference: its fitted guide, or MCMC that was run.
-        x: features of the data to draw, shape ``(n, K)``.
+        x: features of the data to draw, shape ``(n, K)``: a tensor, an array or a data frame.
         y: their labels, shape ``(n,)``.
         features: the two features mapped.
         names: of all features.
         class_names: of the classes.
         fixed: values of all features, shape ``(K,)``, of which the other ones are kept; the
-            medians of ``x`` if None.
+            medians of what was observed in ``x`` if None.
         num_samples: the draws from a guide.
         seed: for the draws.
         axes: two axes to draw in; new ones if None.
@@ -73,10 +77,10 @@ def plot_uncertainty(
     import matplotlib.pyplot as plt
 
     check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
-    model.check_data(x, y)
-    n_features = x.shape[1]
-    valid = len(features) == len(set(features) & set(range(n_features))) == 2
-    check(valid, "features", f"two different ones of 0 to {n_features - 1}", features)
+    x, y = model.check_data(x, y)
+    check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
+    x, n_features = x.detach(), x.shape[1]
+    features = check_pair("features", features, n_features)
     names = [f"feature {i}" for i in range(n_features)] if names is None else [*names]
     check(len(names) == n_features, "names", f"{n_features}, one for each feature", names)
     labels = [f"class {i}" for i in range(model.n_classes)]
@@ -87,28 +91,43 @@ def plot_uncertainty(
         axes = plt.subplots(1, 2, figsize=(10, 4.4), **options)[1]
     is_pair = hasattr(axes, "__len__") and len(axes) == 2
     check(is_pair, "axes", "two axes", type(axes).__name__)
-    grid, edges = _grid(x, features, x.median(0).values if fixed is None else fixed)
+    center = x.nanmedian(0).values if fixed is None else _fixed(fixed, x, model.network.missing)
+    grid, edges = _grid(x, features, center)
     found = uncertainty(class_probabilities(model, inference, grid, num_samples, seed))
     maps = {"all uncertainty": found.total, "epistemic: more data would remove it": found.epistemic}
-    top = torch.tensor(float(model.n_classes)).log().item()
+    top, note = math.log(model.n_classes), note_of_hidden(x[:, list(features)])
     for ax, (title, values) in zip(axes, maps.items(), strict=True):
         image = values.reshape(_GRID, _GRID).numpy()
         mappable = ax.pcolormesh(*edges, image, cmap="Greys", vmin=0, vmax=top, shading="gouraud")
         for label, name in enumerate(labels):
             rows = x[y == label][:, list(features)].numpy(force=True)
             ax.scatter(*rows.T, s=18, edgecolor="white", linewidth=0.5, label=name)
-        ax.set(title=title, xlabel=names[features[0]])
+        ax.set(title=title, xlabel=f"{names[features[0]]}{note}")
     axes[0].set_ylabel(names[features[1]])
     axes[0].legend(fontsize=8, framealpha=0.9)
     axes[0].figure.colorbar(mappable, ax=list(axes), label="entropy (nats)")
     return axes
 
 
+def _fixed(fixed: Any, x: Tensor, missing: str) -> Tensor:
+    """The values given for all features, of which some may be left out."""
+    table = as_table("fixed", fixed).like("x", x)
+    shape, expected = tuple(table.values.shape), x.shape[1:]
+    check(shape == expected, "fixed", f"shape {tuple(expected)}", shape)
+    may_miss = table.values.isnan() if missing == "omit" else False
+    table.check_entries(table.values.isfinite() | may_miss, "finite values")
+    return table.values.detach()
+
+
 def _grid(x: Tensor, features: Sequence[int], fixed: Tensor) -> tuple[Tensor, list[Any]]:
     """Rows over the range of two features, and the values of each along its axis."""
     axes = []
     for feature in features:
-        low, high = float(x[:, feature].min()), float(x[:, feature].max())
+        values = x[:, feature]
+        values = values[values.isfinite()]
+        expected = "two of which x has values"
+        check(len(values), "features", expected, f"{feature}, which is missing")
+        low, high = float(values.min()), float(values.max())
         margin = _MARGIN * (high - low) or 1.0
         axes.append(torch.linspace(low - margin, high + margin, _GRID).to(x))
     grid = fixed.to(x).expand(_GRID * _GRID, -1).clone()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_integer
+from ..precision import full_precision
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -38,8 +39,9 @@ class BayesianModel(torch.nn.Module, ABC):
     """Parameters with priors, and rows that are independent given them.
 
     A subclass says what the latent sites are and how a row is distributed given their values.
-    Data are a tuple of tensors with a first dimension for the rows, in the order in which the
-    model is called with them; the last is what is observed.
+    Data are a tuple with a first dimension for the rows, in the order in which the model is called
+    with them; the last is what is observed. They are tensors, arrays or data frames, which
+    :meth:`check_data` turns to tensors.
 
     Example:
         >>> from pyro_ugmm.models import BayesianGaussianMixture, BayesianModel
@@ -76,8 +78,8 @@ class BayesianModel(torch.nn.Module, ABC):
         return found
 
     @abstractmethod
-    def check_data(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Checks the shapes and values of data.
+    def check_data(self, x: Any, y: Any = None) -> tuple[Tensor, ...]:
+        """Checks the shapes and values of data, and returns them as tensors like the model's.
 
         Raises:
             ValueError: if they do not fit the model.
@@ -126,15 +128,15 @@ class BayesianModel(torch.nn.Module, ABC):
         """Whether :meth:`row_terms` are log-likelihoods."""
         return True
 
-    def row_terms(self, *data: Tensor, draws: Draws | None = None) -> Tensor:
+    @full_precision
+    def row_terms(self, *data: Any, draws: Draws | None = None) -> Tensor:
         """Evaluates what each row adds to the log joint density: ``(n,)``, or ``(S, n)``.
 
         Args:
             *data: the data.
             draws: values of the latent sites, with a leading dimension for draws or without.
         """
-        self.check_data(*data)
-        given, observed = self.split_data(*data)
+        given, observed = self.split_data(*self.check_data(*data))
         draws = None if draws is None else self._over_rows(draws)
         return self.observation(given, draws).log_prob(observed)
 
@@ -153,7 +155,7 @@ class BayesianModel(torch.nn.Module, ABC):
             found[site] = value.unsqueeze(1) if n_leading == 1 else value
         return found
 
-    def log_likelihood(self, *data: Tensor, draws: Draws | None = None) -> Tensor:
+    def log_likelihood(self, *data: Any, draws: Draws | None = None) -> Tensor:
         """Evaluates each row's log density, shape ``(n,)``, or ``(S, n)`` given draws.
 
         Args:
@@ -184,6 +186,7 @@ class BayesianModel(torch.nn.Module, ABC):
             return dist.Beta(concentration[last], concentration.sum() - concentration[last])
         return None
 
+    @full_precision
     def log_prior(self, draws: Draws) -> Tensor:
         """Evaluates the log density of all latent sites: ``()``, or ``(S,)`` for draws.
 
@@ -200,27 +203,28 @@ class BayesianModel(torch.nn.Module, ABC):
     def note_fit(self, *data: Tensor) -> None:
         """Takes note of what rows are like within the model, after it was fitted to them."""
 
+    @full_precision
     def sample_rows(self, *data: Any, size: int | None) -> Tensor:
         """Runs the model: draws the latent sites, and draws or scores the rows.
 
         Args:
-            *data: the data, without what is to be drawn.
+            *data: the data, checked, without what is to be drawn.
             size: the number of rows of the full data, if these are a minibatch of it.
         """
         given, observed = self.split_data(*data)
         n_rows = given if isinstance(given, int) else len(given)
         if size is not None:
-            check_integer("size", size, minimum=n_rows)
+            size = check_integer("size", size, minimum=n_rows)
         draws = {
             site: _with_row_dimension(pyro.sample(site, prior), prior.event_dim)
             for site, prior in self.site_distributions().items()
         }
         rows = self.observation(given, draws)
         if observed is None:
-            self.check_predictable(given, rows)
+            self.check_predictable(given, rows, draws)
         subsample = torch.arange(n_rows, device=next(self.buffers()).device)
         with pyro.plate("data", n_rows if size is None else size, subsample=subsample):
             return pyro.sample(self.observed, rows, obs=observed)
 
-    def check_predictable(self, given: Any, rows: Any) -> None:
+    def check_predictable(self, given: Any, rows: Any, draws: Draws) -> None:
         """Checks that rows can be drawn."""

@@ -1,5 +1,7 @@
 """The classifier whose last layer has a neuron for each class."""
 
+from typing import Any
+
 from torch import Tensor
 
 from ..nn import UGMMNetwork
@@ -18,13 +20,17 @@ class UGMMClassifier(NetworkModel):
         y_i \mid x_i, \theta \sim \mathrm{Categorical}(\mathrm{softmax}(h_\theta(x_i)))
 
     Sites: ``layers.{i}.loc``, ``layers.{i}.variance`` and ``layers.{i}.weights``, each of shape
-    ``(J, K)``, where they have priors; ``y`` in the plate ``data``. What has no prior is the
-    network's own parameter, which ``fit_mle`` and ``fit_svi`` learn in place; the others are read,
-    never changed. Dropout acts only on layers without priors.
+    ``(J, K)``, where they have priors; ``y`` in the plate ``data``. What has no prior is a
+    parameter of the model's ``network``, which ``fit_mle`` and ``fit_svi`` learn; the others are
+    read, never changed. Dropout acts only on layers without priors.
 
     Args:
         network: the network, whose last layer has one neuron per class.
         priors: the priors, or None: nothing to infer, all is learned by maximum likelihood.
+        copy: whether the model takes a copy of the network, and leaves the one given as it is.
+
+    Attributes:
+        network: the network that is trained.
 
     Raises:
         ValueError: if the priors' ``center`` or ``spread`` do not fit the network's features, or
@@ -39,13 +45,15 @@ class UGMMClassifier(NetworkModel):
         torch.Size([10])
     """
 
-    def __init__(self, network: UGMMNetwork, priors: Priors | None = None) -> None:
+    def __init__(
+        self, network: UGMMNetwork, priors: Priors | None = None, *, copy: bool = True
+    ) -> None:
         check_network(network)
-        super().__init__(network, priors, n_classes=network.sizes[-1])
+        super().__init__(network, priors, n_classes=network.sizes[-1], copy=copy)
 
-    def scores(self, x: Tensor, draws: Draws | None = None) -> Tensor:
+    def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
         """Evaluates the network: scores of rows ``(n, K)``, shape ``(n, C)`` or ``(S, n, C)``.
 
         Draws are values of sites, shape ``P + (J, K)`` with ``P`` broadcasting to ``(S, 1)``.
         """
-        return self._evaluate(x, draws)
+        return self._evaluate(self._features(x), draws)

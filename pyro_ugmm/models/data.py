@@ -1,55 +1,94 @@
-"""Checks of the data that enter a model."""
+"""The data that enter a model: checked, and turned to tensors like the model's."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checks import check, check_floating, check_same_kind, check_values
-from ..nn import UGMMLayer
+from ..checks import check, check_values
+from ..nn import UGMMLayer, UGMMNetwork
+from ..tables import as_table, as_vector
 
-__all__ = ["check_features", "check_labels", "check_rows"]
+__all__ = ["features_for", "labels_for", "raise_overflow", "rows_for"]
 
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_LARGE_INTEGERS = (torch.uint16, torch.uint32, torch.uint64)  # which torch cannot compare
 
 
-def check_features(x: Tensor, layer: UGMMLayer, n_features: int) -> None:
-    """Checks that the rows of ``x`` are finite, or NaN where it omits that, and fit a network's
-    first layer.
+def rows_for(x: Any, like: Tensor, option: str, missing: bool) -> Tensor:
+    """Turns rows to a tensor ``(n, K)`` like one of the model's, whose last dimension has ``K``.
+
+    Args:
+        x: the rows, in whatever holds them.
+        like: the model's tensor.
+        option: the argument of the model that takes NaN.
+        missing: whether the model takes it.
+
+    Raises:
+        ValueError: if they do not fit, or are not finite where not missing.
     """
-    check_floating("x", x)
+    table = as_table("x", x)
+    n_features, shape = like.shape[-1], tuple(table.values.shape)
     expected = f"shape (n, {n_features}) with at least one row"
-    fits = x.dim() == 2 and x.shape[0] > 0 and x.shape[1] == n_features
-    check(fits, "x", expected, tuple(x.shape))
-    check_same_kind({"the network": layer.input_center, "x": x})
-    _check_finite(x, layer.missing == "omit", "omit")
+    check(len(shape) == 2 and shape[0] > 0 and shape[1] == n_features, "x", expected, shape)
+    table = table.like("the model", like)
+    table.check_finite(option, missing=missing)
+    return table.values
 
 
-def check_labels(y: Tensor, x: Tensor, n_classes: int) -> None:
-    """Checks that ``y`` holds one integer label from 0 to ``n_classes - 1`` for each row."""
-    check(isinstance(y, Tensor), "y", "a torch tensor", type(y).__name__)
-    check(y.dtype in _INTEGERS, "y", "integer labels", y.dtype)
-    expected = f"{x.shape[0]} labels in its last dimension, one a row of x"
-    check(y.shape[-1:] == x.shape[:1], "y", expected, f"shape {tuple(y.shape)}")
-    check(y.device == x.device, "y", f"device {x.device}, where x is", f"device {y.device}")
-    valid = (y >= 0) & (y < n_classes)
-    check_values("y", y, valid, f"labels from 0 to {n_classes - 1}")
+def features_for(x: Any, layer: UGMMLayer, n_features: int) -> Tensor:
+    """Turns features to a tensor ``(n, K)`` that a network's first layer takes."""
+    like = layer.input_center[:n_features]
+    return rows_for(x, like, "missing='omit'", layer.missing == "omit")
 
 
-def check_rows(x: Tensor, like: Tensor, missing: str) -> None:
-    """Checks that the rows of ``x`` are like ``(K, D)`` means, and finite where not missing."""
-    check_floating("x", x)
-    expected = f"shape (n, {like.shape[1]}) with at least one row"
-    fits = x.dim() == 2 and len(x) > 0 and x.shape[1] == like.shape[1]
-    check(fits, "x", expected, tuple(x.shape))
-    same = x.dtype == like.dtype and x.device == like.device
-    expected = f"{like.dtype} on {like.device}, as the model is (convert it or the rows by .to)"
-    check(same, "x", expected, f"{x.dtype} on {x.device}")
-    _check_finite(x, missing == "marginalize", "marginalize")
+def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x") -> Tensor:
+    """Turns labels to a tensor of integers, from 0 to ``n_classes - 1``, one for each row of x.
+
+    Args:
+        y: the labels, in whatever holds them.
+        x: what has the rows.
+        n_classes: the number of classes.
+        whose: what the caller calls that.
+    """
+    labels = as_vector("y", y)
+    if not isinstance(y, Tensor):
+        large = labels.dtype in _LARGE_INTEGERS
+        is_missing = labels.is_floating_point() and labels.isnan().any()
+        check(not is_missing, "y", "no missing entries", "NaN")
+        labels = (labels.long() if large else labels).to(x.device)
+    check(labels.dtype in _SMALL_INTEGERS, "y", "integer labels", labels.dtype)
+    expected = f"{x.shape[0]} labels in its last dimension, one a row of {whose}"
+    check(labels.shape[-1:] == x.shape[:1], "y", expected, f"shape {tuple(labels.shape)}")
+    same = labels.device == x.device
+    check(same, "y", f"device {x.device}, where {whose} is", f"device {labels.device}")
+    valid = (labels >= 0) & (labels < n_classes)
+    check_values("y", labels, valid, f"labels from 0 to {n_classes - 1}")
+    return labels
 
 
-def _check_finite(x: Tensor, may_miss: bool, word: str) -> None:
-    """Checks that rows are finite; or, if they may miss something, NaN, though not all of a row."""
-    valid, expected = x.isfinite(), f"finite values (missing={word!r} takes NaN)"
-    if may_miss:
-        valid |= x.isnan() & ~x.isnan().all(1, keepdim=True)
-        expected = "finite values, or NaN in rows of which something was observed"
-    check_values("x", x, valid, expected)
+def raise_overflow(
+    x: Tensor, finite: Tensor, network: UGMMNetwork, draws: Mapping[str, Tensor]
+) -> None:
+    """Says what made scores overflow: features far from a network's, or draws from its priors.
+
+    Args:
+        x: the features.
+        finite: which rows have finite scores.
+        network: the network.
+        draws: the values of its sites.
+
+    Raises:
+        ValueError: in any case.
+    """
+    first = network.layers[0]
+    center, spread = first.input_center[: x.shape[1]], first.input_spread[: x.shape[1]]
+    # Each layer squares what it is given.
+    furthest = torch.finfo(x.dtype).max ** (0.5 ** len(network.layers))
+    is_far = ((x - center) / spread).abs() > furthest
+    expected = f"features whose scores stay finite in {x.dtype}"
+    as_table("x", x).check_entries(finite.unsqueeze(-1) | ~is_far, expected)
+    expected = f"some whose draws keep the scores of such features finite in {x.dtype}"
+    ranges = [f"{site} from {v.min():.3g} to {v.max():.3g}" for site, v in draws.items()]
+    check(False, "priors", expected, f"draws of {', '.join(ranges) or 'nothing'}")

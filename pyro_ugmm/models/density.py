@@ -58,6 +58,10 @@ class UGMMDensity(NetworkModel):
         priors: the priors, or None. A ``center`` and ``spread`` are the features'; the label has
             zero and one.
         objective: what is maximized, or inferred from.
+        copy: whether the model takes a copy of the network, and leaves the one given as it is.
+
+    Attributes:
+        network: the network that is trained.
 
     Raises:
         ValueError: if the network does not have one output, or not two inputs or more; the
@@ -75,6 +79,7 @@ class UGMMDensity(NetworkModel):
     _feature_dim, _output_dim = "feature", "root"
     label_codes: Tensor
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         network: UGMMNetwork,
@@ -82,9 +87,10 @@ class UGMMDensity(NetworkModel):
         priors: Priors | None = None,
         *,
         objective: str = "conditional",
+        copy: bool = True,
     ) -> None:
         check_network(network)
-        check_integer("n_classes", n_classes, minimum=2)
+        n_classes = check_integer("n_classes", n_classes, minimum=2)
         sizes, expected = network.sizes, "two inputs or more, the last for the label, and one root"
         check(sizes[-1] == 1 and sizes[0] >= 2, "network", expected, f"sizes {sizes}")
         check(objective in _OBJECTIVES, "objective", f"one of {_OBJECTIVES}", repr(objective))
@@ -93,7 +99,7 @@ class UGMMDensity(NetworkModel):
             center = torch.cat([priors.center.expand(n_features), priors.center.new_zeros(1)])
             spread = torch.cat([priors.spread.expand(n_features), priors.spread.new_ones(1)])
             priors = replace(priors, center=center, spread=spread)
-        super().__init__(network, priors, n_classes)
+        super().__init__(network, priors, n_classes, copy=copy)
         self.objective = objective
         codes = torch.arange(n_classes).to(network.layers[0].input_center)
         self.register_buffer("label_codes", (codes - codes.mean()) / codes.std(correction=0))
@@ -108,22 +114,23 @@ class UGMMDensity(NetworkModel):
         """Whether the objective is a log-likelihood."""
         return self.objective == "conditional"
 
-    def inputs(self, x: Tensor, y: Tensor) -> Tensor:
+    def inputs(self, x: Any, y: Any) -> Tensor:
         """Makes the network's inputs, ``(n, K + 1)``, of features and labels; what
         ``network.reset_parameters`` takes.
         """
-        return torch.cat([x, self.label_codes[y.long()].unsqueeze(-1)], -1)
+        return self._inputs(*self.check_data(x, y))
 
     def _inputs(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.inputs(x, y)
+        return torch.cat([x, self.label_codes[y.long()].unsqueeze(-1)], -1)
 
-    def scores(self, x: Tensor, draws: Draws | None = None) -> Tensor:
+    def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
         """Evaluates the root at every label of rows ``(n, K)``: ``(n, C)`` or ``(S, n, C)``.
 
         Draws are values of sites, shape ``P + (J, K)`` with ``P`` broadcasting to ``(S, 1)``.
         """
+        x = self._features(x)
         labels = torch.arange(self.n_classes, device=x.device).repeat(len(x))
-        inputs = self.inputs(x.repeat_interleave(self.n_classes, 0), labels)
+        inputs = self._inputs(x.repeat_interleave(self.n_classes, 0), labels)
         return self._evaluate(inputs, draws).squeeze(-1).unflatten(-1, (len(x), self.n_classes))
 
     @property

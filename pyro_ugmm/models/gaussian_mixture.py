@@ -12,9 +12,10 @@ from ..checks import check, check_integer
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
 from ..nn.local_parameters import LocalModule
+from ..precision import full_precision
 from .base import BayesianModel, Draws
 from .covariance_sites import COVARIANCE_SITES
-from .data import check_rows
+from .data import rows_for
 from .mixture_sites import MixtureSites
 from .priors import Priors
 
@@ -69,6 +70,7 @@ class BayesianGaussianMixture(BayesianModel):
 
     observed = "x"
 
+    @torch.inference_mode(False)  # so that it can be trained, wherever it is made
     def __init__(
         self,
         n_components: int,
@@ -79,8 +81,8 @@ class BayesianGaussianMixture(BayesianModel):
         missing: str = "error",
     ) -> None:
         super().__init__()
-        check_integer("n_components", n_components)
-        check_integer("n_features", n_features)
+        n_components = check_integer("n_components", n_components)
+        n_features = check_integer("n_features", n_features)
         check(
             covariance in COVARIANCE_SITES,
             "covariance",
@@ -145,6 +147,7 @@ class BayesianGaussianMixture(BayesianModel):
         check(got == wanted, "start", f"n_components, n_features, covariance = {wanted}", got)
         check(start.batch_shape == (), "start", "no batch", tuple(start.batch_shape))
 
+    @full_precision
     def mixture(self, draws: Draws | None = None) -> GaussianMixture:
         """Makes the mixture of values of sites, with the model's own where it has no priors.
 
@@ -168,7 +171,7 @@ class BayesianGaussianMixture(BayesianModel):
             validate_args=False,
         )
 
-    def forward(self, x: Tensor | None = None, size: int | None = None) -> Tensor:
+    def forward(self, x: Any = None, size: int | None = None) -> Tensor:
         """Draws parameters from the priors, and rows from the mixture.
 
         Args:
@@ -177,11 +180,8 @@ class BayesianGaussianMixture(BayesianModel):
                 minibatch of it.
         """
         if x is None:
-            size = 1 if size is None else size
-            check_integer("size", size)
-            return self.sample_rows(size, size=None)
-        self.check_data(x)
-        return self.sample_rows(x, size=size)
+            return self.sample_rows(1 if size is None else check_integer("size", size), size=None)
+        return self.sample_rows(*self.check_data(x), size=size)
 
     def split_data(self, x: Any, y: Tensor | None = None) -> tuple[int, Tensor | None]:
         """All is observed; a number in the data's place asks for so many rows."""
@@ -196,21 +196,23 @@ class BayesianGaussianMixture(BayesianModel):
         """The mixture, from which all rows come."""
         return self.mixture(draws)
 
-    def check_data(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Checks the shape and values of rows.
+    def check_data(self, x: Any, y: Any = None) -> tuple[Tensor, ...]:
+        """Checks the shape and values of rows, and returns them as a tensor.
 
         Raises:
             ValueError: if they do not have the model's features, dtype and device, or are not
                 finite.
         """
-        check(y is None, "y", "nothing: a mixture has no labels", "a tensor")
-        check_rows(x, self.sites.start_means, self.missing)
+        check(y is None, "y", "nothing: a mixture has no labels", type(y).__name__)
+        missing = self.missing == "marginalize"
+        return (rows_for(x, self.sites.center, "missing='marginalize'", missing),)
 
     def dims(self) -> dict[str, list[str]]:
-        """Names the dimensions of every site, and of the data."""
+        """Names the dimensions of every site, and of the data; a single feature needs none."""
         sites = self.sites.by_name().items()
         latent = {name: [*site.dims] for name, site in sites if site.prior is not None}
-        return {"x": ["observation", "feature"]} | latent
+        data = ["observation", "feature"] if self.n_features > 1 else ["observation"]
+        return {"x": data} | latent
 
     def arguments(self) -> dict[str, Any]:
         """The sizes, the structure and what NaN means."""

@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check, check_same_kind
+from ..checks import check
 from ..nn import UGMMLayer
 from .derived import DerivedModule
 from .priors import Priors
@@ -48,8 +48,6 @@ def check_units(layer: UGMMLayer, priors: Priors) -> None:
             f"shape ({layer.in_features},), as the network has features",
             tuple(value.shape),
         )
-        if value.dim() > 0:
-            check_same_kind({"the network": layer.input_center, f"priors.{name}": value})
     center, spread = priors.center.to(layer.loc), priors.spread.to(layer.loc)
     ratio = spread / layer.input_spread
     distance = (center - layer.input_center).abs() / torch.maximum(spread, layer.input_spread)
@@ -91,13 +89,14 @@ class LayerPrior(DerivedModule):
     def _distributions(self) -> dict[str, dist.TorchDistribution]:
         priors, found = self.priors, {}
         if priors.means is not None:
-            found["loc"] = ScaledPrior(
-                priors.means, self.center, self.spread, self.start_loc
-            ).to_event(2)
+            origin = (self.start_loc - self.center) / self.spread
+            scaled = ScaledPrior(priors.means, self.center, self.spread, origin)
+            found["loc"] = scaled.to_event(2)
         if priors.variances is not None:
-            found["variance"] = ScaledPrior(
-                priors.variances, torch.zeros_like(self.spread), self.spread**2, self.start_variance
-            ).to_event(2)
+            unit = self.spread**2
+            origin = self.start_variance / unit
+            scaled = ScaledPrior(priors.variances, torch.zeros_like(unit), unit, origin)
+            found["variance"] = scaled.to_event(2)
         if priors.weights is not None:
             concentration = torch.full_like(self.start_loc, priors.weights)
             found["weights"] = dist.Dirichlet(concentration).to_event(1)

@@ -87,7 +87,8 @@ class MixtureSites(DerivedModule):
     def _means(self) -> MixtureSite:
         prior = None
         if self._priors.means is not None:
-            scaled = ScaledPrior(self._priors.means, self.center, self.spread, self.start_means)
+            origin = (self.start_means - self.center) / self.spread
+            scaled = ScaledPrior(self._priors.means, self.center, self.spread, origin)
             prior = scaled.to_event(2)
         dims = ("component", "feature")
         return MixtureSite(dims, prior, self.start_means.clone(), constraints.real)
@@ -97,7 +98,8 @@ class MixtureSites(DerivedModule):
         share = self._sizes["component"] ** (-2 / self._sizes["feature"])
         unit = (share * self._structure.unit(self.spread)).expand(self._shape(dims)).clone()
         if self._priors.variances is not None:
-            scaled = ScaledPrior(self._priors.variances, torch.zeros_like(unit), unit, unit)
+            zero, one = torch.zeros_like(unit), torch.ones_like(unit)
+            scaled = ScaledPrior(self._priors.variances, zero, unit, one)
             prior = scaled.to_event(len(dims))
         floor = _LEAST_VARIANCE * float(unit.min())  # the likelihood has no maximum without one
         return MixtureSite(dims, prior, unit, constraints.greater_than(floor))

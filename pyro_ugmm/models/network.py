@@ -1,5 +1,6 @@
 """What Bayesian models of uGMM networks share."""
 
+import copy as copying
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -7,10 +8,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check, check_values
+from ..checks import check
 from ..nn import UGMMNetwork
+from ..precision import full_precision
 from .base import BayesianModel, Draws
-from .data import check_features, check_labels
+from .data import features_for, labels_for, raise_overflow
 from .layer_prior import SITES, LayerPrior, check_units
 from .priors import Priors
 
@@ -37,8 +39,12 @@ class NetworkModel(BayesianModel):
     _feature_dim: ClassVar[str] = "input"
     _output_dim: ClassVar[str] = "class"
 
-    def __init__(self, network: UGMMNetwork, priors: Priors | None, n_classes: int) -> None:
+    @torch.inference_mode(False)  # so that it can be trained, wherever it is made
+    def __init__(
+        self, network: UGMMNetwork, priors: Priors | None, n_classes: int, *, copy: bool = True
+    ) -> None:
         super().__init__()
+        check(isinstance(copy, bool), "copy", "True or False", repr(copy))
         check(
             priors is None or isinstance(priors, Priors),
             "priors",
@@ -47,7 +53,8 @@ class NetworkModel(BayesianModel):
         )
         if priors is not None:
             priors = priors.resolved(variances=dist.InverseGamma(2.0, 1.0), weights=None)
-        self.network, self.priors, self.n_classes = network, priors, n_classes
+        self.network = copying.deepcopy(network) if copy else network
+        self.priors, self.n_classes = priors, n_classes
         self.layer_priors = torch.nn.ModuleList()
         if priors is None:
             return
@@ -109,6 +116,7 @@ class NetworkModel(BayesianModel):
         fits = isinstance(start, UGMMNetwork) and start.sizes == self.network.sizes
         check(fits, "start", expected, start)
 
+    @full_precision
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters."""
         parameters = {}
@@ -121,7 +129,7 @@ class NetworkModel(BayesianModel):
         return self.network(inputs, parameters)
 
     @abstractmethod
-    def scores(self, x: Tensor, draws: Draws | None = None) -> Tensor:
+    def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
         """Scores every label of rows.
 
         Args:
@@ -132,18 +140,21 @@ class NetworkModel(BayesianModel):
             Scores, shape ``(n, C)`` or ``(S, n, C)``.
         """
 
-    def check_data(self, x: Tensor, y: Tensor | None = None) -> None:
-        """Checks the shapes and values of features and labels.
+    def check_data(self, x: Any, y: Any = None) -> tuple[Tensor, ...]:
+        """Checks the shapes and values of features and labels, and returns them as tensors.
 
         Raises:
             ValueError: if they do not fit the network, there are no rows, a feature is not
                 finite, or a label is not one of the classes.
         """
-        check_features(x, self.network.layers[0], self.n_features)
-        if y is not None:
-            check_labels(y, x, self.n_classes)
+        x = features_for(x, self.network.layers[0], self.n_features)
+        return (x,) if y is None else (x, labels_for(y, x, self.n_classes))
 
-    def forward(self, x: Tensor, y: Tensor | None = None, size: int | None = None) -> Tensor:
+    def _features(self, x: Any) -> Tensor:
+        """Features as a tensor; tensors are what they are, since layers check them."""
+        return x if isinstance(x, Tensor) else self.check_data(x)[0]
+
+    def forward(self, x: Any, y: Any = None, size: int | None = None) -> Tensor:
         """Draws parameters from the priors and labels from the network.
 
         Args:
@@ -151,8 +162,7 @@ class NetworkModel(BayesianModel):
             y: observed labels, shape ``(..., n)``, integers from 0; drawn if not given.
             size: the number of rows of the full data, if ``x`` is a minibatch of it.
         """
-        self.check_data(x, y)
-        return self.sample_rows(x, y, size=size)
+        return self.sample_rows(*self.check_data(x, y), size=size)
 
     @property
     def n_features(self) -> int:
@@ -180,11 +190,11 @@ class NetworkModel(BayesianModel):
         """The distribution of the labels of rows ``(n, K)``."""
         return _labels(self.scores(given, draws))
 
-    def check_predictable(self, given: Any, rows: Any) -> None:
-        """Checks that the rows' scores did not overflow."""
-        expected = f"features whose scores stay finite in {given.dtype}"
+    def check_predictable(self, given: Any, rows: Any, draws: Draws) -> None:
+        """Checks that the rows' scores did not overflow; says whether features or draws did it."""
         finite = rows.logits.isfinite().all(-1).reshape(-1, len(given)).all(0)
-        check_values("x", given.abs().amax(-1), finite, expected)
+        if not torch._is_all_true(finite):
+            raise_overflow(given, finite, self.network, draws)
 
     def arguments(self) -> dict[str, Any]:
         """What the network was made with."""
@@ -210,7 +220,7 @@ class NetworkModel(BayesianModel):
             name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)
         }
         network.load_state_dict(parts)
-        return cls(network, priors=priors, **arguments)
+        return cls(network, priors=priors, copy=False, **arguments)
 
     def example_row(self) -> Tensor:
         """The center of the features."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
-from ..checks import check, check_floating, check_number, check_values
+from ..checks import check, check_number, check_values
 from ..standardization import center_and_spread
+from ..tables import as_table
 
 __all__ = ["Priors"]
 
@@ -121,25 +122,32 @@ class Priors:
             value = getattr(self, name)
             if value is not None and not (name == "weights" and _is_default(value)):
                 expected = "a positive concentration or None"
-                check_number(name, value, lambda c: 0 < c < math.inf, expected)
-        for name, value in (("center", self.center), ("spread", self.spread)):
-            check_floating(name, value)
+                number = check_number(name, value, lambda c: 0 < c < math.inf, expected)
+                object.__setattr__(self, name, number)
+        for name in ("center", "spread"):
+            value = as_table(name, getattr(self, name)).values
+            object.__setattr__(self, name, value)
             check_values(name, value, value.isfinite(), "finite values")
             check(not value.requires_grad, name, "a tensor without gradients", "one that has them")
         check_values("spread", self.spread, self.spread > 0, "positive values")
 
     @classmethod
-    def from_data(cls, x: Tensor, **priors: Any) -> "Priors":
+    def from_data(cls, x: Any, **priors: Any) -> "Priors":
         """Takes the location and scale of each feature from the rows of ``x``, once.
 
         A network for such data is to be initialized from it as well: ``reset_parameters(x)``.
 
         Args:
-            x: data of shape ``(n, K)``. A constant feature gets a spread of one; NaN is left out.
+            x: data of shape ``(n, K)``, in a tensor, an array or a data frame. A constant feature
+                gets a spread of one; NaN is left out.
             **priors: ``means``, ``variances``, ``weights`` or ``correlations``, in the units of
                 that scale.
         """
-        center, spread = center_and_spread(x, omit_missing=True)
+        table = as_table("x", x)
+        table.check_entries(table.values.isfinite() | table.values.isnan(), "finite values, or NaN")
+        if table.values.dim() == 2 and len(table.values):
+            table.check_observed()
+        center, spread = center_and_spread(table.values.detach(), omit_missing=True)
         return cls(center=center, spread=spread, **priors)
 
     def resolved(self, **defaults: Any) -> "Priors":

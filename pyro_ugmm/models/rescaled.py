@@ -25,12 +25,12 @@ class Density(Protocol):
 class _Image:
     r""":math:`\log p_z((v - c) / s) - \log s`, for any family."""
 
-    def __init__(self, base_dist: Any, center: Tensor, spread: Tensor) -> None:
-        self.base_dist, self.center, self.spread = base_dist, center, spread
+    def __init__(self, standard: Any, center: Tensor, spread: Tensor) -> None:
+        self.standard, self.center, self.spread = standard, center, spread
         self.log_spread = spread.log()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.base_dist.log_prob((value - self.center) / self.spread) - self.log_spread
+        return self.standard.log_prob((value - self.center) / self.spread) - self.log_spread
 
 
 class _Normal:
@@ -60,18 +60,18 @@ class _InverseGamma:
 
 
 @singledispatch
-def rescaled(base_dist: Any, center: Tensor, spread: Tensor) -> Density:
+def rescaled(standard: Any, center: Tensor, spread: Tensor) -> Density:
     """The density of ``center + spread * z`` where ``z`` follows one univariate distribution."""
-    return _Image(base_dist, center, spread)
+    return _Image(standard, center, spread)
 
 
 @rescaled.register
-def _(base_dist: dist.Normal, center: Tensor, spread: Tensor) -> Density:
-    return _Normal(center + spread * base_dist.loc, spread * base_dist.scale)
+def _(standard: dist.Normal, center: Tensor, spread: Tensor) -> Density:
+    return _Normal(center + spread * standard.loc, spread * standard.scale)
 
 
 @rescaled.register
-def _(base_dist: dist.InverseGamma, center: Tensor, spread: Tensor) -> Density:
+def _(standard: dist.InverseGamma, center: Tensor, spread: Tensor) -> Density:
     if center.any():
-        return _Image(base_dist, center, spread)
-    return _InverseGamma(float(base_dist.concentration), spread * base_dist.rate)
+        return _Image(standard, center, spread)
+    return _InverseGamma(float(standard.concentration), spread * standard.rate)

@@ -19,7 +19,7 @@ def from_a_guide(scale, n=4000):
     draws = scale * np.random.default_rng(0).normal(size=(1, n))
     log_q = -0.5 * (draws / scale) ** 2 - np.log(scale)
     return az.from_dict(
-        posterior={"theta": draws, "means": np.zeros((1, n, 2))},
+        posterior={"theta": draws, "means": np.stack([draws, draws], -1)},
         log_likelihood={"y": np.stack([draws, 2 * draws], -1)},
         posterior_predictive={"y": np.stack([draws, draws], -1)},
         prior={"theta": draws[:, :10]},

@@ -68,12 +68,15 @@ P, Y = simulated(10)
     [
         (lambda: calibration(P.unsqueeze(0), Y), r"probabilities: expected shape \(n, C\)"),
         (lambda: calibration(P * 2, Y), "probabilities: expected sums of one"),
-        (lambda: calibration(P, Y[:3]), "y: expected a torch tensor of 10 integer labels, got"),
-        (lambda: calibration(P, Y.float()), "y: expected a torch tensor of 10 integer labels"),
+        (
+            lambda: calibration(P, Y[:3]),
+            "y: expected 10 labels in its last dimension, one a row of prob",
+        ),
+        (lambda: calibration(P, Y.float()), "y: expected integer labels, got torch.float32"),
         (lambda: calibration(P, Y + 3), "y: expected labels from 0 to 2"),
         (lambda: calibration(P, Y, n_bins=0), "n_bins: expected a positive integer"),
         (lambda: uncertainty(P), r"probabilities: expected shape \(S, n, C\)"),
-        (lambda: uncertainty([1]), "probabilities: expected a torch tensor"),
+        (lambda: uncertainty([1]), r"probabilities: expected shape \(S, n, C\)"),
     ],
 )
 def test_bad_arguments(call, message):

@@ -121,8 +121,8 @@ def test_priors_of_features_leave_the_label_its_own():
     network.reset_parameters(bare.inputs(x, Y))
     model = UGMMDensity(network, 3, Priors.from_data(x))
     prior = model.site_distributions()["layers.0.loc"].base_dist
-    torch.testing.assert_close(prior.spread[0], torch.cat([x.std(0), torch.ones(1)]))
-    torch.testing.assert_close(prior.center[0], torch.cat([x.mean(0), torch.zeros(1)]))
+    torch.testing.assert_close(prior.scale[0], torch.cat([x.std(0), torch.ones(1)]))
+    torch.testing.assert_close(prior.loc[0], torch.cat([x.mean(0), torch.zeros(1)]))
 
 
 @pytest.mark.parametrize(

@@ -318,7 +318,10 @@ X = rows()
         (lambda: mean_field(UGMMNetwork([2, 2])), "model: expected a BayesianModel, such as"),
         (lambda: mixture()(X[:, :1]), r"x: expected shape \(n, 2\) with at least one row"),
         (lambda: mixture()(X[:0]), r"x: expected shape \(n, 2\) with at least one row"),
-        (lambda: mixture()(X.float()), "x: expected torch.float64 on cpu, as the model is"),
+        (
+            lambda: mixture()(X.float()),
+            "x: expected torch.float64, as the model has, got torch.float32",
+        ),
         (lambda: mixture()(X * math.nan), "x: expected finite values .missing='marginalize'"),
         (lambda: mixture()(X, size=7), "size: expected an integer of at least 120, got 7"),
         (lambda: mixture().mixture({"weights": X}), "draws: expected a value of"),

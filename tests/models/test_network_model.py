@@ -162,7 +162,8 @@ def test_predictive_in_parallel_matches_one_by_one():
 def test_models_share_a_network_and_keep_their_start():
     x, y = data()
     net = UGMMNetwork([2, 6, 3])
-    model, twin = UGMMClassifier(net, Priors()), UGMMClassifier(net, Priors(weights=1.0))
+    model = UGMMClassifier(net, Priors(), copy=False)
+    twin = UGMMClassifier(net, Priors(weights=1.0), copy=False)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     model(x, y), twin(x, y), model(x)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
@@ -224,7 +225,7 @@ X, Y = data()
         (lambda: classifier()(X.long(), Y), "x: expected floating-point"),
         (
             lambda: classifier()(X * math.nan, Y),
-            r"x: expected finite values .*, got nan at index \(0, 0\)",
+            r"x: expected finite values .*, got nan in row 0, column 0",
         ),
         (lambda: classifier()(X / 0, Y), "x: expected finite values"),
         (
@@ -255,3 +256,18 @@ X, Y = data()
 def test_bad_data(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("value", [1e-44, 1e-40])
+@pytest.mark.parametrize("rows", [X, 1e3 * X])
+def test_an_overflow_by_a_drawn_variance_is_not_blamed_on_features(value, rows):
+    tiny = Priors(variances=dist.Uniform(value, 2 * value))
+    model = UGMMClassifier(UGMMNetwork([2, 3]), tiny)
+    with pytest.raises(
+        ValueError, match=r"priors: expected some whose draws keep.*layers\.0\.vari"
+    ):
+        model(rows)
+    assert not model.scores(rows, {"layers.0.variance": torch.full((3, 2), value)}).isfinite().all()
+    far = torch.full((4, 2), 1e30)
+    with pytest.raises(ValueError, match=r"x: expected features whose scores.* row 0, column 0"):
+        model(far)

@@ -1,0 +1,117 @@
+r"""Components of mixtures as points, between which distances are those of their densities.
+
+To first order, the information of a row about a component is, with standard deviations as units,
+
+.. math:: \lVert d\mu \rVert^2 + \tfrac12 \lVert d \log \Sigma \rVert^2 + 4 K \, (d \sqrt{w})^2
+
+(Fisher and Rao), so that means, covariances and weights are told apart as far as data tell them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from ..checks import check
+from ..distributions import GaussianMixture
+from .groups import check_inference_data
+
+if TYPE_CHECKING:
+    from arviz import InferenceData
+
+__all__ = ["Features", "features_of", "reference_features", "units_of"]
+
+Features = dict[str, np.ndarray]
+"""By ``means``, ``covariances`` and ``weights``: shape ``(S, K, F)``, as far as they have draws."""
+
+
+def _stacked(posterior: Any, site: str, *dims: str) -> np.ndarray:
+    """The draws of a site, shape ``(S,)`` and the dimensions named that it has."""
+    draws = posterior.stack(__sample__=("chain", "draw"))[site]
+    return draws.transpose("__sample__", *(dim for dim in dims if dim in draws.dims)).values
+
+
+def _has(posterior: Any, site: str) -> bool:
+    """Whether a site differs between components."""
+    return site in posterior and "component" in posterior[site].dims
+
+
+def _means(idata: "InferenceData", name: str) -> np.ndarray:
+    """The means of all draws, ``(S, K, D)``."""
+    check_inference_data(idata)
+    posterior = idata.posterior
+    expected = "a posterior with the site means and its dimension component"
+    check(_has(posterior, "means"), name, expected, f"sites {[*posterior.data_vars]}")
+    return _stacked(posterior, "means", "component", "feature")
+
+
+def units_of(idata: "InferenceData") -> np.ndarray:
+    """The components' typical standard deviation, ``(D,)``; that of their means without one."""
+    means = _means(idata, "idata")
+    if "variances" not in idata.posterior:
+        spread = means.reshape(-1, means.shape[-1]).std(0)
+        return np.where(spread > 0, spread, 1)
+    variances = idata.posterior["variances"]
+    typical = np.exp(np.log(variances).mean([d for d in variances.dims if d != "feature"]) / 2)
+    return np.broadcast_to(typical.values, means.shape[-1:])
+
+
+def features_of(idata: "InferenceData", units: np.ndarray, name: str = "idata") -> Features:
+    """The components of each draw as points, ``(S, K, F)``."""
+    means, posterior = _means(idata, name), idata.posterior
+    found = {"means": means / units}
+    if _has(posterior, "variances"):
+        variances = _stacked(posterior, "variances", "component", "feature")
+        variances = variances.reshape(*means.shape[:2], -1) / np.square(units)
+        if _has(posterior, "correlations"):
+            dims = ("component", "feature", "feature_before")
+            factor = np.sqrt(variances)[..., None] * _stacked(posterior, "correlations", *dims)
+            found["covariances"] = _log_of_matrices(factor @ factor.swapaxes(-1, -2))
+        else:
+            found["covariances"] = np.log(variances) / np.sqrt(2)
+    if _has(posterior, "weights"):
+        found["weights"] = _of_weights(_stacked(posterior, "weights", "component"))
+    return found
+
+
+def _of_weights(weights: np.ndarray) -> np.ndarray:
+    return 2 * np.sqrt(weights.shape[-1] * weights)[..., None]
+
+
+def _log_of_matrices(matrices: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(matrices)
+    values = np.log(np.maximum(values, np.finfo(values.dtype).tiny))
+    logarithm = (vectors * values[..., None, :]) @ vectors.swapaxes(-1, -2)
+    return logarithm.reshape(*logarithm.shape[:-2], -1) / np.sqrt(2)
+
+
+def _of_mixture(mixture: GaussianMixture, units: np.ndarray) -> Features:
+    means = mixture.means.numpy(force=True)
+    matrices = mixture.covariance.dense(*means.shape).numpy(force=True)
+    return {
+        "means": means[None] / units,
+        "covariances": _log_of_matrices(matrices / np.outer(units, units))[None],
+        "weights": _of_weights(mixture.weights.numpy(force=True))[None],
+    }
+
+
+def reference_features(reference: Any, units: np.ndarray, n_components: int) -> Features:
+    """The components of a reference as points: of a posterior, a mixture or means ``(K, D)``."""
+    if isinstance(reference, Tensor):
+        reference = reference.numpy(force=True)
+    if isinstance(reference, GaussianMixture):
+        shape, batch = tuple(reference.means.shape), tuple(reference.batch_shape)
+        check(batch == (), "reference", "a mixture without a batch", f"batch_shape {batch}")
+    elif isinstance(reference, np.ndarray):
+        shape = reference.shape
+    else:
+        kinds, got = "another posterior, a mixture, or means", type(reference).__name__
+        check(hasattr(reference, "posterior"), "reference", kinds, got)
+        shape = _means(reference, "reference").shape[1:]
+    expected = (n_components, len(units))
+    check(shape == expected, "reference", f"means of shape {expected}", shape)
+    if isinstance(reference, GaussianMixture):
+        return _of_mixture(reference, units)
+    if isinstance(reference, np.ndarray):
+        return {"means": reference[None] / units}
+    return features_of(reference, units, "reference")
