@@ -144,12 +144,15 @@ def as_table(name: str, x: Any) -> Table:
 
     Args:
         name: what the caller calls them.
-        x: a tensor, an array, a masked array, a data frame, or nested lists of numbers.
+        x: a tensor, an array, a masked array, a data frame, or nested lists of numbers; what was
+            taken before, and has its name, comes back.
 
     Raises:
         ValueError: if something in it is no number, or one that float64 cannot hold; it names the
             column.
     """
+    if isinstance(x, Table):
+        return x
     if isinstance(x, Tensor):
         check(x.layout == torch.strided, name, "a dense tensor", x.layout)
         expected = "floating-point numbers (convert with .to(torch.get_default_dtype()))"

@@ -338,7 +338,7 @@ def _checked_responsibilities(values: Any, n_rows: int, n_components: int) -> Te
 
 def _checked_means(table: Table, n_components: int, rows: Tensor) -> Tensor:
     shape, expected = tuple(table.values.shape), (n_components, rows.shape[1])
-    check(shape == expected, "means", f"shape {expected}", shape)
+    check(shape == expected, table.name, f"shape {expected}", shape)
     table.check_finite()
     return table.like("x", rows).values.detach()
 

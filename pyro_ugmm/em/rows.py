@@ -58,6 +58,7 @@ class Rows:
         if like is not None:
             _check_dtype("start", like.dtype)
         self._like, self.missing, self._observed = like, missing, observed
+        self._name = x.name if isinstance(x, Table) else "x"
         self._columns: tuple[str, ...] | None = None
         self._checked = False
         self._is_whole = _is_whole(x)
@@ -86,10 +87,10 @@ class Rows:
         if isinstance(x, Table):
             self._columns = x.columns
             x = self._in_precision(x)
-        check(x.ndim == 2, "x", "shape (n, D)", tuple(x.shape))
-        check(len(x) or is_distributed(), "x", "at least one row", tuple(x.shape))
+        check(x.ndim == 2, self._name, "shape (n, D)", tuple(x.shape))
+        check(len(x) or is_distributed(), self._name, "at least one row", tuple(x.shape))
         if isinstance(x, Tensor):
-            check(x.layout == torch.strided, "x", "a dense tensor", x.layout)
+            check(x.layout == torch.strided, self._name, "a dense tensor", x.layout)
         elif not isinstance(x, np.memmap) and native(none := x[:0]) is none:
             x = torch.from_numpy(x)
         return x
@@ -151,9 +152,9 @@ class Rows:
         mine = kind, total, None if seen is None else seen.cpu()
         kinds, totals, seens = zip(*current().gather(mine), strict=True)
         filled = list(dict.fromkeys(kind for kind in kinds if kind is not None))
-        check(filled, "x", "at least one row", "none")
+        check(filled, self._name, "at least one row", "none")
         expected = "the same number of features and dtype on all processes"
-        check(len(filled) == 1, "x", expected, filled)
+        check(len(filled) == 1, self._name, expected, filled)
         if self._like is None:
             n_features, dtype = filled[0]
             self._like = torch.empty(0, n_features, dtype=dtype)
@@ -161,7 +162,7 @@ class Rows:
         parts = [part for part in seens if part is not None]
         if parts:
             where = "" if total == count else ", in rows of positive weight"
-            table = Table("x", parts[0], self._columns)
+            table = Table(self._name, parts[0], self._columns)
             table.check_observed(torch.stack(parts).any(0), where)
 
     def _items(self) -> Iterator[tuple[Any, Any]]:
@@ -195,13 +196,18 @@ class Rows:
         return block.detach() if self._like is None else block.detach().to(self._like.device)
 
     def _check(self, block: Tensor, start: int) -> None:
-        _check_dtype("x", block.dtype)
+        _check_dtype(self._name, block.dtype)
         assert self._like is not None
         dtype, n_features = self._like.dtype, self._like.shape[-1]
-        check(block.dtype == dtype, "x", f"{dtype}, as the start or first block has", block.dtype)
+        check(
+            block.dtype == dtype,
+            self._name,
+            f"{dtype}, as the start or first block has",
+            block.dtype,
+        )
         expected = f"{n_features} features, as the start or first block has"
-        check(block.shape[1] == n_features, "x", expected, f"shape (n, {block.shape[1]})")
-        check(n_features, "x", "at least one feature", "none")
+        check(block.shape[1] == n_features, self._name, expected, f"shape (n, {block.shape[1]})")
+        check(n_features, self._name, "at least one feature", "none")
         if block.square().sum().isfinite():
             return
         valid, expected = block.isfinite(), "finite values (missing='marginalize' takes NaN)"
@@ -209,7 +215,7 @@ class Rows:
             is_nan = block.isnan()
             valid = (valid | is_nan) & ~is_nan.all(1, keepdim=True)
             expected = "finite values, or NaN in rows of which something was observed"
-        table = Table("x", block, self._columns)
+        table = Table(self._name, block, self._columns)
         table.check_entries(valid, expected, start)
         largest = torch.finfo(dtype).max ** 0.5 / 1e3
         expected = f"values below {largest:.0e}, whose squares {dtype} can hold"
@@ -229,8 +235,8 @@ def _is_whole(x: Any) -> bool:
     """Whether it holds all rows at once, unlike an iterable of blocks."""
     if isinstance(x, Table | Tensor) or hasattr(x, "__array__") or hasattr(x, "toarray"):
         return True
-    first = x[0] if isinstance(x, list | tuple) and x else None
-    is_nested = isinstance(first, list | tuple) and bool(first)
+    first = x[0] if isinstance(x, list | tuple) and x else ()
+    is_nested = isinstance(first, list | tuple) and len(first) > 0
     return is_nested and all(value is None or isinstance(value, Real) for value in first)
 
 
