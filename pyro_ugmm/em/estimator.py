@@ -153,7 +153,6 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing == "marginalize"
-        tags.array_api_support = True
         return tags
 
     def _seed(self) -> int:

@@ -299,10 +299,10 @@ def _gathered(
     x, weight, key, generator = _sample(rows, _MOST_ROWS, mine)
     if processes.size == 1:
         return (x, weight), generator
-    keys = torch.cat(processes.gather(key.cpu()))
+    keys = torch.cat(processes.gather("keys", key.cpu()))
     least = keys.topk(_MOST_ROWS).values[-1] if len(keys) > _MOST_ROWS else -1
     among = key.cpu() >= least
-    parts = processes.gather((x.cpu()[among], weight.cpu()[among]))
+    parts = processes.gather("sample", (x.cpu()[among], weight.cpu()[among]))
     if processes.rank > 0:
         return (x, weight), None
     x, weight = (torch.cat(part).to(rows.like.device) for part in zip(*parts, strict=True))

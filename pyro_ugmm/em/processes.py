@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import signal
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,7 +24,7 @@ from ..checks import check
 __all__ = ["Processes", "all_reduce", "check_group", "current", "is_distributed", "together"]
 
 _CURRENT: ContextVar["Processes | None"] = ContextVar("processes", default=None)
-_DONE, _GATHER = 0, -1
+_DONE = 0
 _INTERRUPTED = "interrupted by the keyboard"
 
 
@@ -86,22 +87,23 @@ class Processes:
         parts = packed.split([t.numel() for t in tensors])
         return [part.reshape(t.shape).to(t) for t, part in zip(tensors, parts, strict=True)]
 
-    def gather(self, value: Any) -> list[Any]:
-        """Returns what each process gave, in the order of their ranks."""
+    def gather(self, what: str, value: Any) -> list[Any]:
+        """Returns what each process gave, in the order of their ranks; ``what`` says what it is."""
         if self.size == 1:
             return [value]
-        with self._meeting(_GATHER):
+        with self._meeting(-1 - zlib.crc32(what.encode())):
             return self._gathered(value)
 
     def from_first(self, value: Any) -> Any:
         """Returns what the first process gave."""
-        return self.gather(value if self.rank == 0 else None)[0]
+        return self.gather("the first's", value if self.rank == 0 else None)[0]
 
     def agree(self, settings: Mapping[str, Any]) -> None:
         """Checks that all processes have the same settings."""
         if self.size == 1:
             return
-        of_first, *others = self.gather({name: _described(v) for name, v in settings.items()})
+        mine = {name: _described(value) for name, value in settings.items()}
+        of_first, *others = self.gather(", ".join(settings), mine)
         for rank, of_other in enumerate(others, 1):
             for name, (first, mark) in of_first.items():
                 other, other_mark = of_other[name]

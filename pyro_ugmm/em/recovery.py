@@ -24,7 +24,7 @@ def worst_rows(rows: Rows, mixture: GaussianMixture, count: int) -> Tensor:
         x = x if weight is None else x[weight > 0]
         found = _worst(torch.cat([found, x]), mixture, count)
     if current().size > 1:
-        found = torch.cat(current().gather(found.cpu())).to(found)
+        found = torch.cat(current().gather("worst rows", found.cpu())).to(found)
         found = _worst(found, mixture, count)
     return torch.where(found.isnan(), mixture.mean, found)
 

@@ -111,7 +111,8 @@ class Rows:
         device = torch.device("cpu") if self._like is None else double_device(self._like.device)
         (sums,) = all_reduce([torch.tensor(counted, dtype=torch.float64, device=device)])
         total, count, n_without = sums.tolist()
-        if weight is None or n_without:
+        check(total > 0 or n_without or not count, *_SOME_WEIGHT)
+        if weight is None or n_without or not count:
             return 1.0
         scaled = double(weight) / (total / count)
         self._weight = scaled if self._like is None else scaled.to(self._like.dtype)
@@ -150,7 +151,7 @@ class Rows:
         """Checks what is known of the rows of all processes once they were read."""
         kind = None if not count or self._like is None else (self._like.shape[-1], self._like.dtype)
         mine = kind, total, None if seen is None else seen.cpu()
-        kinds, totals, seens = zip(*current().gather(mine), strict=True)
+        kinds, totals, seens = zip(*current().gather("rows", mine), strict=True)
         filled = list(dict.fromkeys(kind for kind in kinds if kind is not None))
         check(filled, self._name, "at least one row", "none")
         expected = "the same number of features and dtype on all processes"

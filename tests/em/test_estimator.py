@@ -73,9 +73,7 @@ def test_errors_and_warnings():
         GaussianMixtureEstimator().predict(x)
     with pytest.raises(ValueError, match="covariance_type: expected one of"):
         GaussianMixtureEstimator(covariance_type="round").fit(x)
-    with pytest.raises(
-        ValueError, match="init_params: expected one of 'kmeans', 'random"
-    ):
+    with pytest.raises(ValueError, match="init_params: expected one of 'kmeans', 'random"):
         GaussianMixtureEstimator(init_params="k").fit(x)
     with pytest.raises(ValueError, match="n_components=51"):
         GaussianMixtureEstimator(51).fit(x)
