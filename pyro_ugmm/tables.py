@@ -172,6 +172,7 @@ def as_vector(name: str, value: Any) -> Tensor:
         ValueError: if something in it is masked, null, or no number.
     """
     if isinstance(value, Tensor):
+        check(not value.is_complex(), name, "a tensor or an array of numbers", value.dtype)
         return value.detach()
     array = _as_array(name, value)
     if isinstance(array, np.ma.MaskedArray):

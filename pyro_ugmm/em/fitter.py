@@ -14,7 +14,7 @@ from .expectation import Expectation
 from .maximization import maximize
 from .priors import ConjugatePrior
 from .processes import Processes, check_group, together
-from .result import EMResult
+from .result import EMResult, Finding
 from .rows import Rows
 from .run import run, select_restarts
 from .statistics import SufficientStatistics
@@ -150,6 +150,7 @@ class EMFitter:
         chosen, status = results[best], results[best].status
         if interrupted and not chosen.interrupted:
             status += "; other restarts were interrupted"
+        chosen = replace(chosen, events=(*chosen.events, *_seen_once(rows)))
         return replace(chosen, status=status, restarts=likelihoods, interrupted=interrupted)
 
     @untracked()
@@ -189,6 +190,15 @@ def _settings(fitter: EMFitter, start: GaussianMixture) -> dict[str, Any]:
         "start's covariance": covariance.values,
         **{name: v for name, v in vars(fitter).items() if name not in ("progress", "group")},
     }
+
+
+def _seen_once(rows: Rows) -> list[Finding]:
+    """What rows cannot tell of a column of which there is one value."""
+    message = (
+        "column {} was observed in one row only, from which no variance can be told; leave it out, "
+        "or give a prior"
+    )
+    return [Finding(None, "collapsed", message.format(column)) for column in rows.seen_once]
 
 
 def _as_batch(start: GaussianMixture, missing: str) -> GaussianMixture:

@@ -44,6 +44,11 @@ class Rows:
         weight: the weights of the rows, shape ``(n,)``, non-negative; not with an iterable.
         missing: whether NaN stands for an entry that is missing (``"marginalize"``).
         observed: whether something has to be observed of each column.
+
+    Attributes:
+        missing: as given.
+        seen_once: the columns, in words, that were observed in a single row; known once all rows
+            were read, if ``observed``.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Rows:
         self._name = x.name if isinstance(x, Table) else "x"
         self._columns: tuple[str, ...] | None = None
         self._checked = False
+        self.seen_once: tuple[str, ...] = ()
         self._is_whole = _is_whole(x)
         if self._is_whole:
             x = self._whole(x)
@@ -138,14 +144,14 @@ class Rows:
         self._checked = True
 
     def _seen(self, block: Tensor, weight: Tensor | None, before: Tensor | None) -> Tensor | None:
-        """Of which columns something was observed so far, in rows that weigh something."""
+        """In how many rows each column was observed so far, of those that weigh something."""
         if not self._observed or self.missing != "marginalize":
             return None
         has = ~block.isnan()
         if weight is not None:
             has &= (weight > 0).to(block.device).unsqueeze(1)
-        seen = has.any(0)
-        return seen if before is None else seen | before
+        seen = has.sum(0)
+        return seen if before is None else seen + before
 
     def _conclude(self, count: int, total: float, seen: Tensor | None) -> None:
         """Checks what is known of the rows of all processes once they were read."""
@@ -163,8 +169,11 @@ class Rows:
         parts = [part for part in seens if part is not None]
         if parts:
             where = "" if total == count else ", in rows of positive weight"
-            table = Table(self._name, parts[0], self._columns)
-            table.check_observed(torch.stack(parts).any(0), where)
+            seen = torch.stack(parts).sum(0)
+            table = Table(self._name, seen, self._columns)
+            table.check_observed(seen > 0, where)
+            once = (seen == 1).nonzero()[:, 0].tolist() if sum(totals) > 1 else []
+            self.seen_once = tuple(map(table.column, once))
 
     def _items(self) -> Iterator[tuple[Any, Any]]:
         for item in _uninterrupted(self._x):
