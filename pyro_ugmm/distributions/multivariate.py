@@ -23,7 +23,8 @@ __all__ = ["GaussianMixture", "check_missing"]
 
 def check_missing(missing: str) -> None:
     """Checks the option that says what a NaN means."""
-    check(missing in ("error", "marginalize"), "missing", "'error' or 'marginalize'", repr(missing))
+    valid = isinstance(missing, str) and missing in ("error", "marginalize")
+    check(valid, "missing", "'error' or 'marginalize'", repr(missing))
 
 
 def _check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None:

@@ -17,6 +17,7 @@ from ..checks import check, check_choice, check_integer, check_values
 from ..distributions import GaussianMixture
 from ..distributions.covariance import Covariance
 from ..distributions.interchange import SKLEARN_NAMES
+from ..distributions.multivariate import check_missing
 from ..precision import full_precision
 from ..randomness import generator_for
 from ..tables import Table, as_table, as_vector
@@ -103,7 +104,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
     @full_precision
     def _fit(self, X) -> Self:
         n_components = check_integer("n_components", self.n_components)
-        check_choice("missing", self.missing, ("error", "marginalize"))
+        check_missing(self.missing)
         fitter = EMFitter(self.tol, self.max_iter, self.reg_covar, progress=False, group=self.group)
         device = self._device(X)
         table = self._rows(X, reset=True)
@@ -156,12 +157,12 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         return tags
 
     def _seed(self) -> int:
+        given, expected = self.random_state, "a seed, a RandomState, or None"
+        check(not isinstance(given, bool | np.bool_), "random_state", expected, given)
         try:
-            state = check_random_state(self.random_state)
+            state = check_random_state(given)
         except (ValueError, TypeError):
-            got = repr(self.random_state)
-            expected = "random_state: expected a seed, a RandomState, or None"
-            raise ValueError(f"{expected}, got {got}") from None
+            raise ValueError(f"random_state: expected {expected}, got {given!r}") from None
         return int(state.randint(np.iinfo(np.int32).max))
 
     def _start(self, table: Table, n_components: int) -> GaussianMixture:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from ..checks import check, check_integer, check_number
+from ..checks import check, check_flag, check_integer, check_number
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
 from .expectation import Expectation
@@ -81,6 +81,7 @@ class EMFitter:
         expected = "a ConjugatePrior, or None"
         is_prior = self.prior is None or isinstance(self.prior, ConjugatePrior)
         check(is_prior, "prior", expected, type(self.prior).__name__)
+        check_flag("progress", self.progress)
         check_group(self.group)
 
     @untracked()

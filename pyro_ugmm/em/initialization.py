@@ -13,6 +13,7 @@ from ..accumulation import double
 from ..checks import check, check_choice, check_integer, check_number, check_seed, check_values
 from ..distributions import GaussianMixture
 from ..distributions.covariance import STRUCTURES, Covariance
+from ..distributions.multivariate import check_missing
 from ..precision import full_precision
 from ..randomness import generator_for
 from ..tables import Table, as_table, as_vector
@@ -92,11 +93,12 @@ def initialize(
         check(
             prior is None or isinstance(prior, ConjugatePrior), "prior", "a ConjugatePrior", prior
         )
+        check_missing(missing)
         beginning = _Beginning(
             check_integer("n_components", n_components),
             STRUCTURES[check_choice("covariance", covariance, STRUCTURES)],
             check_number("reg_covar", reg_covar, lambda v: 0 <= v < math.inf, _NOT_NEGATIVE),
-            check_choice("missing", missing, ("error", "marginalize")),
+            missing,
             prior,
         )
         count, seed = check_integer("n_init", n_init), check_seed("seed", seed)

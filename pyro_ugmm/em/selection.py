@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from ..accumulation import double, double_device
 from ..checks import check, check_choice, check_flag, check_integer, check_seed
 from ..distributions.covariance import STRUCTURES
+from ..distributions.multivariate import check_missing
 from .fitter import EMFitter
 from .initialization import initialize
 from .processes import all_reduce, together
@@ -185,7 +186,7 @@ def select(
     options = {"n_init": check_integer("n_init", n_init), "seed": check_seed("seed", seed)}
     check_flag("progress", progress)
     missing = (fitter.missing or "error") if missing is None else missing
-    check_choice("missing", missing, ("error", "marginalize"))
+    check_missing(missing)
     with together(fitter.group) as processes:
         processes.agree({"criterion": criterion, "pairs of covariance and n_components": pairs})
         x = opened(x)
@@ -205,7 +206,7 @@ def select(
 
 
 def _several(value: Any) -> list[Any]:
-    is_several = isinstance(value, Iterable) and not isinstance(value, str)
+    is_several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
     return list(value) if is_several and getattr(value, "ndim", 1) != 0 else [value]
 
 
