@@ -152,7 +152,7 @@ class _Beginning:
             shares = _checked_labels(labels, len(x), self.n_components)
         else:
             shares = _checked_responsibilities(responsibilities, len(x), self.n_components)
-        total, count = all_reduce([weight.sum(), weight.new_tensor(len(x))])
+        total, count = all_reduce([weight.sum(), torch.ones_like(weight).sum()])
         weight = (weight / (total / count)).to(x)
         x, unseen = self._filled(x, weight)
         return self._mixture(x, self._weighted(shares, weight), None, unseen)
@@ -195,7 +195,7 @@ class _Beginning:
         counts = torch.where(is_nan, 0, weight.unsqueeze(-1))
         mass, sums = all_reduce([counts.sum(0), (counts * x.nan_to_num()).sum(0)])
         center = sums / mass.clamp(min=torch.finfo(mass.dtype).tiny)
-        unseen = (mass == 0).nonzero()[:, 0].tolist()
+        unseen = (mass == 0).cpu().nonzero()[:, 0].tolist()
         if unseen and self.prior is not None:
             prior = self.prior.like(x.new_empty(self.n_components, x.shape[1]))
             center[unseen] = prior.mean.reshape(-1, len(center)).mean(0)[unseen]
@@ -226,7 +226,7 @@ class _Beginning:
         smallest = covariance.smallest_variance()
         pooled = torch.tensordot(weights, covariance.values, 1)
         typical = self.structure(pooled.unsqueeze(0), validate_args=False).smallest_variance()
-        poor = smallest <= torch.maximum(1e-4 * typical, typical.new_tensor(2 * self.reg_covar))
+        poor = smallest <= (1e-4 * typical).clamp(min=2 * self.reg_covar)
         poor = poor.reshape(-1, *(1,) * (pooled.dim()))
         return self.structure.regularized(torch.where(poor, pooled, covariance.values), 0.0)[0]
 

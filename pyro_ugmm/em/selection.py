@@ -12,6 +12,7 @@ from ..accumulation import double, double_device
 from ..checks import check, check_choice, check_flag, check_integer, check_seed
 from ..distributions.covariance import STRUCTURES
 from ..distributions.multivariate import check_missing
+from ..precision import full_precision
 from .fitter import EMFitter
 from .initialization import initialize
 from .processes import all_reduce, together
@@ -127,6 +128,7 @@ class Selection:
         return ax
 
 
+@full_precision
 def select(
     x: Any,
     n_components: int | Iterable[int] = range(1, 11),
