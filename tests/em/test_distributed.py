@@ -14,6 +14,7 @@ from pyro_ugmm.em import (
     EMFitter,
     GaussianMixtureEstimator,
     initialize,
+    run,
     select,
 )
 
@@ -99,6 +100,16 @@ def raising(error):
     raise error
 
 
+def interrupted_in_a_step(bad):
+    def maximize(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        if bad:
+            patch.setattr(run, "maximize", maximize)
+        return FITTER.fit(X, START)
+
+
 class Again:
     """An iterable that can be read again."""
 
@@ -151,6 +162,10 @@ REFUSED = {
     "an error in a block": (
         lambda bad: FITTER.fit(Again(raising, RuntimeError("no disk")) if bad else [X], START),
         r"RuntimeError: no disk \(on rank 1\)",
+    ),
+    "the keyboard in a step": (
+        lambda bad: interrupted_in_a_step(bad),
+        r"interrupted by the keyboard \(on rank 1\)|different steps",
     ),
     "the keyboard, select": (
         lambda bad: select(Again(interrupted_stream) if bad else [X], [1, 2], **QUIET),
