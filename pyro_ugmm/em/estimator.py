@@ -19,11 +19,11 @@ from ..distributions.covariance import Covariance
 from ..distributions.interchange import SKLEARN_NAMES
 from ..distributions.multivariate import check_missing
 from ..precision import full_precision
+from ..processes import all_reduce, as_one, is_distributed
 from ..randomness import generator_for
 from ..tables import Table, as_table, as_vector
 from .fitter import EMFitter
 from .initialization import initialize
-from .processes import all_reduce, is_distributed, together
 
 __all__ = ["GaussianMixtureEstimator"]
 
@@ -96,13 +96,10 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         self.missing = missing
         self.group = group
 
+    @as_one
+    @full_precision
     def fit(self, X, y=None) -> Self:
         """Fits the mixture to rows ``(n, D)``."""
-        with together(self.group):
-            return self._fit(X)
-
-    @full_precision
-    def _fit(self, X) -> Self:
         n_components = check_integer("n_components", self.n_components)
         check_missing(self.missing)
         fitter = EMFitter(self.tol, self.max_iter, self.reg_covar, progress=False, group=self.group)

@@ -9,7 +9,7 @@ from ..distributions import GaussianMixture
 from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm
 from ..distributions.covariance.moments import SecondMoments
 from ..distributions.evaluation import log_weights
-from .processes import all_reduce
+from ..processes import all_reduce
 from .rows import Rows
 from .statistics import SufficientStatistics
 

@@ -10,10 +10,10 @@ from tqdm.auto import tqdm
 from ..checks import check, check_flag, check_integer, check_number
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
+from ..processes import as_one, check_group, current
 from .expectation import Expectation
 from .maximization import maximize
 from .priors import ConjugatePrior
-from .processes import Processes, check_group, together
 from .result import EMResult, Finding
 from .rows import Rows
 from .run import run, select_restarts
@@ -85,6 +85,7 @@ class EMFitter:
         check_group(self.group)
 
     @untracked()
+    @as_one
     def fit(self, x: Any, start: GaussianMixture, sample_weight: Any = None) -> EMResult:
         """Fits a mixture to rows.
 
@@ -106,17 +107,11 @@ class EMFitter:
                 the start, there are none, or nothing was observed of a feature; if a weight is
                 negative; or if processes differ in the start or settings.
         """
-        with together(self.group) as processes:
-            return self._fit(processes, x, start, sample_weight)
-
-    def _fit(
-        self, processes: Processes, x: Any, start: GaussianMixture, sample_weight: Any
-    ) -> EMResult:
         check(isinstance(start, GaussianMixture), "start", "a GaussianMixture", type(start))
         shape = tuple(start.batch_shape)
         check(len(shape) <= 1, "start", "batch shape () or (S,), one for each restart", shape)
         missing = self.missing or start.missing
-        processes.agree(_settings(self, start) | {"missing": missing})
+        current().agree(_settings(self, start) | {"missing": missing})
         observed = self.prior is None or not self.prior.informs
         rows = Rows(x, start.means, sample_weight, missing, observed=observed)
         starts = _as_batch(start, missing)
@@ -155,6 +150,7 @@ class EMFitter:
         return replace(chosen, status=status, restarts=likelihoods, interrupted=interrupted)
 
     @untracked()
+    @as_one
     def e_step(
         self, x: Any, mixture: GaussianMixture, sample_weight: Any = None
     ) -> SufficientStatistics:
@@ -166,10 +162,9 @@ class EMFitter:
         shape = tuple(mixture.batch_shape)
         check(not shape, "mixture", "one without a batch", f"batch shape {shape}")
         missing = self.missing or mixture.missing
-        with together(self.group):
-            rows = Rows(x, mixture.means, sample_weight, missing)
-            expectation = Expectation(_as_batch(mixture, missing))
-            statistics = expectation.read(rows).statistics()
+        rows = Rows(x, mixture.means, sample_weight, missing)
+        expectation = Expectation(_as_batch(mixture, missing))
+        statistics = expectation.read(rows).statistics()
         return statistics.map(lambda t: t.squeeze(0) if t.dim() else t)
 
     @untracked()

@@ -15,12 +15,12 @@ from ..distributions import GaussianMixture
 from ..distributions.covariance import STRUCTURES, Covariance
 from ..distributions.multivariate import check_missing
 from ..precision import full_precision
+from ..processes import Processes, all_reduce, together
 from ..randomness import generator_for
 from ..tables import Table, as_table, as_vector
 from .kmeans import kmeans, nearest
 from .maximization import maximize
 from .priors import ConjugatePrior
-from .processes import Processes, all_reduce, together
 from .rows import Rows
 from .statistics import SufficientStatistics
 from .untracked import untracked

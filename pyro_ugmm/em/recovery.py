@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
-from .processes import current
+from ..processes import current
 from .result import EMPTY_SHARE, Finding, concerned
 from .rows import Rows
 from .statistics import SufficientStatistics

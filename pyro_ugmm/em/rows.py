@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..accumulation import double, double_device
 from ..checks import check
+from ..processes import all_reduce, current, is_distributed
 from ..tables import Table, as_table, as_vector, native
-from .processes import all_reduce, current, is_distributed
 
 __all__ = ["Rows", "opened"]
 

@@ -13,9 +13,9 @@ from ..checks import check, check_choice, check_flag, check_integer, check_seed
 from ..distributions.covariance import STRUCTURES
 from ..distributions.multivariate import check_missing
 from ..precision import full_precision
+from ..processes import all_reduce, together
 from .fitter import EMFitter
 from .initialization import initialize
-from .processes import all_reduce, together
 from .result import EMResult
 from .rows import Rows, opened
 from .untracked import untracked

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions.covariance import Covariance
-from .processes import all_reduce
+from ..processes import all_reduce
 
 __all__ = ["SufficientStatistics"]
 

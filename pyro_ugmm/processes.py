@@ -6,25 +6,37 @@ one failed, or is about to do something else, all raise the same ``ValueError``.
 """
 
 import dataclasses
+import functools
 import hashlib
 import signal
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
-from ..accumulation import double
-from ..checks import check
+from .accumulation import double
+from .checks import check
 
-__all__ = ["Processes", "all_reduce", "check_group", "current", "is_distributed", "together"]
+__all__ = [
+    "Processes",
+    "all_reduce",
+    "as_one",
+    "check_group",
+    "current",
+    "is_distributed",
+    "together",
+]
 
 _CURRENT: ContextVar["Processes | None"] = ContextVar("processes", default=None)
 _DONE = 0
+_S = TypeVar("_S")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _INTERRUPTED = "interrupted by the keyboard"
 
 
@@ -223,6 +235,19 @@ def together(group: Any = None) -> Iterator[Processes]:
         raise
     finally:
         _CURRENT.reset(token)
+
+
+def as_one(
+    method: Callable[Concatenate[_S, _P], _R],
+) -> Callable[Concatenate[_S, _P], _R]:
+    """Lets the processes of the ``group`` of a method's object compute :func:`together` in it."""
+
+    @functools.wraps(method)
+    def shared(self: Any, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with together(self.group):
+            return method(self, *args, **kwargs)
+
+    return shared
 
 
 @contextmanager
