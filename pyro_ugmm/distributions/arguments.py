@@ -30,7 +30,8 @@ __all__ = [
 
 def check_missing(missing: str) -> None:
     """Checks the option that says what a NaN means."""
-    check(missing in ("error", "marginalize"), "missing", "'error' or 'marginalize'", repr(missing))
+    valid = isinstance(missing, str) and missing in ("error", "marginalize")
+    check(valid, "missing", "'error' or 'marginalize'", repr(missing))
 
 
 def check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from ..checks import check, check_integer, check_number
+from ..checks import check, check_flag, check_integer, check_number
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
+from ..processes import as_one, check_group, current
 from .expectation import Expectation
 from .maximization import maximize
 from .priors import ConjugatePrior
-from .result import EMResult
+from .result import EMResult, Finding
 from .rows import Rows
 from .run import run, select_restarts
 from .statistics import SufficientStatistics
@@ -30,7 +31,8 @@ class EMFitter:
 
     The settings are scikit-learn's and mean the same. Rows are read in blocks, so that memory
     beyond the data does not grow with their number. Where ``torch.distributed`` is initialized,
-    each process gives its own rows and all get the fit to the rows of all.
+    each process gives its own rows and all get the fit to the rows of all; what goes wrong on one
+    is raised on all.
 
     Args:
         tol: stop when the mean log-likelihood per row changes by less than this, in nats; with a
@@ -41,6 +43,9 @@ class EMFitter:
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``; by default, what
             it means to the start.
         progress: whether to show a progress bar on fits of more than a second.
+        group: the processes that fit together: by default all, where ``torch.distributed`` is
+            initialized; a process group; or ``False`` for this process alone. With NCCL, set the
+            process's CUDA device first.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -64,6 +69,7 @@ class EMFitter:
     prior: ConjugatePrior | None = None
     missing: str | None = None
     progress: bool = True
+    group: Any = None
 
     def __post_init__(self) -> None:
         expected = "a finite non-negative number"
@@ -75,8 +81,11 @@ class EMFitter:
         expected = "a ConjugatePrior, or None"
         is_prior = self.prior is None or isinstance(self.prior, ConjugatePrior)
         check(is_prior, "prior", expected, type(self.prior).__name__)
+        check_flag("progress", self.progress)
+        check_group(self.group)
 
     @untracked()
+    @as_one
     def fit(self, x: Any, start: GaussianMixture, sample_weight: Any = None) -> EMResult:
         """Fits a mixture to rows.
 
@@ -95,13 +104,16 @@ class EMFitter:
 
         Raises:
             ValueError: if the rows are not finite, of another dtype or number of features than
-                the start, or there are none; or if a weight is negative.
+                the start, there are none, or nothing was observed of a feature; if a weight is
+                negative; or if processes differ in the start or settings.
         """
         check(isinstance(start, GaussianMixture), "start", "a GaussianMixture", type(start))
         shape = tuple(start.batch_shape)
         check(len(shape) <= 1, "start", "batch shape () or (S,), one for each restart", shape)
         missing = self.missing or start.missing
-        rows = Rows(x, start.means, sample_weight, missing)
+        current().agree(_settings(self, start) | {"missing": missing})
+        observed = self.prior is None or not self.prior.informs
+        rows = Rows(x, start.means, sample_weight, missing, observed=observed)
         starts = _as_batch(start, missing)
         prior = None if self.prior is None else self.prior.like(start.means)
         unit = rows.normalize_weights()
@@ -134,9 +146,11 @@ class EMFitter:
         chosen, status = results[best], results[best].status
         if interrupted and not chosen.interrupted:
             status += "; other restarts were interrupted"
+        chosen = replace(chosen, events=(*chosen.events, *_seen_once(rows)))
         return replace(chosen, status=status, restarts=likelihoods, interrupted=interrupted)
 
     @untracked()
+    @as_one
     def e_step(
         self, x: Any, mixture: GaussianMixture, sample_weight: Any = None
     ) -> SufficientStatistics:
@@ -160,6 +174,27 @@ class EMFitter:
         missing = self.missing or statistics.missing
         mixture, _ = maximize(statistics, self.reg_covar, prior, missing)
         return mixture
+
+
+def _settings(fitter: EMFitter, start: GaussianMixture) -> dict[str, Any]:
+    """What processes have to agree on."""
+    covariance = start.covariance
+    return {
+        "start's weights": start.weights,
+        "start's means": start.means,
+        "start's structure": covariance.name,
+        "start's covariance": covariance.values,
+        **{name: v for name, v in vars(fitter).items() if name not in ("progress", "group")},
+    }
+
+
+def _seen_once(rows: Rows) -> list[Finding]:
+    """What rows cannot tell of a column of which there is one value."""
+    message = (
+        "column {} was observed in one row only, from which no variance can be told; leave it out, "
+        "or give a prior"
+    )
+    return [Finding(None, "collapsed", message.format(column)) for column in rows.seen_once]
 
 
 def _as_batch(start: GaussianMixture, missing: str) -> GaussianMixture:

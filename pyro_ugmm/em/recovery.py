@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
+from ..processes import current
 from .result import EMPTY_SHARE, Finding, concerned
 from .rows import Rows
-from .statistics import SufficientStatistics, is_distributed
+from .statistics import SufficientStatistics
 
 __all__ = ["Recovery", "worst_rows"]
 
@@ -22,10 +23,9 @@ def worst_rows(rows: Rows, mixture: GaussianMixture, count: int) -> Tensor:
     for x, weight in rows.blocks(1 << 16):
         x = x if weight is None else x[weight > 0]
         found = _worst(torch.cat([found, x]), mixture, count)
-    if is_distributed():
-        gathered: list[Tensor] = [found] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(gathered, found.cpu())
-        found = _worst(torch.cat(gathered).to(found), mixture, count)
+    if current().size > 1:
+        found = torch.cat(current().gather("worst rows", found.cpu())).to(found)
+        found = _worst(found, mixture, count)
     return torch.where(found.isnan(), mixture.mean, found)
 
 
