@@ -66,7 +66,8 @@ class Fingerprint:
         if isinstance(tensor, torch.nn.Parameter):
             return
         dense = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
-        flat = dense.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        whole = dense.cpu().resolve_conj().resolve_neg().contiguous()
+        flat = whole.as_strided((whole.numel(),), (1,))
         self._hash.update(flat.view(torch.uint8).numpy().data)
 
     def _array(self, array: np.ndarray) -> None:
