@@ -176,13 +176,16 @@ def _same_run(file: Checkpoint | None, batches: Batches, **parts: Any) -> Iterat
         yield {}
         return
     batches.check_resumable()
-    starts = {part: file.origin(part, start_of(of)) for part, of in parts.items()}
-    said = {f"start of the {part}": start for part, start in starts.items()}
+    starts = {part: start_of(of) for part, of in parts.items()}
+    origins = {part: file.origin(part, start) for part, start in starts.items()}
+    said = {f"start of the {part}": origin for part, origin in origins.items()}
     try:
         yield model_identity(parts["model"]) | said
     finally:
-        for part, origin in starts.items():
-            file.leave(part, origin, start_of(parts[part]))
+        for part, origin in origins.items():
+            left = start_of(parts[part])
+            if left != starts[part]:
+                file.leave(part, origin, left)
 
 
 def _takes_size(function: Callable) -> bool:

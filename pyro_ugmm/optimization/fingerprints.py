@@ -136,6 +136,7 @@ class Fingerprint:
 
     def _instance(self, value: Any) -> None:
         self.add(type(value))
+        self._say(str(getattr(value, "__name__", "")))  # of what is written in C
         holds_much = isinstance(value, torch.nn.Module | Dataset | DataLoader | types.ModuleType)
         if not holds_much:
             self.add(dict(getattr(value, "__dict__", {})))
