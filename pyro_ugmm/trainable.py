@@ -21,10 +21,18 @@ def trainable(*modules: torch.nn.Module) -> Iterator[None]:
 
 def _renew(module: torch.nn.Module) -> None:
     """Takes the mark of inference mode off a module's tensors, which autograd would refuse."""
-    held = [*module.parameters(), *module.buffers()]
-    marked = [tensor for tensor in held if tensor.is_inference()]
-    for tensor in marked:
-        tensor.data = tensor.detach().clone()
+    renewed: dict[int, torch.Tensor] = {}
     for part in module.modules():
-        if isinstance(part, DerivedModule) and marked:
+        for held in (part._parameters, part._buffers):
+            for name, tensor in held.items():
+                if tensor is not None and tensor.is_inference():
+                    held[name] = renewed.setdefault(id(tensor), _unmarked(tensor))  # type: ignore
+        if isinstance(part, DerivedModule):
             part._kept = None
+
+
+def _unmarked(tensor: torch.Tensor) -> torch.Tensor:
+    copy = tensor.detach().clone()
+    if isinstance(tensor, torch.nn.Parameter):
+        return torch.nn.Parameter(copy, tensor.requires_grad)
+    return copy
