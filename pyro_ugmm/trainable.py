@@ -6,14 +6,18 @@ from collections.abc import Iterator
 import torch
 
 from .models.derived import DerivedModule
+from .nn.local_parameters import kept_contexts
 
 __all__ = ["trainable"]
 
 
 @contextlib.contextmanager
 def trainable(*modules: torch.nn.Module) -> Iterator[None]:
-    """Leaves ``no_grad`` and ``inference_mode``, also for modules that were made within it."""
-    with torch.inference_mode(False), torch.enable_grad():
+    """Leaves ``no_grad`` and ``inference_mode``, also for modules that were made within it.
+
+    An interrupt within leaves the modules as usable as before.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), kept_contexts(*modules):
         for module in modules:
             _renew(module)
         yield
