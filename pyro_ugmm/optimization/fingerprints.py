@@ -2,6 +2,8 @@
 
 import functools
 import hashlib
+import sys
+import sysconfig
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 __all__ = ["Fingerprint", "fingerprint"]
 
 _LENGTH = 32
-_LIBRARIES = ("builtins", "numpy", "pyro", "pyro_ugmm", "torch")
+_LIBRARIES = {"builtins", "numpy", "pyro", "pyro_ugmm", "torch", *sys.stdlib_module_names}
+_LIBRARIES -= {"__main__"}
+_INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))
 _PLAIN = (str, bytes, int, float, complex, type(None), type(...))
 _CONTAINERS = (list, tuple, set, frozenset, Mapping, types.CodeType)
 
@@ -116,6 +120,8 @@ class Fingerprint:
                 self.add(cell.cell_contents)
             except ValueError:  # a name that has no value yet
                 self._say("nothing")
+        if _is_installed(function):
+            return
         for name in sorted(_names_of(function.__code__)):
             if name in function.__globals__:
                 self._global(function.__globals__[name])
@@ -142,9 +148,19 @@ class Fingerprint:
             self.add(dict(getattr(value, "__dict__", {})))
 
 
+def _module_of(value: Any) -> str:
+    return str(getattr(value, "__module__", "")).partition(".")[0]
+
+
 def _is_of_library(value: Any) -> bool:
     """Whether a function or class is a library's, whose name says it all."""
-    return str(getattr(value, "__module__", "")).partition(".")[0] in _LIBRARIES
+    return _module_of(value) in _LIBRARIES
+
+
+def _is_installed(value: Any) -> bool:
+    """Whether a function is an installed package's, which may refer to all of that."""
+    file = getattr(sys.modules.get(_module_of(value)), "__file__", None) or ""
+    return file.startswith(_INSTALLED)
 
 
 def _names_of(code: types.CodeType) -> set[str]:
