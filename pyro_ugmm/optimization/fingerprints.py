@@ -82,6 +82,7 @@ class Fingerprint:
             self._hash.update(array.tobytes())
 
     def _object(self, value: Any) -> None:
+        self._say(type(value).__name__)
         if isinstance(value, range):
             self._say(repr(value))
         elif isinstance(value, list | tuple):
@@ -106,7 +107,7 @@ class Fingerprint:
             self._instance(value)
 
     def _parts(self, values: Any) -> None:
-        self._say(f"{type(values).__name__} of {len(values)}")
+        self._say(f"{len(values)} parts")
         for value in values:
             self.add(value)
 

@@ -107,21 +107,22 @@ def test_a_breakdown_at_the_first_step_says_that_none_was_taken():
 
 
 def test_a_breakdown_at_the_first_step_after_a_checkpoint_keeps_what_was_there(tmp_path):
-    x, y = data()
-    path, net = tmp_path / "run.pt", network()
-    model = UGMMClassifier(net)
-    original, calls = model.row_terms, []
+    def run(factor, stop):
+        """A run whose likelihood is multiplied by a factor, interrupted at a step."""
+        model = UGMMClassifier(network())
+        original, calls = model.row_terms, []
 
-    def row_terms(*rows):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return original(*rows) * (math.nan if len(calls) > 4 else 1)
+        def row_terms(*rows):
+            calls.append(1)
+            if len(calls) == stop:
+                raise KeyboardInterrupt
+            return original(*rows) * factor
 
-    model.row_terms = row_terms
-    kwargs = {"steps": 9, "checkpoint": path, "checkpoint_every": 3, **QUIET}
-    assert fit_mle(model, x, y, **kwargs).n_steps == 3
-    after = [parameter.detach().clone() for parameter in net.parameters()]
-    result = fit_mle(model, x, y, **kwargs)
-    assert result.n_steps == 4 and "nan at step 4" in result.reason
-    assert all(torch.equal(a, b) for a, b in zip(after, net.parameters(), strict=True))
+        model.row_terms = row_terms
+        kwargs = {"steps": 9, "checkpoint": tmp_path / "run.pt", "checkpoint_every": 3, **QUIET}
+        return fit_mle(model, *data(), **kwargs), [*model.parameters()]
+
+    first, kept = run(1.0, stop=4)
+    result, found = run(math.nan, stop=None)
+    assert first.n_steps == 3 and result.n_steps == 4 and "nan at step 4" in result.reason
+    assert all(torch.equal(a, b) for a, b in zip(kept, found, strict=True))
