@@ -91,3 +91,38 @@ def test_a_breakdown_names_the_rows():
     model = UGMMClassifier(network(), Priors())
     result = fit_svi(model, mean_field(model), x, y, steps=5, **QUIET)
     assert "the first of them row 7, are not finite" in result.reason
+
+
+def test_a_breakdown_at_the_first_step_says_that_none_was_taken():
+    x, y = data()
+    x[7] = 1e25
+    model = UGMMClassifier(network(), Priors())
+    for result in (
+        fit_mle(UGMMClassifier(network()), x, y, steps=5, **QUIET),
+        fit_svi(model, mean_field(model), x, y, steps=5, **QUIET),
+    ):
+        assert result.n_steps == 1 and "at step 1: " in result.reason
+        assert "no step was taken. Check the scale of the data" in result.reason
+        assert "taken back" not in result.reason and "Lower" not in result.reason
+
+
+def test_a_breakdown_at_the_first_step_after_a_checkpoint_keeps_what_was_there(tmp_path):
+    def run(factor, stop):
+        """A run whose likelihood is multiplied by a factor, interrupted at a step."""
+        model = UGMMClassifier(network())
+        original, calls = model.row_terms, []
+
+        def row_terms(*rows):
+            calls.append(1)
+            if len(calls) == stop:
+                raise KeyboardInterrupt
+            return original(*rows) * factor
+
+        model.row_terms = row_terms
+        kwargs = {"steps": 9, "checkpoint": tmp_path / "run.pt", "checkpoint_every": 3, **QUIET}
+        return fit_mle(model, *data(), **kwargs), [*model.parameters()]
+
+    first, kept = run(1.0, stop=4)
+    result, found = run(math.nan, stop=None)
+    assert first.n_steps == 3 and result.n_steps == 4 and "nan at step 4" in result.reason
+    assert all(torch.equal(a, b) for a, b in zip(kept, found, strict=True))
