@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pyro.distributions as dist
 import pytest
@@ -70,6 +71,7 @@ def test_a_mixture_in_another_process(covariance, tmp_path):
     program = (
         "import sys, torch\n"
         "torch.set_num_threads(1)\n"
+        "import tests\n"
         "from pyro_ugmm.saving import load_fitted\n"
         "from pyro_ugmm.diagnostics import to_inference_data\n"
         "model, guide = load_fitted(sys.argv[1])\n"
@@ -79,7 +81,8 @@ def test_a_mixture_in_another_process(covariance, tmp_path):
     )
     torch.save(x, tmp_path / "x.pt")
     paths = [tmp_path / name for name in ("fitted.safetensors", "x.pt", "result.pt")]
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program, *paths], check=True)
+    command = [sys.executable, "-W", "ignore", "-c", program, *paths]
+    subprocess.run(command, check=True, cwd=Path(__file__).parent.parent)
     idata = to_inference_data(model, guide, x, num_samples=20, seed=0)
     expected = torch.tensor(idata.log_likelihood["x"].values)
     assert torch.equal(torch.load(tmp_path / "result.pt"), expected)

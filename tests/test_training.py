@@ -98,10 +98,12 @@ def test_minibatches_estimate_the_full_loss(fit):
     else:
         model = UGMMClassifier(network(), Priors())
         guide = mean_field(model, init_scale=1e-4)
-        result = fit_svi(model, guide, x, y, steps=2, batch_size=21, learning_rate=1e-9, **QUIET)
-        full = fit_svi(model, guide, x, y, steps=1, learning_rate=1e-9, **QUIET)
-        # a pass over both halves is the full negative ELBO, but for the noise of the draws
-        assert result.losses.mean().item() == pytest.approx(full.losses[0].item(), abs=5)
+        options = {"num_particles": 200, "learning_rate": 1e-9, **QUIET}
+        result = fit_svi(model, guide, x, y, steps=2, batch_size=21, **options)
+        full = fit_svi(model, guide, x, y, steps=1, **options)
+        # A pass over both halves is the full negative ELBO, but for the noise of the draws: that
+        # of log q, the root of half the number of parameters, is ten nats for one of them.
+        assert result.losses.mean().item() == pytest.approx(full.losses[0].item(), abs=4)
     uneven = fit_mle(UGMMClassifier(network()), x, y, steps=9, batch_size=10, **QUIET)
     assert uneven.n_steps == 9 and uneven.losses.isfinite().all()
 
@@ -122,17 +124,23 @@ def test_a_seed_repeats_a_run_and_leaves_the_generator_alone():
     assert not torch.equal(other.losses, runs[0])
 
 
+def probabilities(model, guide, x):
+    draws = Predictive(model, guide=guide, num_samples=20, return_sites=("y",))
+    torch.manual_seed(0)
+    return draws(x)["y"]
+
+
 def test_two_fitted_guides_stay_right_under_plain_predictive():
     """Both register the same names in Pyro; each must keep answering from its own parameters."""
     x, y = data()
     model = UGMMClassifier(network(), Priors())
     first, second = AutoNormal(model), AutoNormal(model)
-    fit_svi(model, first, x, y, steps=300, **QUIET)
-    fit_svi(model, second, x, (y + 1) % 3, steps=300, **QUIET)
-    x_new, y_new = data(60, seed=1)
+    fit_svi(model, first, x, y, steps=100, **QUIET)
+    alone = probabilities(model, first, x)
+    fit_svi(model, second, x, (y + 1) % 3, steps=100, **QUIET)
     for _ in range(2):
-        assert accuracy(model, first, x_new, y_new) > 0.8
-        assert accuracy(model, second, x_new, (y_new + 1) % 3) > 0.8
+        assert torch.equal(probabilities(model, first, x), alone)
+        assert not torch.equal(probabilities(model, second, x), alone)
     assert not list(pyro.get_param_store())
     assert pyro.settings.get("module_local_params") is False
 

@@ -51,8 +51,10 @@ def test_draws_chosen_anew_are_the_posteriors(scale):
     idata = from_a_guide(scale, 20_000)
     found = importance_resample(idata, seed=0)
     theta = found.posterior["theta"].values
-    assert theta.std() == pytest.approx(1.0, abs=0.03)
-    assert abs(theta.mean()) < 0.03
+    # Five standard errors, of as many independent draws as the weights leave.
+    error = 5 / found.posterior.attrs["effective_draws"] ** 0.5
+    assert theta.std() == pytest.approx(1.0, abs=max(error, 0.05))
+    assert abs(theta.mean()) < max(error, 0.05)
     # What belongs to a draw goes with it; what does not stays.
     np.testing.assert_array_equal(found.log_likelihood["y"][..., 0], theta)
     np.testing.assert_array_equal(found.posterior_predictive["y"][..., 0], theta)
