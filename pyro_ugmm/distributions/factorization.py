@@ -9,17 +9,21 @@ __all__ = ["factorize"]
 def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Factors matrices, raising the diagonals of those that are singular but for rounding.
 
-    Returns the matrices, their Cholesky factors, and which were raised. What is added is relative
-    to each diagonal entry, and ten times what the factorization needs to succeed; no other matrix
-    changes. One that cannot be factored even so is replaced by its diagonal, made positive.
+    Returns the matrices, made symmetric, their Cholesky factors, and which were raised. What is
+    added is relative to each diagonal entry, and ten times what the factorization needs to
+    succeed; no other matrix changes. So each of them can be factored again, whatever the order in
+    which a processor adds. One that cannot be factored even so is replaced by its diagonal, made
+    positive.
     """
+    matrices = 0.5 * (matrices + matrices.mT)
     factors, info = torch.linalg.cholesky_ex(matrices)
-    limits, diagonal = torch.finfo(matrices.dtype), matrices.diagonal(dim1=-2, dim2=-1)
+    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
     pivots = factors.diagonal(dim1=-2, dim2=-1).square()
-    raised = (info > 0) | ~(pivots > 4 * limits.eps * diagonal).all(-1)
+    share = (matrices.shape[-1] + 1) * torch.finfo(matrices.dtype).eps
+    raised = (info > 0) | ~(pivots > 2 * share * diagonal).all(-1)
     if torch._is_all_true(~raised):  # which vmap knows
         return matrices, factors, raised
-    matrices, factors, failing, share = matrices.clone(), factors.clone(), raised, limits.eps
+    matrices, factors, failing = matrices.clone(), factors.clone(), raised
     while failing.any() and share < 1:
         share *= 10
         enough = torch.linalg.cholesky_ex(_raised(matrices[failing], share)).info == 0

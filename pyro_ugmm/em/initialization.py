@@ -220,7 +220,7 @@ def _mixture(
         typical = structure(pooled.unsqueeze(0), validate_args=False).smallest_variance()
         poor = smallest <= torch.maximum(1e-4 * typical, typical.new_tensor(2 * reg_covar))
         poor = poor.reshape(-1, *(1,) * (pooled.dim()))
-        covariance = structure(torch.where(poor, pooled, covariance.values), validate_args=False)
+        covariance, _ = structure.regularized(torch.where(poor, pooled, covariance.values), 0.0)
     means = mixture.means if means is None else means
     return GaussianMixture(weights, means, covariance, missing=missing)
 

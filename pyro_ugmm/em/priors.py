@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_floating, check_number, check_values
 from ..distributions import GaussianMixture, TiedCovariance
+from ..distributions.factorization import factorize
 
 __all__ = ["ConjugatePrior"]
 
@@ -71,9 +72,13 @@ class ConjugatePrior:
             raise ValueError(str(error).replace("matrix", "covariance", 1)) from None
         expected = "a finite non-negative number"
         for name in ("mean_strength", "covariance_strength"):
-            check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
+            number = check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
+            object.__setattr__(self, name, number)
         expected = "a finite number of at least 1"
-        check_number("concentration", self.concentration, lambda v: 1 <= v < math.inf, expected)
+        number = check_number(
+            "concentration", self.concentration, lambda v: 1 <= v < math.inf, expected
+        )
+        object.__setattr__(self, "concentration", number)
 
     def __repr__(self) -> str:
         names = ("mean_strength", "covariance_strength", "concentration")
@@ -101,7 +106,7 @@ class ConjugatePrior:
     def log_density(self, mixture: GaussianMixture) -> Tensor:
         """Evaluates the log prior density of parameters, but for a constant; shape of the batch."""
         structure, n_features = mixture.covariance, mixture.n_features
-        factor = torch.linalg.cholesky(self.covariance)
+        factor = factorize(self.covariance)[1]
         deviations = structure.whiten(mixture.means - self.mean).square().sum(-1)
         columns = torch.stack(
             [

@@ -114,11 +114,12 @@ def test_the_worst_rows_are_distinct_and_weigh_something():
     weight = torch.ones(54).double()
     weight[52] = 0
     mixture = initialize(x[:50], 1)
-    found = worst_rows(Rows(list(zip(x.split(20), weight.split(20), strict=True)), x), mixture, 2)
+    blocks = list(zip(x.split(20), weight.split(20), strict=True))
+    (found,) = worst_rows(Rows(blocks, x), [mixture], [2])
     assert sorted(found[:, 0].tolist()) == [8.0, 9.0]
     with_hole = torch.cat([x, torch.tensor([[torch.nan, 99.0]]).double()])
     mixture = initialize(x[:50], 1, missing="marginalize")
-    (found,) = worst_rows(Rows(with_hole, x, missing="marginalize"), mixture, 1)
+    ((found,),) = worst_rows(Rows(with_hole, x, missing="marginalize"), [mixture], [1])
     torch.testing.assert_close(found, torch.stack([mixture.mean[0], found.new_tensor(99.0)]))
 
 
