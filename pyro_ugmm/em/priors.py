@@ -106,16 +106,19 @@ class ConjugatePrior:
     def log_density(self, mixture: GaussianMixture) -> Tensor:
         """Evaluates the log prior density of parameters, but for a constant; shape of the batch."""
         structure, n_features = mixture.covariance, mixture.n_features
-        factor = factorize(self.covariance)[1]
-        deviations = structure.whiten(mixture.means - self.mean).square().sum(-1)
-        columns = torch.stack(
-            [
-                structure.whiten(column.expand_as(mixture.means)).square().sum(-1)
-                for column in factor.T
-            ]
-        )
-        spread = structure.log_determinant(n_features) + columns.sum(0)
-        share = 1.0 if structure.per_component else 1.0 / mixture.n_components
-        by_component = self.mean_strength * deviations + self.covariance_strength * share * spread
-        weights = mixture.weights.clamp(min=torch.finfo(mixture.weights.dtype).tiny).log()
-        return ((self.concentration - 1) * weights - 0.5 * by_component).sum(-1)
+        least = torch.finfo(mixture.weights.dtype).tiny
+        density = ((self.concentration - 1) * mixture.weights.clamp(min=least).log()).sum(-1)
+        if self.mean_strength:  # times zero, what overflowed would be NaN
+            deviations = structure.whiten(mixture.means - self.mean).square().sum(-1)
+            density = density - 0.5 * self.mean_strength * deviations.sum(-1)
+        if self.covariance_strength:
+            columns = torch.stack(
+                [
+                    structure.whiten(column.expand_as(mixture.means)).square().sum(-1)
+                    for column in factorize(self.covariance)[1].T
+                ]
+            )
+            spread = (structure.log_determinant(n_features) + columns.sum(0)).sum(-1)
+            share = 1.0 if structure.per_component else 1.0 / mixture.n_components
+            density = density - 0.5 * self.covariance_strength * share * spread
+        return density

@@ -159,7 +159,7 @@ class Run:
             is_sound = all(self._is_in_range(value) for value in values)
             if not is_sound and stage.n_steps == 0 and not math.isnan(sum(values)):
                 # Rows that a start is far from belong to all of its components alike.
-                values, is_sound = (self._clamped(values[0]), self._clamped(values[1])), True
+                values, is_sound = (self._clamped(values[0]), -math.inf), True
             if not is_sound:
                 outcomes.append(_taken_back(i, trace, stage))
                 traces.append(trace)
@@ -204,6 +204,13 @@ class Run:
     def _ended(self, i: int, trace: Trace, stage: Stage) -> Outcome:
         """Returns a restart that ends with its mixture, the ``i``-th of those at work."""
         assert stage.mixture is not None
+        changed = f"the last of which changed the mean {self._what} by {trace.change:.3g}"
+        if math.isinf(trace.change):
+            changed = "from a start that was beyond the numbers' range"
+        stopped = (
+            f"stopped after max_iter={self._fitter.max_iter} steps, {changed}; raise max_iter, or "
+            "go on from here"
+        )
         return Outcome(
             index=trace.index,
             mixture=select_restarts(stage.mixture, [i]),
@@ -211,9 +218,7 @@ class Run:
             likelihood=trace.likelihood,
             objective=trace.objective,
             converged=bool(trace.verdict),
-            status=trace.verdict
-            or f"stopped after max_iter={self._fitter.max_iter} steps, the last of which changed "
-            f"the mean {self._what} by {trace.change:.3g}; raise max_iter, or go on from here",
+            status=trace.verdict or stopped,
         )
 
     def _result(self) -> EMResult:
