@@ -17,12 +17,13 @@ def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     matrices = 0.5 * (matrices + matrices.mT)
     factors, info = torch.linalg.cholesky_ex(matrices)
-    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
+    diagonal, eps = matrices.diagonal(dim1=-2, dim2=-1), torch.finfo(matrices.dtype).eps
     pivots = factors.diagonal(dim1=-2, dim2=-1).square()
-    share = (matrices.shape[-1] + 1) * torch.finfo(matrices.dtype).eps
-    raised = (info > 0) | ~(pivots > 2 * share * diagonal).all(-1)
+    raised = (info > 0) | ~(pivots > eps**0.5 * diagonal).all(-1)
     if torch._is_all_true(~raised):  # which vmap knows
         return matrices, factors, raised
+    share = (matrices.shape[-1] + 1) * eps
+    raised = (info > 0) | ~(_least_share(factors, diagonal) > 2 * share)
     matrices, factors, failing = matrices.clone(), factors.clone(), raised
     while failing.any() and share < 1:
         share *= 10
@@ -35,6 +36,13 @@ def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         kept = _positive_diagonal(matrices[failing])
         matrices[failing], factors[failing] = kept.diag_embed(), kept.sqrt().diag_embed()
     return matrices, factors, raised
+
+
+def _least_share(factors: Tensor, diagonal: Tensor) -> Tensor:
+    """Bounds the least eigenvalue of matrices whose diagonals are scaled to ones, from below."""
+    eye = torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device)
+    inverse = torch.linalg.solve_triangular(factors, eye, upper=False)
+    return 1 / (inverse.square().sum(-2) * diagonal).sum(-1)
 
 
 def _raised(matrices: Tensor, share: float) -> Tensor:

@@ -92,7 +92,8 @@ class ConjugatePrior:
         check(got[-1] == n_features, "prior", f"{n_features} features", got[-1])
         expected = f"a mean of shape ({n_features},) or {(n_components, n_features)}"
         check(len(got) == 1 or got[0] == n_components, "prior", expected, got)
-        return replace(self, mean=self.mean.to(means), covariance=self.covariance.to(means))
+        covariance, _, _ = factorize(self.covariance.to(means))
+        return replace(self, mean=self.mean.to(means), covariance=covariance)
 
     def in_units_of(self, weight: float) -> Self:
         """Returns the prior for rows whose weights were divided by ``weight``."""

@@ -118,9 +118,7 @@ def with_start(**changes):
     start = starts()
     values = {"weights": start.weights, "means": start.means, "values": start.covariance.values}
     values |= changes
-    return GaussianMixture(
-        values["weights"], values["means"], STRUCTURES["full"](values["values"])
-    )
+    return GaussianMixture(values["weights"], values["means"], STRUCTURES["full"](values["values"]))
 
 
 OTHERS = {
