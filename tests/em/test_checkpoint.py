@@ -190,7 +190,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     path = tmp_path / "fit"
     STOPPING.fit(X, starts(), checkpoint=path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"checkpoint: .* cannot be read"):
+    with pytest.raises(ValueError, match="checkpoint: expected a file that a run wrote"):
         STOPPING.fit(X, starts(), checkpoint=path)
 
 
