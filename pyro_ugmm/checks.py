@@ -1,7 +1,7 @@
 """Checks of arguments: each error names the argument, what was expected and what came."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor
 __all__ = [
     "check",
     "check_broadcast",
+    "check_choice",
+    "check_flag",
     "check_floating",
     "check_integer",
     "check_number",
@@ -30,6 +32,21 @@ def check(condition: Any, name: str, expected: str, got: Any) -> None:
 def _is_flag(value: Any) -> bool:
     """Whether a value is a truth value, which Python and torch would count as a number."""
     return isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == torch.bool
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Checks that ``value`` is one of some words, and returns it."""
+    words = list(choices)
+    valid = isinstance(value, str) and value in words
+    check(valid, name, f"one of {', '.join(map(repr, words))}", repr(value))
+    return value
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Checks that ``value`` is a truth value, and returns a ``bool``."""
+    valid = isinstance(value, bool | np.bool_)
+    check(valid, name, "True or False", repr(value))
+    return bool(value)
 
 
 def check_integer(name: str, value: Any, minimum: int = 1) -> int:

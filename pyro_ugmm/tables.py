@@ -6,6 +6,7 @@ NaN for what is masked or null, and the names of the columns for messages.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -80,13 +81,13 @@ class Table:
             expected = f"finite values ({option} takes NaN)"
         self.check_entries(valid, expected)
 
-    def check_observed(self, seen: Tensor | None = None) -> None:
+    def check_observed(self, seen: Tensor | None = None, where: str = "") -> None:
         """Checks that something was observed of every column; ``seen`` says of which, ``(D,)``."""
         seen = (~self.values.isnan()).any(0) if seen is None else seen
         if not seen.all():
             column = self.column(int((~seen).nonzero()[0]))
             expected = f"{self.name}: expected columns of which something was observed"
-            raise ValueError(f"{expected}, got none but NaN in column {column}")
+            raise ValueError(f"{expected}, got none but NaN in column {column}{where}")
 
     def like(self, whose: str, tensor: Tensor) -> Self:
         """Returns the rows in another tensor's dtype and on its device.
@@ -143,12 +144,15 @@ def as_table(name: str, x: Any) -> Table:
 
     Args:
         name: what the caller calls them.
-        x: a tensor, an array, a masked array, a data frame, or nested lists of numbers.
+        x: a tensor, an array, a masked array, a data frame, or nested lists of numbers; what was
+            taken before, and has its name, comes back.
 
     Raises:
         ValueError: if something in it is no number, or one that float64 cannot hold; it names the
             column.
     """
+    if isinstance(x, Table):
+        return x
     if isinstance(x, Tensor):
         check(x.layout == torch.strided, name, "a dense tensor", x.layout)
         expected = "floating-point numbers (convert with .to(torch.get_default_dtype()))"
@@ -168,6 +172,7 @@ def as_vector(name: str, value: Any) -> Tensor:
         ValueError: if something in it is masked, null, or no number.
     """
     if isinstance(value, Tensor):
+        check(not value.is_complex(), name, "a tensor or an array of numbers", value.dtype)
         return value.detach()
     array = _as_array(name, value)
     if isinstance(array, np.ma.MaskedArray):
@@ -175,8 +180,10 @@ def as_vector(name: str, value: Any) -> Tensor:
         check(not count, name, "no masked entries", f"{count} masked")
         array = array.data
     if array.dtype == object:  # what pandas gives for nullable numbers
-        array = _floats(name, array)
-        check(not np.isnan(array).any(), name, "no missing entries", "null")
+        numbers = _floats(name, array)
+        check(not np.isnan(numbers).any(), name, "no missing entries", "null")
+        is_whole = all(isinstance(value, Integral) for value in array.flat)
+        array = array.astype(np.int64) if is_whole else numbers
     is_number = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
     check(is_number, name, "a tensor or an array of numbers", f"an array of {array.dtype}")
     return torch.from_numpy(native(array))

@@ -25,6 +25,9 @@ class _Held(torch.Tensor):
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
         return _run(function, args, kwargs or {})
 
+    def tolist(self):  # which torch's own refuses for subclasses
+        return self.inner.tolist()
+
     def __repr__(self):
         return f"_Held({self.inner})"
 

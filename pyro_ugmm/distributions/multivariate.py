@@ -23,7 +23,8 @@ __all__ = ["GaussianMixture", "check_missing"]
 
 def check_missing(missing: str) -> None:
     """Checks the option that says what a NaN means."""
-    check(missing in ("error", "marginalize"), "missing", "'error' or 'marginalize'", repr(missing))
+    valid = isinstance(missing, str) and missing in ("error", "marginalize")
+    check(valid, "missing", "'error' or 'marginalize'", repr(missing))
 
 
 def _check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None:
@@ -291,13 +292,15 @@ class GaussianMixture(dist.TorchDistribution):
     # -- samples ----------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample_with_component(self, sample_shape=()) -> tuple[Tensor, Tensor]:
+    def sample_with_component(
+        self, sample_shape=(), generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Draws rows, ``sample_shape + batch_shape + (D,)``, and the component of each."""
         shape = torch.Size(sample_shape)
         count, weights = shape.numel(), self.weights.reshape(-1, self.n_components)
         component = weights.new_empty(len(weights), 0, dtype=torch.long)
         if count:  # torch does not draw nothing
-            component = torch.multinomial(weights, count, replacement=True)
+            component = torch.multinomial(weights, count, True, generator=generator)
         component = component.T.reshape(shape + self.batch_shape)
         shape, at = component.shape, component.unsqueeze(-1)
         n_components, n_features = self.n_components, self.n_features
@@ -309,7 +312,7 @@ class GaussianMixture(dist.TorchDistribution):
         index = index.expand(*shape, n_components).gather(-1, at)
         means = self.means.expand(*shape, n_components, n_features)
         mean = means.gather(-2, at.unsqueeze(-1).expand(*shape, 1, n_features)).squeeze(-2)
-        noise = torch.randn_like(mean.reshape(-1, n_features))
+        noise = mean.new_empty(shape.numel(), n_features).normal_(generator=generator)
         return mean + covariance.color(noise, index.reshape(-1)).reshape(mean.shape), component
 
     def sample(self, sample_shape=()) -> Tensor:

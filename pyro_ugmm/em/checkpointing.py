@@ -13,8 +13,8 @@ from torch import Tensor
 from ..checks import check
 from ..distributions import GaussianMixture
 from ..optimization.checkpoint import Checkpoint
+from .processes import current
 from .rows import Rows
-from .statistics import is_distributed
 
 if TYPE_CHECKING:
     from .fitter import EMFitter
@@ -60,7 +60,7 @@ class EMCheckpoint:
             "data": data[0] if len(data) == 1 else _digest(text.encode() for text in data),
             "processes": str(len(data)),
         }
-        self._is_first = not is_distributed() or torch.distributed.get_rank() == 0
+        self._is_first = current().rank == 0
 
     def save(self, state: dict[str, Any]) -> None:
         """Replaces the file."""
@@ -82,11 +82,7 @@ class EMCheckpoint:
 
 def _gathered(value: str) -> list[str]:
     """Returns what each process gave."""
-    if not is_distributed():
-        return [value]
-    values = [value] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(values, value)
-    return values
+    return current().gather("checkpoint", value)
 
 
 def _digest(parts: Iterable[bytes | memoryview]) -> str:

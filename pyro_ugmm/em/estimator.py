@@ -1,22 +1,29 @@
 """The Gaussian mixture behind scikit-learn's interface."""
 
 import warnings
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
-from ..checks import check
+from ..checks import check, check_choice, check_integer, check_values
 from ..distributions import GaussianMixture
-from ..distributions.covariance import STRUCTURES
+from ..distributions.covariance import Covariance
 from ..distributions.interchange import SKLEARN_NAMES
 from ..distributions.multivariate import check_missing
+from ..precision import full_precision
+from ..randomness import generator_for
+from ..tables import Table, as_table, as_vector
 from .fitter import EMFitter
 from .initialization import initialize
+from .processes import all_reduce, is_distributed, together
 
 __all__ = ["GaussianMixtureEstimator"]
 
@@ -41,8 +48,9 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         means_init: likewise, shape ``(K, D)``.
         precisions_init: likewise, in the shape of ``precisions_``.
         random_state: a seed, a ``RandomState``, or ``None``.
-        device: the torch device to fit on; by default, the processor.
+        device: the torch device to fit on; by default, that of a tensor, else the processor.
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``.
+        group: the processes that fit together, as to :class:`EMFitter`.
 
     Raises:
         ValueError: if an argument is out of its range or ``X`` is not a matrix of finite numbers.
@@ -71,6 +79,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         random_state=None,
         device=None,
         missing="error",
+        group=None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -85,79 +94,112 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         self.random_state = random_state
         self.device = device
         self.missing = missing
+        self.group = group
 
     def fit(self, X, y=None) -> Self:
         """Fits the mixture to rows ``(n, D)``."""
+        with together(self.group):
+            return self._fit(X)
+
+    @full_precision
+    def _fit(self, X) -> Self:
+        n_components = check_integer("n_components", self.n_components)
         check_missing(self.missing)
-        X = validate_data(self, X, ensure_min_samples=2, **self._accepts())
-        expected = f"at least n_components={self.n_components} rows"
-        check(len(X) >= self.n_components, "X", expected, f"{len(X)}")
-        fitter = EMFitter(self.tol, self.max_iter, self.reg_covar, progress=False)
-        result = fitter.fit(X, self._start(X))
+        fitter = EMFitter(self.tol, self.max_iter, self.reg_covar, progress=False, group=self.group)
+        device = self._device(X)
+        table = self._rows(X, reset=True)
+        (count,) = all_reduce([torch.tensor([len(table.values)])])
+        expected = f"at least n_components={n_components} rows"
+        check(count >= max(n_components, 2), "X", expected, f"{int(count)}")
+        table = replace(table, values=table.values.to(device), is_tensor=True)
+        result = fitter.fit(table, self._start(table, n_components))
         if not result.converged:
-            warnings.warn(result.status, ConvergenceWarning, stacklevel=2)
+            warnings.warn(result.status, ConvergenceWarning, stacklevel=4)
         self.result_, self.mixture_ = result, result.mixture
         self.converged_, self.n_iter_ = result.converged, result.n_iter
-        self.lower_bound_ = result.history[-1].item() if result.n_iter else -np.inf
-        self.lower_bounds_ = result.history.tolist()
+        self.lower_bound_, self.lower_bounds_ = result.objective, result.history.tolist()
         fitted = result.mixture.to_sklearn()
         for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
-            setattr(self, name, getattr(fitted, name))
+            setattr(self, name, _as_it_came(torch.from_numpy(getattr(fitted, name)), X))
         return self
 
-    def _accepts(self) -> dict[str, Any]:
-        finite = "allow-nan" if self.missing == "marginalize" else True
-        return {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
+    def _device(self, X) -> torch.device:
+        if self.device is None:
+            return X.device if isinstance(X, Tensor) else torch.device("cpu")
+        try:
+            return torch.device(self.device)
+        except (RuntimeError, TypeError):
+            expected = f"device: expected a torch device, or None, got {self.device!r}"
+            raise ValueError(expected) from None
+
+    def _rows(self, X, *, reset: bool) -> Table:
+        """Checks rows as scikit-learn does; names of columns are kept for messages."""
+        may_miss = self.missing == "marginalize"
+        options: dict[str, Any] = {
+            "dtype": [np.float64, np.float32],
+            "ensure_all_finite": "allow-nan" if may_miss else True,
+            "ensure_min_samples": 0 if is_distributed() and reset else 1 + reset,
+        }
+        is_special = isinstance(X, Tensor | np.ma.MaskedArray) or hasattr(X, "columns")
+        if not is_special:
+            X = validate_data(self, X, reset=reset, **options)
+            return as_table("X", X)
+        table = as_table("X", X)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        table.check_finite("missing='marginalize'", missing=may_miss)
+        array = table.values.detach().cpu().numpy()
+        check_array(array, estimator=self, input_name="X", **options)
+        return table
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing == "marginalize"
         return tags
 
-    def _start(self, X: np.ndarray) -> GaussianMixture:
+    def _seed(self) -> int:
+        given, expected = self.random_state, "a seed, a RandomState, or None"
+        check(not isinstance(given, bool | np.bool_), "random_state", expected, given)
+        try:
+            state = check_random_state(given)
+        except (ValueError, TypeError):
+            raise ValueError(f"random_state: expected {expected}, got {given!r}") from None
+        return int(state.randint(np.iinfo(np.int32).max))
+
+    def _start(self, table: Table, n_components: int) -> GaussianMixture:
         names = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
-        expected = f"one of {list(names)}"
-        check(self.covariance_type in names, "covariance_type", expected, self.covariance_type)
-        check(
-            self.init_params in ("kmeans", "random_from_data"),
-            "init_params",
-            "'kmeans' or 'random_from_data'",
-            repr(self.init_params),
-        )
-        device = torch.device("cpu" if self.device is None else self.device)
+        name = names[check_choice("covariance_type", self.covariance_type, names)]
+        method = check_choice("init_params", self.init_params, ("kmeans", "random_from_data"))
+        n_init = check_integer("n_init", self.n_init)
+        has_means = self.means_init is not None
         start = initialize(
-            torch.from_numpy(np.array(X)).to(device),
-            self.n_components,
-            names[self.covariance_type],
-            method=self.init_params if self.means_init is None else None,
-            means=self.means_init,
-            n_init=self.n_init if self.means_init is None else 1,
-            seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            table,
+            n_components,
+            name,
+            method=None if has_means else method,
+            means=as_table("means_init", self.means_init) if has_means else None,
+            n_init=1 if has_means else n_init,
+            seed=self._seed(),
             reg_covar=self.reg_covar,
             missing=self.missing,
+            group=self.group,
         )
         weights, covariance = start.weights, start.covariance
         if self.weights_init is not None:
-            weights = torch.as_tensor(np.asarray(self.weights_init)).to(weights)
+            weights = _given_weights(self.weights_init, n_components).to(weights)
         if self.precisions_init is not None:
-            structure = STRUCTURES[names[self.covariance_type]]
-            precisions = torch.as_tensor(np.asarray(self.precisions_init)).to(weights)
-            shape, fitting = tuple(precisions.shape), tuple(covariance.values.shape)
-            check(shape == fitting, "precisions_init", f"shape {fitting}", shape)
-            try:
-                structure(precisions, validate_args=True)
-            except ValueError as error:
-                raise ValueError(f"precisions_init, {error}") from None
-            inverse = torch.linalg.inv if structure.values_dim == 2 else torch.reciprocal
-            covariance = structure(inverse(precisions))
+            covariance = _given_covariance(self.precisions_init, start)
         return GaussianMixture(weights, start.means, covariance, missing=self.missing)
 
+    @full_precision
     def _evaluate(self, method: str, X) -> Any:
+        """Evaluates rows in the more precise of their dtype and the fit's."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **self._accepts())
-        rows = torch.from_numpy(np.array(X)).to(self.mixture_.means)
-        value = getattr(self.mixture_, method)(rows)
-        return value.cpu().numpy() if isinstance(value, torch.Tensor) else value
+        values = self._rows(X, reset=False).values
+        means = self.mixture_.means
+        dtype = torch.promote_types(values.dtype, means.dtype)
+        mixture = self.mixture_ if dtype == means.dtype else self.mixture_.to(dtype)
+        value = getattr(mixture, method)(values.to(means.device, dtype))
+        return _as_it_came(value, X) if isinstance(value, Tensor) else value
 
     def score_samples(self, X) -> np.ndarray:
         """Evaluates the log density of each row."""
@@ -182,10 +224,9 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
     def sample(self, n_samples=1) -> tuple[np.ndarray, np.ndarray]:
         """Draws rows and the component of each, from ``random_state``."""
         check_is_fitted(self)
-        with torch.random.fork_rng():
-            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-            torch.manual_seed(int(seed))
-            x, component = self.mixture_.sample_with_component((n_samples,))
+        count = check_integer("n_samples", n_samples)
+        generator = generator_for(self._seed(), self.mixture_.means.device)
+        x, component = self.mixture_.sample_with_component((count,), generator=generator)
         return x.cpu().numpy(), component.cpu().numpy()
 
     def aic(self, X) -> float:
@@ -198,3 +239,37 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "mixture_")
+
+
+def _as_it_came(value: Tensor, X: Any) -> Any:
+    """As scikit-learn does: tensors for tensors if it dispatches on arrays, else arrays."""
+    dispatches = isinstance(X, Tensor) and get_config()["array_api_dispatch"]
+    return value.to(X.device) if dispatches else value.cpu().numpy()
+
+
+def _given_weights(value: Any, n_components: int) -> Tensor:
+    weights = as_vector("weights_init", value)
+    shape, expected = tuple(weights.shape), (n_components,)
+    check(shape == expected, "weights_init", f"shape {expected}", shape)
+    check_values("weights_init", weights, weights >= 0, "non-negative values")
+    total = weights.double().sum()
+    check_values("weights_init", total, (total - 1).abs() < 1e-5, "weights that sum to one; as sum")
+    return weights
+
+
+def _given_covariance(precisions: Any, start: GaussianMixture) -> Covariance:
+    """The covariance whose inverse was given, shared by all starts."""
+    structure = type(start.covariance)
+    table = as_table("precisions_init", precisions)
+    n_leading = len(start.covariance.batch_shape)
+    shape, expected = tuple(table.values.shape), tuple(start.covariance.values.shape[n_leading:])
+    check(shape == expected, "precisions_init", f"shape {expected}", shape)
+    table.check_finite()
+    values = table.values.detach().double()
+    try:
+        structure(values, validate_args=True)
+    except ValueError as error:
+        message = str(error).partition(": ")[2]
+        raise ValueError(f"precisions_init: {message}") from None
+    inverse = torch.linalg.inv if structure.values_dim == 2 else torch.reciprocal
+    return structure(inverse(values).to(start.means))

@@ -10,8 +10,9 @@ from ..distributions import GaussianMixture
 from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm
 from ..distributions.covariance.moments import SecondMoments
 from ..distributions.evaluation import log_weights
+from .processes import all_reduce
 from .rows import Rows
-from .statistics import SufficientStatistics, all_reduce
+from .statistics import SufficientStatistics
 
 __all__ = ["Expectation"]
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from ..checks import check, check_floating, check_integer, check_number
+from ..checks import check, check_flag, check_floating, check_integer, check_number
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
 from .checkpointing import EMCheckpoint
 from .expectation import Expectation
 from .maximization import maximize
 from .priors import ConjugatePrior
+from .processes import check_group, together
 from .result import EMResult
 from .rows import Rows
 from .run import Run
@@ -31,7 +32,8 @@ class EMFitter:
 
     The settings are scikit-learn's and mean the same. Rows are read in blocks, so that memory
     beyond the data does not grow with their number. Where ``torch.distributed`` is initialized,
-    each process gives its own rows and all get the fit to the rows of all.
+    each process gives its own rows and all get the fit to the rows of all; what goes wrong on one
+    is raised on all.
 
     Args:
         tol: stop when the mean log-likelihood per row changes by less than this, in nats; with a
@@ -42,6 +44,9 @@ class EMFitter:
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``; by default, what
             it means to the start.
         progress: whether to show a progress bar on fits of more than a second.
+        group: the processes that fit together: by default all, where ``torch.distributed`` is
+            initialized; a process group; or ``False`` for this process alone. With NCCL, set the
+            process's CUDA device first.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -65,6 +70,7 @@ class EMFitter:
     prior: ConjugatePrior | None = None
     missing: str | None = None
     progress: bool = True
+    group: Any = None
 
     def __post_init__(self) -> None:
         expected = "a finite non-negative number"
@@ -77,6 +83,8 @@ class EMFitter:
         expected = "a ConjugatePrior, or None"
         is_prior = self.prior is None or isinstance(self.prior, ConjugatePrior)
         check(is_prior, "prior", expected, type(self.prior).__name__)
+        check_flag("progress", self.progress)
+        check_group(self.group)
 
     @untracked()
     def fit(
@@ -113,20 +121,23 @@ class EMFitter:
 
         Raises:
             ValueError: if the rows are not finite, of another dtype or number of features than
-                the start, or there are none; if the start is not finite; if a weight is negative;
+                the start, there are none, or nothing was observed of a feature; if the start is
+                not finite; if a weight is negative; if processes differ in the start or settings;
                 or if the checkpoint is damaged or of another fit.
         """
-        starts = _as_batch("start", start, self.missing)
-        rows = Rows(x, starts.means, sample_weight, starts.missing)
-        prior = None if self.prior is None else self.prior.like(starts.means)
-        unit = rows.normalize_weights()
-        fitter = replace(self, prior=None if prior is None else prior.in_units_of(unit))
-        run = Run(fitter, rows, starts)
-        if checkpoint is None:
-            return run.go()
-        in_order = hasattr(x, "shape")
-        file = EMCheckpoint(checkpoint, checkpoint_every, fitter, rows, starts, in_order)
-        return run.go(file)
+        with together(self.group) as processes:
+            starts = _as_batch("start", start, self.missing)
+            processes.agree(_settings(self, start) | {"missing": starts.missing})
+            observed = self.prior is None or not self.prior.informs
+            rows = Rows(x, starts.means, sample_weight, starts.missing, observed=observed)
+            prior = None if self.prior is None else self.prior.like(starts.means)
+            unit = rows.normalize_weights()
+            fitter = replace(self, prior=None if prior is None else prior.in_units_of(unit))
+            run, file = Run(fitter, rows, starts), None
+            if checkpoint is not None:
+                in_order = hasattr(x, "shape")
+                file = EMCheckpoint(checkpoint, checkpoint_every, fitter, rows, starts, in_order)
+            return run.go(file)
 
     @untracked()
     def e_step(
@@ -139,8 +150,9 @@ class EMFitter:
         batch = _as_batch("mixture", mixture, self.missing)
         shape = tuple(mixture.batch_shape)
         check(not shape, "mixture", "one without a batch", f"batch shape {shape}")
-        rows = Rows(x, batch.means, sample_weight, batch.missing)
-        statistics = Expectation(batch).read(rows).statistics()
+        with together(self.group):
+            rows = Rows(x, batch.means, sample_weight, batch.missing)
+            statistics = Expectation(batch).read(rows).statistics()
         return statistics.map(lambda t: t.squeeze(0) if t.dim() else t)
 
     @untracked()
@@ -150,6 +162,18 @@ class EMFitter:
         missing = self.missing or statistics.missing
         mixture, _ = maximize(statistics, self.reg_covar, prior, missing)
         return mixture
+
+
+def _settings(fitter: EMFitter, start: GaussianMixture) -> dict[str, Any]:
+    """What processes have to agree on."""
+    covariance = start.covariance
+    return {
+        "start's weights": start.weights,
+        "start's means": start.means,
+        "start's structure": covariance.name,
+        "start's covariance": covariance.values,
+        **{name: v for name, v in vars(fitter).items() if name not in ("progress", "group")},
+    }
 
 
 def _as_batch(name: str, mixture: Any, missing: str | None) -> GaussianMixture:

@@ -85,6 +85,11 @@ class ConjugatePrior:
         strengths = ", ".join(f"{name}={getattr(self, name):g}" for name in names)
         return f"{type(self).__name__}(n_features={self.mean.shape[-1]}, {strengths})"
 
+    @property
+    def informs(self) -> bool:
+        """Whether it says something of a column of which nothing was observed."""
+        return self.mean_strength > 0 or self.covariance_strength > 0
+
     def like(self, means: Tensor) -> Self:
         """Returns the prior in the dtype and on the device of means ``(..., K, D)``."""
         n_components, n_features = means.shape[-2:]

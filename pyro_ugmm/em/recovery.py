@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
+from .processes import current
 from .result import EMPTY_SHARE, Finding, concerned
 from .rows import Rows
-from .statistics import SufficientStatistics, is_distributed
+from .statistics import SufficientStatistics
 
 __all__ = ["Recovery", "worst_rows"]
 
@@ -30,7 +31,7 @@ def worst_rows(rows: Rows, mixtures: Sequence[GaussianMixture], counts: list[int
         x = x if weight is None else x[weight > 0]
         for one in worst:
             one.add(x, one.mixture.log_prob(x))
-    if is_distributed():
+    if current().size > 1:
         _gather(worst)
     return [torch.where(one.rows.isnan(), one.mixture.mean, one.rows) for one in worst]
 
@@ -38,8 +39,7 @@ def worst_rows(rows: Rows, mixtures: Sequence[GaussianMixture], counts: list[int
 def _gather(worst: list["_Worst"]) -> None:
     """Finds the worst rows of all processes."""
     mine = [(one.rows.cpu(), one.densities.cpu()) for one in worst]
-    everyones: list[Any] = [mine] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyones, mine)
+    everyones = current().gather("worst rows", mine)
     for one, *found in zip(worst, *everyones, strict=True):
         rows, densities = (torch.cat(parts).to(one.rows) for parts in zip(*found, strict=True))
         one.clear()

@@ -14,7 +14,7 @@ from ..distributions import GaussianMixture
 from .expectation import Expectation
 from .maximization import maximize
 from .recovery import Recovery
-from .result import EMResult
+from .result import EMResult, Finding
 from .rows import Rows
 from .stage import Outcome, Stage, Trace, select_restarts
 from .statistics import SufficientStatistics
@@ -242,7 +242,10 @@ class Run:
             n_iter=len(best.history),
             log_likelihood=best.likelihood,
             history=torch.tensor(best.history, dtype=torch.float64),
-            events=self._recovery.events_until(best.index, len(best.history)),
+            events=(
+                *self._recovery.events_until(best.index, len(best.history)),
+                *_seen_once(self._rows),
+            ),
             restarts=torch.tensor(stage.likelihoods, dtype=torch.float64),
             reg_covar=self._fitter.reg_covar,
             objective=best.objective,
@@ -310,3 +313,12 @@ def _cut_off(i: int, trace: Trace, stage: Stage) -> Outcome:
 def _selected(statistics: SufficientStatistics, at: list[int]) -> SufficientStatistics:
     """Returns the statistics of some of the restarts."""
     return statistics.map(lambda t: t[at] if t.dim() else t)
+
+
+def _seen_once(rows: Rows) -> list[Finding]:
+    """What rows cannot tell of a column of which there is one value."""
+    message = (
+        "column {} was observed in one row only, from which no variance can be told; leave it out, "
+        "or give a prior"
+    )
+    return [Finding(None, "collapsed", message.format(column)) for column in rows.seen_once]

@@ -1,5 +1,6 @@
 """How many components, in which structure: a table of fits and their criteria."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,12 +8,16 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from ..checks import check, check_integer
+from ..accumulation import double, double_device
+from ..checks import check, check_choice, check_flag, check_integer, check_seed
+from ..distributions.covariance import STRUCTURES
 from ..distributions.multivariate import check_missing
+from ..precision import full_precision
 from .fitter import EMFitter
 from .initialization import initialize
+from .processes import all_reduce, together
 from .result import EMResult
-from .rows import Rows
+from .rows import Rows, opened
 from .untracked import untracked
 
 __all__ = ["Candidate", "Selection", "select"]
@@ -123,6 +128,7 @@ class Selection:
         return ax
 
 
+@full_precision
 def select(
     x: Any,
     n_components: int | Iterable[int] = range(1, 11),
@@ -138,7 +144,9 @@ def select(
 ) -> Selection:
     """Fits mixtures of several sizes and structures, and returns a table and the best.
 
-    Interrupted by the keyboard, it returns the fits that were done, if there are any.
+    Interrupted by the keyboard, it returns the fits that were done, if there are any. Where
+    ``torch.distributed`` is initialized, each process gives its own rows, and all get the table for
+    the rows of all, as the fitter's ``group`` says.
 
     Args:
         x: rows ``(n, D)``, as for :meth:`EMFitter.fit`.
@@ -166,50 +174,69 @@ def select(
         >>> select(x, n_components=range(1, 4), seed=0).best.n_components
         2
     """
-    check(criterion in _CRITERIA, "criterion", f"one of {_CRITERIA}", repr(criterion))
+    check_choice("criterion", criterion, _CRITERIA)
     fitter = EMFitter(progress=False) if fitter is None else fitter
     check(isinstance(fitter, EMFitter), "fitter", "an EMFitter", type(fitter).__name__)
-    sizes = list(n_components) if isinstance(n_components, Iterable) else [n_components]
-    check(sizes, "n_components", "at least one number of components", "none")
-    for size in sizes:
-        check_integer("n_components", size)
-    structures = [covariance] if isinstance(covariance, str) else list(covariance)
+    structures, sizes = _several(covariance), _several(n_components)
     check(structures, "covariance", "at least one structure", "none")
-    missing = missing or fitter.missing or "error"
+    pairs = [
+        (check_choice("covariance", name, STRUCTURES), check_integer("n_components", size))
+        for name in structures
+        for size in sizes
+    ]
+    check(pairs, "n_components", "at least one number of components", "none")
+    options = {"n_init": check_integer("n_init", n_init), "seed": check_seed("seed", seed)}
+    check_flag("progress", progress)
+    missing = (fitter.missing or "error") if missing is None else missing
     check_missing(missing)
-    fitter = replace(fitter, missing=missing)
-    table: list[Candidate] = []
-    interrupted = False
-    pairs = [(name, size) for name in structures for size in sizes]
-    try:
-        for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
-            options = {"sample_weight": sample_weight, "reg_covar": fitter.reg_covar}
-            start = initialize(x, size, name, n_init=n_init, seed=seed, missing=missing, **options)
-            result = fitter.fit(x, start, sample_weight)
-            if result.interrupted:
-                raise KeyboardInterrupt
-            table.append(_candidate(result, Rows(x, start.means, sample_weight, missing)))
-    except KeyboardInterrupt:
-        if not table:
-            raise
-        interrupted = True
+    with together(fitter.group) as processes:
+        processes.agree({"criterion": criterion, "pairs of covariance and n_components": pairs})
+        x = opened(x)
+        table: list[Candidate] = []
+        interrupted = False
+        try:
+            for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
+                one = _fit(replace(fitter, missing=missing), x, size, name, sample_weight, options)
+                table.append(one)
+        except KeyboardInterrupt:
+            if not table or processes.size > 1:
+                raise
+            interrupted = True
     sound = [row for row in table if not row.unsound]
     best = min(sound or table, key=lambda row: getattr(row, criterion))
     return Selection(tuple(table), best, criterion, interrupted)
 
 
+def _several(value: Any) -> list[Any]:
+    is_several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    return list(value) if is_several and getattr(value, "ndim", 1) != 0 else [value]
+
+
+def _fit(
+    fitter: EMFitter, x: Any, size: int, name: str, sample_weight: Any, options: dict[str, Any]
+) -> Candidate:
+    missing = fitter.missing or "error"
+    shared = {"reg_covar": fitter.reg_covar, "prior": fitter.prior, "group": fitter.group}
+    weighted = {"sample_weight": sample_weight, "missing": missing}
+    start = initialize(x, size, name, **weighted, **shared, **options)
+    result = fitter.fit(x, start, sample_weight)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return _candidate(result, Rows(x, start.means, sample_weight, missing))
+
+
 @untracked()
 def _candidate(result: EMResult, rows: Rows) -> Candidate:
     mixture = result.mixture
-    total = entropy = torch.zeros((), dtype=torch.float64, device=mixture.means.device)
+    sums = torch.zeros(2, dtype=torch.float64, device=double_device(mixture.means.device))
     for x, weight in rows.blocks(1 << 14):
-        weight = torch.ones_like(x[:, 0]) if weight is None else weight
-        total = total + weight.double().sum()
-        r = mixture.responsibilities(x)
-        entropy = entropy + torch.special.entr(r).sum(-1).double() @ weight.double()
-    n_rows, p = total.item(), mixture.n_parameters
-    log_likelihood = result.log_likelihood * n_rows
-    bic = p * float(total.log()) - 2 * log_likelihood
+        weight = double(torch.ones_like(x[:, 0]) if weight is None else weight)
+        entropies = double(torch.special.entr(mixture.responsibilities(x)).sum(-1))
+        sums = sums + torch.stack([weight.sum(), entropies @ weight])
+    (sums,) = all_reduce([sums])
+    n_rows, entropy = sums.tolist()
+    p, log_likelihood = mixture.n_parameters, result.log_likelihood * n_rows
+    bic = p * math.log(n_rows) - 2 * log_likelihood
     return Candidate(
         n_components=mixture.n_components,
         covariance=mixture.covariance.name,
@@ -217,6 +244,6 @@ def _candidate(result: EMResult, rows: Rows) -> Candidate:
         n_parameters=p,
         bic=bic,
         aic=2 * (p - log_likelihood),
-        icl=bic + 2 * entropy.item(),
+        icl=bic + 2 * entropy,
         result=result,
     )

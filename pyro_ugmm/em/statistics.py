@@ -9,24 +9,9 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions.covariance import Covariance
+from .processes import all_reduce
 
-__all__ = ["SufficientStatistics", "all_reduce", "is_distributed"]
-
-
-def is_distributed() -> bool:
-    """Whether there are other processes, of ``torch.distributed``."""
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def all_reduce(tensors: list[Tensor]) -> list[Tensor]:
-    """Sums tensors over the processes of ``torch.distributed``, if there are any."""
-    if not is_distributed():
-        return tensors
-    packed = torch.cat([t.double().flatten() for t in tensors])
-    torch.distributed.all_reduce(packed)
-    parts = packed.split([t.numel() for t in tensors])
-    return [part.reshape(t.shape).to(t.dtype) for t, part in zip(tensors, parts, strict=True)]
-
+__all__ = ["SufficientStatistics"]
 
 _SUMS = ("mass", "first", "second", "log_likelihood", "weight")
 
