@@ -16,50 +16,55 @@ from torch import Tensor
 
 from .checks import check, check_integer, check_number
 from .curvature import Curvature, posterior_curvature
+from .model_rows import model_rows
 from .models.base import BayesianModel, check_model
 from .nn.local_parameters import localize
+from .precision import full_precision
+from .pyro_state import exclusive_pyro
+from .trainable import trainable
 
 __all__ = ["full_rank", "low_rank", "mean_field"]
 
 _INIT_SCALE = 0.05
 
 
-def _rows(model: BayesianModel, x: Tensor | None, y: Tensor | None) -> tuple[Tensor, ...]:
+def _rows(model: BayesianModel, x: Any, y: Any) -> tuple[Tensor, ...]:
     """The data that a guide is given, which may be none."""
-    check_model(model)
     check(x is not None or y is None, "x", "what comes with y", "None")
     if x is None:
         return ()
     check(y is not None or model.observed != "y", "y", "labels, with x", "None")
-    rows = (x,) if y is None else (x, y)
-    model.check_data(*rows)
-    return rows
+    return model_rows(model, x, y)
 
 
+@full_precision
 def _start(
     kind: type[AutoGuide],
     model: BayesianModel,
     start: Any,
-    data: tuple[Tensor | None, Tensor | None],
+    data: tuple[Any, Any],
     scale: float,
     **rest: Any,
 ) -> tuple[Any, Curvature | None]:
     """Makes a guide at a start; given data, also its parameters, and the curvature there."""
-    rows = _rows(model, *data)
-    values = model.start_values(start)
-    check(values, "model", "a model with priors", "one without, which leaves nothing to infer")
+    check_model(model)
     expected = "a positive number"
-    check_number("init_scale", scale, lambda s: 0 < s < float("inf"), expected)
-    if start is not None:
-        model.take_start(start)
-    latent = poutine.block(model, hide=[model.observed])  # so that the guide runs without data too
-    guide = kind(latent, init_loc_fn=init_to_value(values=values), init_scale=float(scale), **rest)
-    localize(guide)
-    if not rows:
-        return guide, None
-    curvature = posterior_curvature(model, values, *rows)
-    with torch.no_grad():
-        guide(*rows)
+    scale = check_number("init_scale", scale, lambda s: 0 < s < float("inf"), expected)
+    with exclusive_pyro(), trainable(model):
+        rows = _rows(model, *data)
+        values = model.start_values(start)
+        expected = "a model with priors"
+        check(values, "model", expected, "one without, which leaves nothing to infer")
+        if start is not None:
+            model.take_start(start)
+        latent = poutine.block(model, hide=[model.observed])  # so that it runs without data too
+        guide = kind(latent, init_loc_fn=init_to_value(values=values), init_scale=scale, **rest)
+        localize(guide)
+        if not rows:
+            return guide, None
+        curvature = posterior_curvature(model, values, *rows)
+        with torch.no_grad():
+            guide(*rows)
     return guide, curvature
 
 
@@ -67,8 +72,8 @@ def mean_field(
     model: BayesianModel,
     *,
     start: Any = None,
-    x: Tensor | None = None,
-    y: Tensor | None = None,
+    x: Any = None,
+    y: Any = None,
     init_scale: float = _INIT_SCALE,
 ) -> AutoNormal:
     r"""Makes Pyro's ``AutoNormal`` for a model, started where the model or an estimate stands.
@@ -114,8 +119,8 @@ def full_rank(
     model: BayesianModel,
     *,
     start: Any = None,
-    x: Tensor | None = None,
-    y: Tensor | None = None,
+    x: Any = None,
+    y: Any = None,
     init_scale: float = _INIT_SCALE,
 ) -> AutoMultivariateNormal:
     r"""Makes Pyro's ``AutoMultivariateNormal`` for a model, with all correlations.
@@ -150,8 +155,8 @@ def low_rank(
     *,
     rank: int | None = None,
     start: Any = None,
-    x: Tensor | None = None,
-    y: Tensor | None = None,
+    x: Any = None,
+    y: Any = None,
     init_scale: float = _INIT_SCALE,
 ) -> AutoLowRankMultivariateNormal:
     r"""Makes Pyro's ``AutoLowRankMultivariateNormal`` for a model: some correlations.
@@ -173,7 +178,7 @@ def low_rank(
         ['correlations', 'means', 'variances', 'weights']
     """
     if rank is not None:
-        check_integer("rank", rank)
+        rank = check_integer("rank", rank)
     kind = AutoLowRankMultivariateNormal
     guide, curvature = _start(kind, model, start, (x, y), init_scale, rank=rank)
     if curvature is not None:

@@ -1,14 +1,13 @@
 """Pyro's state of the process: one thread at a time, and left as it was found."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 
-__all__ = ["exclusive_pyro"]
+from .randomness import PROCESS_LOCK
 
-_LOCK = threading.RLock()
+__all__ = ["exclusive_pyro"]
 
 
 @contextlib.contextmanager
@@ -17,9 +16,10 @@ def exclusive_pyro() -> Iterator[None]:
 
     An exception that strikes between the lines of a handler's exit, as the keyboard's does, leaves
     both as they were within, and then every later run fails ("duplicate plate"). They belong to the
-    process, so two threads within Pyro would see each other's handlers: the second waits.
+    process, so two threads within Pyro would see each other's handlers: the second waits. The lock
+    is that of seeded generators, so that no thread holds the one and waits for the other.
     """
-    with _LOCK:
+    with PROCESS_LOCK:
         handlers, plates = list(_PYRO_STACK), list(_DIM_ALLOCATOR._stack)
         try:
             yield

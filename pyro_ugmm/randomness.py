@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["generator_for", "seeded"]
+__all__ = ["PROCESS_LOCK", "generator_for", "seeded"]
 
-_LOCK = threading.RLock()
+PROCESS_LOCK = threading.RLock()
+"""Held by whoever changes what all threads share: generators' seeds, Pyro's handlers."""
 
 
 def generator_for(seed: int | None, device: torch.device | str) -> torch.Generator | None:
@@ -29,6 +30,6 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with _LOCK, torch.random.fork_rng():
+    with PROCESS_LOCK, torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

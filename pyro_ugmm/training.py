@@ -1,10 +1,8 @@
 """Training by maximum likelihood and by stochastic variational inference."""
 
+import contextlib
 import inspect
-import itertools
-import json
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,18 +12,23 @@ import torch
 from pyro.infer import Trace_ELBO
 from pyro.nn import PyroModule
 from torch import Tensor
-from torch.distributions import biject_to
 
 from .checks import check, check_integer
+from .model_rows import model_rows, model_tensor
 from .models.base import BayesianModel, check_model
-from .models.priors import Priors
 from .nn.local_parameters import localize
 from .nn.mode import training_mode
-from .optimization.batches import Batches, make_batches
+from .optimization.batches import Batches
 from .optimization.breakdown import bad_rows, bad_site
 from .optimization.checkpoint import Checkpoint
+from .optimization.data import make_batches
 from .optimization.descent import Descent, FitResult
+from .optimization.identity import guide_identity, model_identity, start_of
 from .optimization.schedule import Schedule
+from .precision import full_precision
+from .pyro_state import exclusive_pyro
+from .randomness import seeded
+from .trainable import trainable
 
 __all__ = ["FitResult", "fit_mle", "fit_svi"]
 
@@ -33,16 +36,13 @@ __all__ = ["FitResult", "fit_mle", "fit_svi"]
 _ROWS_NOTED = 1024
 
 
-def _make_batches(model: BayesianModel, x: Any, y: Any, batch_size: int | None) -> Batches:
-    def check_rows(x: Tensor, y: Tensor | None = None) -> None:
-        if model.observed == "y":
-            check(isinstance(y, Tensor), "y", "a torch tensor of labels", type(y).__name__)
-        model.check_data(x, y)
-        if y is not None:
-            check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
+def _make_batches(
+    model: BayesianModel, x: Any, y: Any, batch_size: int | None, size: int | None
+) -> Batches:
+    def convert(x: Any, y: Any = None) -> tuple[Tensor, ...]:
+        return model_rows(model, x, y)
 
-    held = next(itertools.chain(model.parameters(), model.buffers()))
-    return make_batches(x, y, batch_size, held.device, check_rows)
+    return make_batches(x, y, batch_size, size, model_tensor(model).device, convert)
 
 
 def _learnable(**parts: Any) -> dict[str, Tensor]:
@@ -56,13 +56,15 @@ def _learnable(**parts: Any) -> dict[str, Tensor]:
     return parameters
 
 
+@full_precision
 def fit_mle(
     model: BayesianModel,
     x: Any,
-    y: Tensor | None = None,
+    y: Any = None,
     *,
     steps: int = 500,
     batch_size: int | None = None,
+    size: int | None = None,
     learning_rate: float | Callable[[int], float] = 0.02,
     max_gradient_norm: float | None = None,
     checkpoint: str | os.PathLike | None = None,
@@ -79,18 +81,27 @@ def fit_mle(
 
     Args:
         model: a model without any prior; its parameters are updated in place.
-        x: features, or the rows of a mixture, shape ``(n, K)``; or a dataset or DataLoader of such
-            rows, or of pairs of these with labels.
+        x: features, or the rows of a mixture, shape ``(n, K)``, in a tensor, an array, a data
+            frame or lists; or a dataset or DataLoader of such rows, or of pairs of these with
+            labels.
         y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
         batch_size: the rows of a step; all of them if None, which a dataset is then read for
             once. A DataLoader has its own.
+        size: the number of rows of the full data, to which losses are scaled. By default those
+            that are given; of a DataLoader, the different rows that its passes can reach
+            (see :func:`pyro_ugmm.optimization.reach.count_rows`), however often a sampler draws
+            them. A sampler that draws some rows more often than others changes what is learned:
+            these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
         max_gradient_norm: the norm to which longer gradients are cut.
-        checkpoint: a file that is written every ``checkpoint_every`` steps. If it is there, the
-            run goes on from it, along the same trajectory; after a run that ended, the same call
-            returns its outcome.
+        checkpoint: a file that is written at the start and every ``checkpoint_every`` steps. If it
+            is there, the run goes on from it, along the same trajectory; after a run that ended,
+            the same call returns its outcome. A file of another run is refused: of other
+            arguments, data, priors, frozen parameters, or another start, so seed what draws one.
+            All values of tensors and arrays count, up to 65,536 rows, evenly spread, of other
+            datasets, and of an ``IterableDataset`` the class and length alone.
         checkpoint_every: in steps.
         seed: for dropout and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
@@ -117,10 +128,15 @@ def fit_mle(
         "a model without priors (fit one with priors by fit_svi)",
         f"sites {list(model.site_distributions())}",
     )
-    batches = _make_batches(model, x, y, batch_size)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+    with _training(schedule, model):
+        return _fit_mle(model, _make_batches(model, x, y, batch_size, size), schedule, file)
 
+
+def _fit_mle(
+    model: BayesianModel, batches: Batches, schedule: Schedule, file: Checkpoint | None
+) -> FitResult:
     def loss_of_rows(*rows: Tensor) -> Tensor:
         terms = model.row_terms(*rows)
         return -terms.sum() * (batches.n_rows / terms.numel())
@@ -128,38 +144,48 @@ def fit_mle(
     def diagnose(*rows: Tensor) -> str | None:
         return bad_rows(model.row_terms(*rows))
 
-    parameters = _learnable(model=model)
-    title, run = "maximum likelihood", _identity(model)
-    with torch.enable_grad(), schedule.random_state():
-        with training_mode(model, True):
-            descent = Descent(loss_of_rows, parameters, batches, schedule, title, diagnose, run)
-            result = descent.run(file)
+    def note() -> None:
         with training_mode(model, False):
             model.note_fit(*batches.first_rows(_ROWS_NOTED))
+
+    parameters, title = _learnable(model=model), "maximum likelihood"
+    with _same_run(file, batches, model=model) as run, training_mode(model, True):
+        descent = Descent(loss_of_rows, parameters, batches, schedule, title, diagnose, run)
+        result = descent.run(file)
+        try:
+            note()
+        except KeyboardInterrupt:  # which comes too late to stop anything
+            note()
     return result
 
 
-def _describe(distribution: Any) -> str:
-    """A distribution's family and parameters, or its density at some points if it names none."""
-    if not isinstance(distribution, torch.distributions.Distribution):
-        return str(distribution)
-    found = {name: getattr(distribution, name).tolist() for name in distribution.arg_constraints}
-    if not found:
-        points = biject_to(distribution.support)(torch.tensor([-1.0, 0.0, 1.0]))
-        found = {"log_prob": distribution.log_prob(points).tolist()}
-    return f"{type(distribution).__name__}({found})"
+@contextlib.contextmanager
+def _training(schedule: Schedule, *modules: torch.nn.Module) -> Iterator[None]:
+    """The state of the process in which runs are alike: one at a time, with gradients, seeded."""
+    with exclusive_pyro(), trainable(*modules), seeded(schedule.seed):
+        yield
 
 
-def _identity(model: BayesianModel) -> dict[str, str]:
-    """What tells a model from others, its parameters' values excepted."""
-    arguments = json.dumps(model.arguments(), sort_keys=True, default=str)
-    found, priors = {"model": f"{type(model).__name__}({arguments})"}, model.priors
-    if isinstance(priors, Priors):
-        names = ("means", "variances", "weights", "correlations")
-        said = [f"{name}={_describe(getattr(priors, name))}" for name in names]
-        units = str([priors.center.tolist(), priors.spread.tolist()])
-        found["priors"] = f"{', '.join(said)}, units {zlib.crc32(units.encode())}"
-    return found
+@contextlib.contextmanager
+def _same_run(file: Checkpoint | None, batches: Batches, **parts: Any) -> Iterator[dict[str, str]]:
+    """Says what tells a run's model and guide, and where they start, from others.
+
+    Without a checkpoint nothing is asked.
+    """
+    if file is None:
+        yield {}
+        return
+    batches.check_resumable()
+    starts = {part: start_of(of) for part, of in parts.items()}
+    origins = {part: file.origin(part, start) for part, start in starts.items()}
+    said = {f"start of the {part}": origin for part, origin in origins.items()}
+    try:
+        yield model_identity(parts["model"]) | said
+    finally:
+        for part, origin in origins.items():
+            left = start_of(parts[part])
+            if left != starts[part]:
+                file.leave(part, origin, left)
 
 
 def _takes_size(function: Callable) -> bool:
@@ -187,14 +213,16 @@ class _FunctionGuide:
         yield from self.state["params"].items()
 
 
+@full_precision
 def fit_svi(
     model: BayesianModel,
     guide: Callable,
     x: Any,
-    y: Tensor | None = None,
+    y: Any = None,
     *,
     steps: int = 1000,
     batch_size: int | None = None,
+    size: int | None = None,
     learning_rate: float | Callable[[int], float] = 0.1,
     num_particles: int = 1,
     max_gradient_norm: float | None = None,
@@ -216,19 +244,28 @@ def fit_svi(
         guide: a Pyro guide with the model's arguments, such as :func:`pyro_ugmm.guides.mean_field`
             makes, any of Pyro's autoguides, or one of your own; a function may do without
             ``size``.
-        x: features, or the rows of a mixture, shape ``(n, K)``; or a dataset or DataLoader of such
-            rows, or of pairs of these with labels.
+        x: features, or the rows of a mixture, shape ``(n, K)``, in a tensor, an array, a data
+            frame or lists; or a dataset or DataLoader of such rows, or of pairs of these with
+            labels.
         y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
         batch_size: the rows of a step; all of them if None, which a dataset is then read for
             once. A DataLoader has its own.
+        size: the number of rows of the full data, to which losses are scaled. By default those
+            that are given; of a DataLoader, the different rows that its passes can reach
+            (see :func:`pyro_ugmm.optimization.reach.count_rows`), however often a sampler draws
+            them. A sampler that draws some rows more often than others changes what is learned:
+            these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
         num_particles: the draws from the guide in each step.
         max_gradient_norm: the norm to which longer gradients are cut.
-        checkpoint: a file that is written every ``checkpoint_every`` steps. If it is there, the
-            run goes on from it, along the same trajectory; after a run that ended, the same call
-            returns its outcome.
+        checkpoint: a file that is written at the start and every ``checkpoint_every`` steps. If it
+            is there, the run goes on from it, along the same trajectory; after a run that ended,
+            the same call returns its outcome. A file of another run is refused: of other
+            arguments, data, priors, frozen parameters, or another start, so seed what draws one.
+            All values of tensors and arrays count, up to 65,536 rows, evenly spread, of other
+            datasets, and of an ``IterableDataset`` the class and length alone.
         checkpoint_every: in steps.
         seed: for the draws and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
@@ -251,14 +288,27 @@ def fit_svi(
     check_model(model)
     is_guide = callable(guide) and not isinstance(guide, BayesianModel)
     check(is_guide, "guide", "a Pyro guide", type(guide).__name__)
-    check_integer("num_particles", num_particles)
-    batches = _make_batches(model, x, y, batch_size)
+    num_particles = check_integer("num_particles", num_particles)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     if isinstance(guide, PyroModule):
         localize(guide)
     elif not isinstance(guide, torch.nn.Module | _FunctionGuide):
         guide = _FunctionGuide(guide)
+    modules = [part for part in (model, guide) if isinstance(part, torch.nn.Module)]
+    with _training(schedule, *modules):
+        batches = _make_batches(model, x, y, batch_size, size)
+        return _fit_svi(model, guide, batches, schedule, file, num_particles)
+
+
+def _fit_svi(
+    model: BayesianModel,
+    guide: Any,
+    batches: Batches,
+    schedule: Schedule,
+    file: Checkpoint | None,
+    num_particles: int,
+) -> FitResult:
     elbo = Trace_ELBO(
         num_particles=num_particles, vectorize_particles=num_particles > 1, max_plate_nesting=1
     )
@@ -269,16 +319,17 @@ def fit_svi(
     def diagnose(*rows: Tensor) -> str | None:
         return bad_site(model, guide, *rows, size=batches.n_rows)
 
-    run = _identity(model) | {
-        "guide": type(getattr(guide, "function", guide)).__name__,
-        "num_particles": str(num_particles),
-    }
-    with torch.enable_grad(), training_mode(model, True), schedule.random_state():
+    with training_mode(model, True):
         with torch.no_grad():  # a guide makes its parameters when it first runs
             elbo.loss(model, guide, *batches.first_rows(1), size=batches.n_rows)
         parameters = _learnable(model=model, guide=guide)
-        # Pyro has checked the model and guide once; from here on NaN is a result, not an error.
-        with pyro.validation_enabled(False):
-            descent = Descent(loss_of_rows, parameters, batches, schedule, "SVI", diagnose, run)
-            result = descent.run(file)
+        with _same_run(file, batches, model=model, guide=guide) as run:
+            run |= {
+                "guide": guide_identity(getattr(guide, "function", guide)),
+                "num_particles": str(num_particles),
+            }
+            # Pyro has checked the model and guide once; from here on NaN is a result, no error.
+            with pyro.validation_enabled(False):
+                descent = Descent(loss_of_rows, parameters, batches, schedule, "SVI", diagnose, run)
+                result = descent.run(file)
     return replace(result, guide=guide)

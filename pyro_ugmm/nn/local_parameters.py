@@ -6,11 +6,13 @@ guides of the same model, meet under the same names and overwrite each other. Py
 a module runs, so that the user's own setting and store are left alone.
 """
 
+import contextlib
 import itertools
 import threading
 import weakref
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pyro
 import torch
@@ -18,7 +20,7 @@ from pyro.nn import PyroModule
 from pyro.nn.module import _Context
 from pyro.poutine.runtime import _PYRO_STACK
 
-__all__ = ["LocalModule", "localize"]
+__all__ = ["LocalModule", "kept_contexts", "localize"]
 
 
 class _LocalContext(_Context):
@@ -30,7 +32,7 @@ class _LocalContext(_Context):
     """
 
     _lock = threading.Lock()  # of the setting, which is the whole process's
-    _entered = 0
+    _entered: ClassVar[set["_LocalContext"]] = set()
     _outer_setting = False
 
     def __init__(self) -> None:
@@ -41,19 +43,25 @@ class _LocalContext(_Context):
         with _LocalContext._lock:
             if not _LocalContext._entered:
                 _LocalContext._outer_setting = pyro.settings.get("module_local_params")
+                _LocalContext._entered.add(self)
                 pyro.settings.set(module_local_params=True)
-            _LocalContext._entered += 1
+            _LocalContext._entered.add(self)
             self.active += 1
         self.used = True
 
     def __exit__(self, *exception) -> None:
+        self.return_to(self.active - 1)
+
+    def return_to(self, active: int) -> None:
+        """Leaves so many entries that are left; an interrupt within may have lost count."""
         with _LocalContext._lock:
-            self.active -= 1
-            if not self.active:
-                self.cache.clear()
-            _LocalContext._entered -= 1
-            if not _LocalContext._entered:
+            self.active = active
+            if active:
+                return
+            self.cache.clear()
+            if _LocalContext._entered == {self}:
                 pyro.settings.set(module_local_params=_LocalContext._outer_setting)
+            _LocalContext._entered.discard(self)
 
 
 class _Itself:
@@ -75,6 +83,23 @@ def localize(module: PyroModule) -> None:
     for part in module.modules():
         if isinstance(part, PyroModule):
             part._pyro_context = context
+
+
+@contextlib.contextmanager
+def kept_contexts(*modules: torch.nn.Module) -> Iterator[None]:
+    """Takes modules out, on the way out, of what an interrupt within has not let them leave."""
+    held = {
+        part._pyro_context
+        for module in modules
+        for part in module.modules()
+        if isinstance(part, PyroModule) and isinstance(part._pyro_context, _LocalContext)
+    }
+    before = [(context, context.active) for context in held]
+    try:
+        yield
+    finally:
+        for context, active in before:
+            context.return_to(active)
 
 
 class LocalModule(PyroModule):

@@ -18,7 +18,7 @@ _LEAST_FALL = 0.1
 
 def loss_fall(losses: Tensor) -> tuple[float, float]:
     """By how much the second half of losses is lower on average, and the standard error of that."""
-    first, second = losses.double().tensor_split(2)
+    first, second = losses.cpu().double().tensor_split(2)
     error = (first.var() / len(first) + second.var() / len(second)).sqrt()
     return float(first.mean() - second.mean()), float(error)
 
@@ -41,20 +41,18 @@ class Iterates:
 
     def __init__(self, tensors: Sequence[Tensor], count: int) -> None:
         self._tensors, self._count, self._done = tensors, count, 0
-        self._origin: list[Tensor] = []  # sums are of deviations from here, since squares cancel
-        self._sums: list[list[Tensor]] = []
-        self._squares: list[list[Tensor]] = []
+        # Sums are of deviations from an origin, since squares cancel.
+        self._origin = [torch.zeros_like(tensor.detach()) for tensor in tensors]
+        self._sums, self._squares = (
+            [[tensor.clone() for tensor in self._origin] for _ in range(2)] for _ in range(2)
+        )
 
     @torch.no_grad()
     def update(self) -> None:
         """Takes note of the parameters as they are now."""
         now = [tensor.detach() for tensor in self._tensors]
         if not self._done:
-            self._origin = [tensor.clone() for tensor in now]
-            zeros = [torch.zeros_like(tensor) for tensor in now]
-            self._sums, self._squares = (
-                [[tensor.clone() for tensor in zeros] for _ in range(2)] for _ in range(2)
-            )
+            torch._foreach_copy_(self._origin, now)
         half = int(2 * self._done >= self._count)
         deviations = torch._foreach_sub(now, self._origin)
         torch._foreach_add_(self._sums[half], deviations)
@@ -73,10 +71,11 @@ class Iterates:
         first = (self._count + 1) // 2
         counts = (first, self._count - first)
         found = []
-        for *sums, a, b in zip(*self._sums, *self._squares, strict=True):
-            means = [s.double() / n for s, n in zip(sums, counts, strict=True)]
+        for noted in zip(*self._sums, *self._squares, strict=True):
+            *sums, a, b = (tensor.cpu().double() for tensor in noted)  # some GPUs have no doubles
+            means = [s / n for s, n in zip(sums, counts, strict=True)]
             within = [
-                (q.double() / n - m.square()) * (n / (n - 1))
+                (q / n - m.square()) * (n / (n - 1))
                 for q, m, n in zip((a, b), means, counts, strict=True)
             ]
             variance = (within[0] + within[1]) / 2
@@ -97,13 +96,11 @@ class Iterates:
 
     def load(self, state: dict[str, Any]) -> None:
         """Takes over what :meth:`state` returned."""
-        device = self._tensors[0].device
         self._done = state["done"]
-        self._origin = [tensor.to(device) for tensor in state["origin"]]
-        self._sums, self._squares = (
-            [[tensor.to(device) for tensor in half] for half in state[name]]
-            for name in ("sums", "squares")
-        )
+        torch._foreach_copy_(self._origin, state["origin"])
+        for name, own in (("sums", self._sums), ("squares", self._squares)):
+            for half, noted in zip(own, state[name], strict=True):
+                torch._foreach_copy_(half, noted)
 
 
 def verdict(iterates: Iterates, losses: Tensor) -> tuple[bool, str]:

@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..checks import check
 from .batches import Batches
 from .breakdown import bad_parameter, largest_parameter
-from .checkpoint import Checkpoint
-from .convergence import Iterates, verdict
+from .checkpoint import Checkpoint, check_form
+from .convergence import verdict
+from .fingerprints import fingerprint
+from .random_states import random_states, restore_random_states
+from .saving import Saving
 from .schedule import Schedule
+from .values import Values
 
 __all__ = ["Descent", "FitResult"]
 
@@ -91,51 +96,45 @@ class Descent:
         self._loss_of_rows, self._parameters = loss_of_rows, parameters
         self._diagnose, self._run = diagnose, run
         self._batches, self._schedule, self._title = batches, schedule, title
-        self._tensors = list(parameters.values())
-        self._optimizer = torch.optim.Adam(self._tensors, lr=1.0, fused=True)
-        self._rate = torch.optim.lr_scheduler.LambdaLR(self._optimizer, schedule.rate)
-        steps = range(schedule.steps)
-        self._cool_from = next(step for step in steps if schedule.is_cool(step + 1))
-        self._iterates = Iterates(self._tensors, schedule.steps - self._cool_from)
+        self._values = Values(list(parameters.values()), schedule)
         self._losses: list[Tensor] = []
-        self._before = [tensor.detach().clone() for tensor in self._tensors]
         self._cause = ""
 
     def run(self, checkpoint: Checkpoint | None = None) -> FitResult:
-        """Takes all steps, those before a checkpoint excepted."""
-        schedule, steps = self._schedule, self._schedule.steps
-        if checkpoint is not None:
-            identity = self._identity()
-            state = checkpoint.load(identity)
-            if state is not None:
-                self._load(state)
-        done = len(self._losses)
+        """Takes all steps, those before a checkpoint excepted; stops at an interrupt."""
+        try:
+            saving = None if checkpoint is None else Saving(checkpoint, self)
+            return self._take_steps(saving)
+        except KeyboardInterrupt:
+            if bad_parameter(self._parameters):
+                self._values.take_back()
+            taken = f"interrupted after {len(self._losses)} of {self._schedule.steps} steps"
+            return self._result(False, taken)
+
+    def _take_steps(self, saving: Saving | None) -> FitResult:
+        schedule, steps, done = self._schedule, self._schedule.steps, len(self._losses)
         hide = not schedule.progress
         with tqdm(total=steps, initial=done, desc=self._title, disable=hide, delay=1) as bar:
-            try:
-                for step in range(done, steps):
-                    if not self._step():
-                        said = f"the loss became {self._losses[-1].item()} at step {step + 1}"
-                        return self._breakdown(f"{said}: {self._cause}")
-                    is_last = step + 1 == steps
-                    if is_last or (checkpoint and (step + 1) % checkpoint.every == 0):
-                        cause = bad_parameter(self._parameters)
-                        if cause and is_last:
-                            return self._breakdown(f"{cause} after step {steps}")
-                        if checkpoint and not cause:
-                            checkpoint.save(identity, self._state())
-                    bar.update()
-                    if (step + 1) % 50 == 0:
-                        bar.set_postfix(loss=f"{self._losses[-1].item():.4g}", refresh=False)
-            except KeyboardInterrupt:
-                taken = f"interrupted after {len(self._losses)} of {steps} steps"
-                return self._result(False, taken)
-        converged, said = verdict(self._iterates, torch.stack(self._losses[self._cool_from :]))
+            for step in range(done, steps):
+                if not self._step():
+                    said = f"the loss became {self._losses[-1].item()} at step {step + 1}"
+                    return self._breakdown(f"{said}: {self._cause}")
+                is_last = step + 1 == steps
+                if is_last or (saving and (step + 1) % saving.every == 0):
+                    cause = bad_parameter(self._parameters)
+                    if cause and is_last:
+                        return self._breakdown(f"{cause} after step {steps}")
+                    if saving and not cause:
+                        saving.save()
+                bar.update()
+                if (step + 1) % 50 == 0:
+                    bar.set_postfix(loss=f"{self._losses[-1].item():.4g}", refresh=False)
+        cool_from, iterates = self._values.cool_from, self._values.iterates
+        converged, said = verdict(iterates, torch.stack(self._losses[cool_from:]))
         if converged:
-            with torch.no_grad():
-                torch._foreach_copy_(self._tensors, self._iterates.average())
+            self._values.replace(iterates.average())
         taken = f"took {len(self._losses)} steps; {said}"
-        return self._result(converged, taken, self._cool_from if converged else None)
+        return self._result(converged, taken, cool_from if converged else None)
 
     def _step(self) -> bool:
         """Takes a step; returns False if the loss broke down."""
@@ -147,16 +146,7 @@ class Descent:
                 torch.set_rng_state(random_state)
                 self._cause = self._find_cause(rows)
             return False
-        with torch.no_grad():
-            torch._foreach_copy_(self._before, self._tensors)
-        self._optimizer.zero_grad()
-        loss.backward()
-        if self._schedule.max_gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._tensors, self._schedule.max_gradient_norm)
-        self._optimizer.step()
-        self._rate.step()
-        if self._schedule.is_cool(len(self._losses)):
-            self._iterates.update()
+        self._values.step(loss, len(self._losses) - 1)
         return True
 
     def _find_cause(self, rows: tuple[Tensor, ...]) -> str:
@@ -166,11 +156,14 @@ class Descent:
         return cause or f"there are {largest_parameter(self._parameters)}"
 
     def _breakdown(self, what: str) -> FitResult:
-        """Takes the last step back."""
-        with torch.no_grad():
-            torch._foreach_copy_(self._tensors, self._before)
-        remedy = "Lower the learning rate, or check the scale of the data"
-        return self._result(False, f"{what}; the last step was taken back. {remedy}")
+        """Takes the last step back, if there was one."""
+        self._values.take_back()
+        if len(self._losses) == 1 and not self._losses[0].isfinite():
+            done, remedy = "no step was taken", "Check the scale of the data, and the start"
+        else:
+            done = "the last step was taken back"
+            remedy = "Lower the learning rate, or check the scale of the data"
+        return self._result(False, f"{what}; {done}. {remedy}")
 
     def _result(self, converged: bool, reason: str, averaged_from: int | None = None) -> FitResult:
         losses = torch.stack(self._losses).cpu() if self._losses else torch.zeros(0)
@@ -178,45 +171,57 @@ class Descent:
 
     # -- checkpoints ------------------------------------------------------------------------
 
-    def _identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, str]:
         """What tells this run from others."""
         shapes = {
             name: (tuple(tensor.shape), str(tensor.dtype))
             for name, tensor in self._parameters.items()
         }
         rates = [self._schedule.rate(step) for step in range(self._schedule.steps)]
+        said = f"{min(rates):.9g} to {max(rates):.9g}, {fingerprint(rates)}"
         return {
             "title": self._title,
             "parameters": str(shapes),
             "data": self._batches.fingerprint(),
             "steps": str(self._schedule.steps),
-            "learning rates": f"{min(rates):.9g} to {max(rates):.9g}, {sum(rates):.9g} in all",
+            "learning rates": said,
             "max_gradient_norm": str(self._schedule.max_gradient_norm),
             "seed": str(self._schedule.seed),
             **self._run,
         }
 
-    def _state(self) -> dict[str, Any]:
-        on_gpu = any(tensor.is_cuda for tensor in self._tensors)
+    def state(self) -> dict[str, Any]:
+        """All that the steps to come depend on, as tensors and numbers."""
+        tensors = [tensor.detach() for tensor in self._parameters.values()]
+        losses = torch.stack(self._losses) if self._losses else tensors[0].new_zeros(0)
         return {
-            "parameters": [tensor.detach().clone() for tensor in self._tensors],
-            "optimizer": self._optimizer.state_dict(),
-            "rate": self._rate.state_dict(),
-            "iterates": self._iterates.state(),
-            "losses": torch.stack(self._losses),
+            "values": self._values.state(),
+            "losses": losses,
             "batches": self._batches.state(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if on_gpu else [],
+            "random": random_states(on_gpu=any(tensor.is_cuda for tensor in tensors)),
         }
 
-    @torch.no_grad()
-    def _load(self, state: dict[str, Any]) -> None:
-        torch._foreach_copy_(self._tensors, state["parameters"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._rate.load_state_dict(state["rate"])
-        self._iterates.load(state["iterates"])
-        self._losses = list(state["losses"].to(self._tensors[0].device))
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes over what :meth:`state` returned, perhaps in another process.
+
+        Raises:
+            ValueError: if it is not of the form that this run's has.
+        """
+        own = self.state()
+        check(state.keys() == own.keys(), "state", f"{[*own]}", f"{[*state]}")
+        check_form(state["values"], own["values"], "values")
+        found = dict(zip(self._parameters, state["values"]["parameters"], strict=True))
+        bad = bad_parameter(found)
+        check(bad is None, "parameters", "finite ones", bad)
+        losses, device = state["losses"], next(iter(self._parameters.values())).device
+        fits = losses.dim() == 1 and len(losses) <= self._schedule.steps
+        check(fits, "losses", f"up to {self._schedule.steps}", tuple(losses.shape))
         self._batches.load(state["batches"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"]:
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        restore_random_states(state["random"])
+        self._values.load(state["values"])
+        self._losses = list(losses.to(device))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are taken."""
+        return len(self._losses) == self._schedule.steps

@@ -1,15 +1,11 @@
 """How long to train, how fast, from which seed."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Real
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from ..checks import check, check_integer, check_number
+from ..checks import check_integer, check_number, check_seed
 
 __all__ = ["Schedule"]
 
@@ -34,20 +30,21 @@ class Schedule:
     _rates: tuple[float, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_integer("steps", self.steps)
-        expected = "a positive number"
-        if callable(self.learning_rate):
-            rates = [self.learning_rate(step) for step in range(self.steps)]
-            for step, rate in enumerate(rates):
-                valid = isinstance(rate, Real | Tensor) and 0 <= float(rate) < math.inf
-                got = f"{rate!r} at step {step}"
-                check(valid, "learning_rate", "non-negative numbers", got)
-            object.__setattr__(self, "_rates", tuple(map(float, rates)))
+        plain: dict[str, Any] = {"steps": check_integer("steps", self.steps)}
+        plain["seed"] = check_seed("seed", self.seed)
+        expected, rate = "a positive number", self.learning_rate
+        if callable(rate):
+            rates = tuple(_checked_rate(rate(step), step) for step in range(plain["steps"]))
+            plain["_rates"] = rates
         else:
-            check_number("learning_rate", self.learning_rate, lambda r: 0 < r < math.inf, expected)
-        if self.max_gradient_norm is not None:
-            norm = self.max_gradient_norm
-            check_number("max_gradient_norm", norm, lambda n: 0 < n < math.inf, expected)
+            found = check_number("learning_rate", rate, _is_positive, expected)
+            plain["learning_rate"] = found
+        norm = self.max_gradient_norm
+        if norm is not None:
+            found = check_number("max_gradient_norm", norm, _is_positive, expected)
+            plain["max_gradient_norm"] = found
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     def rate(self, step: int) -> float:
         """The learning rate at a step, counted from zero.
@@ -69,12 +66,14 @@ class Schedule:
         """Whether the learning rate has come down to stay."""
         return step >= 0.6 * self.steps
 
-    @contextlib.contextmanager
-    def random_state(self) -> Iterator[None]:
-        """Seeds torch's generators within, if there is a seed, and restores them after."""
-        if self.seed is None:
-            yield
-            return
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            yield
+
+def _is_positive(number: float) -> bool:
+    return 0 < number < math.inf
+
+
+def _checked_rate(rate: Any, step: int) -> float:
+    try:
+        valid, expected = (lambda r: 0 <= r < math.inf), "non-negative numbers"
+        return check_number("learning_rate", rate, valid, expected)
+    except ValueError as error:
+        raise ValueError(f"{error} at step {step}") from None

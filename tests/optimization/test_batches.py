@@ -141,7 +141,7 @@ class _Endless(IterableDataset):
         (lambda: losses_of(TensorDataset(X, X, Y)), "x: expected batches of a tensor, or of"),
         (lambda: losses_of(TensorDataset(X)), "y: expected a torch tensor of labels"),
         (lambda: losses_of(TensorDataset(X * math.nan, Y)), "x: expected finite values"),
-        (lambda: losses_of([1, 2], Y), "x: expected a torch tensor, got list"),
+        (lambda: losses_of([1, 2], Y), "x: expected shape"),
         (
             lambda: losses_of(X, Y, max_gradient_norm=0),
             "max_gradient_norm: expected a positive number, got 0",

@@ -91,3 +91,37 @@ def test_a_breakdown_names_the_rows():
     model = UGMMClassifier(network(), Priors())
     result = fit_svi(model, mean_field(model), x, y, steps=5, **QUIET)
     assert "the first of them row 7, are not finite" in result.reason
+
+
+def test_a_breakdown_at_the_first_step_says_that_none_was_taken():
+    x, y = data()
+    x[7] = 1e25
+    model = UGMMClassifier(network(), Priors())
+    for result in (
+        fit_mle(UGMMClassifier(network()), x, y, steps=5, **QUIET),
+        fit_svi(model, mean_field(model), x, y, steps=5, **QUIET),
+    ):
+        assert result.n_steps == 1 and "at step 1: " in result.reason
+        assert "no step was taken. Check the scale of the data" in result.reason
+        assert "taken back" not in result.reason and "Lower" not in result.reason
+
+
+def test_a_breakdown_at_the_first_step_after_a_checkpoint_keeps_what_was_there(tmp_path):
+    x, y = data()
+    path, net = tmp_path / "run.pt", network()
+    model = UGMMClassifier(net)
+    original, calls = model.row_terms, []
+
+    def row_terms(*rows):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(*rows) * (math.nan if len(calls) > 4 else 1)
+
+    model.row_terms = row_terms
+    kwargs = {"steps": 9, "checkpoint": path, "checkpoint_every": 3, **QUIET}
+    assert fit_mle(model, x, y, **kwargs).n_steps == 3
+    after = [parameter.detach().clone() for parameter in net.parameters()]
+    result = fit_mle(model, x, y, **kwargs)
+    assert result.n_steps == 4 and "nan at step 4" in result.reason
+    assert all(torch.equal(a, b) for a, b in zip(after, net.parameters(), strict=True))

@@ -164,6 +164,7 @@ def test_a_checkpoint_of_other_priors_seeds_or_rows_is_refused(other, said, of_l
     path = tmp_path / "run.pt"
 
     def run(guide=mean_field, x=None, priors=None, missing="error", **kwargs):
+        torch.manual_seed(0)
         priors = Priors.from_data(X) if priors is None else priors
         model = BayesianGaussianMixture(2, 2, priors=priors, missing=missing)
         own = DataLoader(TensorDataset(X), 20) if of_loader else X

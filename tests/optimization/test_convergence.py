@@ -92,3 +92,27 @@ def test_the_average_keeps_a_log_weight_of_minus_infinity():
     found = iterates_of(path).average()[0]
     assert found[0] == -math.inf
     torch.testing.assert_close(found[1:], path[:, 1:].mean(0))
+
+
+class Far(torch.Tensor):
+    """A tensor on a device without double precision, of which the processor has a copy."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        found = super().__torch_function__(function, types, args, kwargs or {})
+        if function is torch.Tensor.cpu:
+            return found.as_subclass(torch.Tensor)
+        if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
+            raise TypeError("this device has no float64")
+        return found
+
+
+def test_a_device_without_double_precision():
+    path = paths()["walk"].float()
+    iterates, losses = iterates_of(path), torch.linspace(20, 10, N)
+    expected = verdict(iterates, losses)
+    for noted in (*iterates._sums, *iterates._squares):
+        noted[:] = [tensor.as_subclass(Far) for tensor in noted]
+    with pytest.raises(TypeError, match="no float64"):
+        iterates._sums[0][0].double()
+    assert verdict(iterates, losses.as_subclass(Far)) == expected

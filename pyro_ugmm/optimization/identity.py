@@ -1,0 +1,82 @@
+"""What tells one training run from others, as words and fingerprints by name."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to
+
+from ..models.base import BayesianModel
+from ..models.priors import Priors
+from .fingerprints import fingerprint
+
+__all__ = ["guide_identity", "model_identity", "start_of"]
+
+_UNITS = ("center", "spread")
+
+
+def _describe(distribution: Any) -> str:
+    """A distribution's family and parameters, or its density at some points if it names none."""
+    if not isinstance(distribution, torch.distributions.Distribution):
+        return str(distribution)
+    kind = type(distribution)
+    found = {name: getattr(distribution, name).tolist() for name in distribution.arg_constraints}
+    if not found:
+        points = biject_to(distribution.support)(torch.tensor([-1.0, 0.0, 1.0]))
+        found = {"log_prob": distribution.log_prob(points).tolist()}
+    return f"{kind.__name__}({found}) {fingerprint(kind)}"
+
+
+def model_identity(model: BayesianModel) -> dict[str, str]:
+    """What tells a model from others, its parameters' values excepted."""
+    arguments = json.dumps(model.arguments(), sort_keys=True, default=str)
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    found = {
+        "model": f"{type(model).__name__}({arguments}) {fingerprint(type(model))}",
+        "frozen parameters": ", ".join(frozen) or "none",
+    }
+    priors = model.priors
+    if isinstance(priors, Priors):
+        names = ("means", "variances", "weights", "correlations")
+        said = [f"{name}={_describe(getattr(priors, name))}" for name in names]
+        found["priors"] = f"{', '.join(said)}, units {fingerprint([*_units(model)])}"
+    return found
+
+
+def _units(model: BayesianModel) -> Iterator[Tensor]:
+    """The centers and spreads of the priors, those of hidden layers included."""
+    assert model.priors is not None
+    yield from (model.priors.center.detach(), model.priors.spread.detach())
+    for name, buffer in model.named_buffers():
+        if not name.startswith("network.") and name.rpartition(".")[2] in _UNITS:
+            yield buffer.detach()
+
+
+def guide_identity(guide: Callable) -> str:
+    """What tells a guide from others, its parameters' values excepted."""
+    if not isinstance(guide, torch.nn.Module):
+        return f"{getattr(guide, '__qualname__', type(guide).__name__)} {fingerprint(guide)}"
+    settings = [_settings(part) for part in guide.modules() if not isinstance(part, BayesianModel)]
+    return f"{type(guide).__name__} {fingerprint(settings)}"
+
+
+def _settings(module: torch.nn.Module) -> list[Any]:
+    """A module's class and the plain values among its attributes."""
+    plain = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, bool | int | float | str | tuple)
+        and not name.startswith("_")
+        and name != "training"
+    }
+    return [type(module), plain]
+
+
+def start_of(part: Any) -> str:
+    """What tells the values of a model or guide from others: all parameters, and buffers."""
+    found = [(name, tensor.detach()) for name, tensor in part.named_parameters()]
+    if isinstance(part, torch.nn.Module):
+        found += [(name, tensor.detach()) for name, tensor in part.named_buffers()]
+    return fingerprint(found)
