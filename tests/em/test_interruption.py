@@ -42,13 +42,15 @@ def interrupted_at(line, call):
 
     Also returns how many lines there were.
     """
-    count = 0
+    count, steps = 0, []
 
     def trace(frame, event, _):
         nonlocal count
         if os.path.dirname(frame.f_code.co_filename) != FOLDER:
             return None
-        if event == "line" and (count or frame.f_code.co_name == "go"):
+        if frame.f_code.co_name == "go":
+            steps.append(event)
+        if event == "line" and steps and steps[-1] != "return":
             count += 1
             if count == line:
                 raise KeyboardInterrupt
