@@ -24,6 +24,8 @@ def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return matrices, factors, raised
     share = (matrices.shape[-1] + 1) * eps
     raised = (info > 0) | ~(_least_share(factors, diagonal) > 2 * share)
+    if torch._is_all_true(~raised):
+        return matrices, factors, raised
     matrices, factors, failing = matrices.clone(), factors.clone(), raised
     while failing.any() and share < 1:
         share *= 10
