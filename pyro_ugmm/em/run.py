@@ -11,12 +11,13 @@ from tqdm.auto import tqdm
 
 from ..accumulation import double
 from ..distributions import GaussianMixture
+from .endings import converged, cut_off, noted, taken_back
 from .expectation import Expectation
 from .maximization import maximize
 from .recovery import Recovery
 from .result import EMResult, Finding
 from .rows import Rows
-from .stage import Outcome, Stage, Trace, select_restarts
+from .stage import Stage, Trace, select_restarts
 from .statistics import SufficientStatistics
 
 if TYPE_CHECKING:
@@ -53,21 +54,24 @@ class Run:
     def go(self, checkpoint: EMCheckpoint | None = None) -> EMResult:
         """Takes all steps, those before a checkpoint excepted."""
         try:
-            if checkpoint is not None:
-                self._resume(checkpoint)
-            while self._stage.traces or self._stage.first_left < self._n_restarts:
-                if not self._stage.traces:
-                    self._begin()
-                self._finish_group(checkpoint)
-            if checkpoint is not None:
-                self._save(checkpoint)
-        except KeyboardInterrupt:
-            self._interrupted = True
-        try:
+            try:
+                self._run(checkpoint)
+            except KeyboardInterrupt:
+                self._interrupted = True
             return self._result()
         except KeyboardInterrupt:  # nothing is read for a result: it is there at once
             self._interrupted = True
             return self._result()
+
+    def _run(self, checkpoint: EMCheckpoint | None) -> None:
+        if checkpoint is not None:
+            self._resume(checkpoint)
+        while self._stage.traces or self._stage.first_left < self._n_restarts:
+            if not self._stage.traces:
+                self._begin()
+            self._finish_group(checkpoint)
+        if checkpoint is not None:
+            self._save(checkpoint)
 
     # -- steps ------------------------------------------------------------------------------
 
@@ -116,7 +120,7 @@ class Run:
         if fitter.prior is not None:
             objective = likelihood + double(fitter.prior.log_density(mixture)) / weight
         values = likelihood.tolist()
-        left = self._note(values, objective.tolist())
+        self._stage, left = noted(stage, values, objective.tolist(), fitter)
         if left:
             if len(left) < len(values):
                 statistics = _selected(statistics, left)
@@ -128,8 +132,7 @@ class Run:
         mixture, n_steps = stage.mixture, stage.n_steps
         assert mixture is not None
         after, raised = maximize(statistics, fitter.reg_covar, fitter.prior, mixture.missing)
-        alive = [trace.index for trace in stage.traces]
-        may_revive = n_steps + 1 < fitter.max_iter
+        alive, may_revive = [t.index for t in stage.traces], n_steps + 1 < fitter.max_iter
         after, revived, failed = self._recovery.apply(
             alive, after, raised, mixture, statistics, n_steps, may_revive
         )
@@ -137,7 +140,7 @@ class Run:
         for trace, moved in zip(stage.traces, revived, strict=True):
             trace.history[n_steps:] = [trace.likelihood]
             if abs(trace.change) < fitter.tol and not moved:
-                trace = replace(trace, verdict=self._converged(trace))
+                trace = replace(trace, verdict=converged(trace, fitter))
             traces.append(trace)
         stage = replace(
             stage,
@@ -147,78 +150,7 @@ class Run:
             n_all_steps=stage.n_all_steps + 1,
         )
         self._stage = stage.ended(
-            [_taken_back(i, traces[i], stage) for i, is_lost in enumerate(failed) if is_lost]
-        )
-
-    def _note(self, likelihoods: list[float], objectives: list[float]) -> list[int]:
-        """Notes what the mixtures were found to be worth; returns which of them go on."""
-        stage = self._stage
-        traces, outcomes = [], []
-        for i, trace in enumerate(stage.traces):
-            values = likelihoods[i], objectives[i]
-            is_sound = all(self._is_in_range(value) for value in values)
-            if not is_sound and stage.n_steps == 0 and not math.isnan(sum(values)):
-                # Rows that a start is far from belong to all of its components alike.
-                values, is_sound = (self._clamped(values[0]), -math.inf), True
-            if not is_sound:
-                outcomes.append(_taken_back(i, trace, stage))
-                traces.append(trace)
-                continue
-            likelihood, objective = values
-            change = objective - trace.objective
-            trace = replace(trace, likelihood=likelihood, objective=objective, change=change)
-            if trace.verdict or stage.n_steps == self._fitter.max_iter:
-                outcomes.append(self._ended(i, trace, stage))
-            traces.append(trace)
-        stage = replace(stage, traces=tuple(traces), evaluated=stage.mixture)
-        self._stage = stage.ended(outcomes)
-        gone = {outcome.index for outcome in outcomes}
-        return [i for i, trace in enumerate(traces) if trace.index not in gone]
-
-    # -- ends -------------------------------------------------------------------------------
-
-    @property
-    def _what(self) -> str:
-        return "log-likelihood" if self._fitter.prior is None else "log posterior"
-
-    @property
-    def _bound(self) -> float:
-        """What a mean log-likelihood within the numbers' range stays well below, in size.
-
-        Whether a sum beyond it becomes infinite depends on the order in which a processor adds.
-        """
-        return torch.finfo(self._starts.means.dtype).max ** 0.75
-
-    def _is_in_range(self, value: float) -> bool:
-        return abs(value) < self._bound
-
-    def _clamped(self, value: float) -> float:
-        return min(max(value, -self._bound), self._bound)
-
-    def _converged(self, trace: Trace) -> str:
-        return (
-            f"converged: the mean {self._what} changed by {trace.change:.3g}, less than "
-            f"tol={self._fitter.tol:g}, in step {len(trace.history)}"
-        )
-
-    def _ended(self, i: int, trace: Trace, stage: Stage) -> Outcome:
-        """Returns a restart that ends with its mixture, the ``i``-th of those at work."""
-        assert stage.mixture is not None
-        changed = f"the last of which changed the mean {self._what} by {trace.change:.3g}"
-        if math.isinf(trace.change):
-            changed = "from a start that was beyond the numbers' range"
-        stopped = (
-            f"stopped after max_iter={self._fitter.max_iter} steps, {changed}; raise max_iter, or "
-            "go on from here"
-        )
-        return Outcome(
-            index=trace.index,
-            mixture=select_restarts(stage.mixture, [i]),
-            history=trace.history[: stage.n_steps],
-            likelihood=trace.likelihood,
-            objective=trace.objective,
-            converged=bool(trace.verdict),
-            status=trace.verdict or stopped,
+            [taken_back(i, traces[i], stage) for i, is_lost in enumerate(failed) if is_lost]
         )
 
     def _result(self) -> EMResult:
@@ -227,29 +159,26 @@ class Run:
         if stage.best is None and not stage.traces:
             self._begin()
             stage = self._stage
-        cut_off = [_cut_off(i, trace, stage) for i, trace in enumerate(stage.traces)]
-        is_cut = bool(cut_off) or stage.first_left < self._n_restarts
-        stage = stage.ended(cut_off)
+        left = [cut_off(i, trace, stage) for i, trace in enumerate(stage.traces)]
+        is_cut = bool(left) or stage.first_left < self._n_restarts
+        stage = stage.ended(left)
         best = stage.best
         assert best is not None
         status = best.status
-        if is_cut and best.index not in {outcome.index for outcome in cut_off}:
+        if is_cut and best.index not in {outcome.index for outcome in left}:
             status += "; other restarts were interrupted"
         return EMResult(
             mixture=_single(best.mixture),
-            converged=best.converged,
-            status=status,
-            n_iter=len(best.history),
-            log_likelihood=best.likelihood,
             history=torch.tensor(best.history, dtype=torch.float64),
             events=(
                 *self._recovery.events_until(best.index, len(best.history)),
                 *_seen_once(self._rows),
             ),
             restarts=torch.tensor(stage.likelihoods, dtype=torch.float64),
-            reg_covar=self._fitter.reg_covar,
-            objective=best.objective,
+            status=status,
             interrupted=self._interrupted,
+            reg_covar=self._fitter.reg_covar,
+            **best.numbers(),
         )
 
     # -- checkpoints ------------------------------------------------------------------------
@@ -257,8 +186,7 @@ class Run:
     def _resume(self, checkpoint: EMCheckpoint) -> None:
         state = checkpoint.load()
         if state is None:
-            self._save(checkpoint)
-            return
+            return self._save(checkpoint)
         self._recovery.load(state["recovery"])
         self._stage = Stage.load(state["stage"], self._starts)
 
@@ -271,42 +199,6 @@ def _single(mixture: GaussianMixture) -> GaussianMixture:
     covariance = mixture.covariance.reindex(lambda t: t[0])
     return GaussianMixture(
         mixture.weights[0], mixture.means[0], covariance, missing=mixture.missing
-    )
-
-
-def _taken_back(i: int, trace: Trace, stage: Stage) -> Outcome:
-    """Returns a restart whose last step led beyond the numbers' range."""
-    n_steps = stage.n_steps
-    last = stage.evaluated if n_steps else stage.mixture
-    assert last is not None
-    where = f"after step {n_steps}, which was taken back" if n_steps else "at the start"
-    return Outcome(
-        index=trace.index,
-        mixture=select_restarts(last, [i]),
-        history=trace.history[:n_steps],
-        likelihood=trace.likelihood if n_steps else -math.inf,
-        objective=trace.objective,
-        converged=False,
-        status=f"stopped: {where}, some rows were too far from all components for the range "
-        f"of {last.means.dtype}; standardize the features, or start nearer",
-    )
-
-
-def _cut_off(i: int, trace: Trace, stage: Stage) -> Outcome:
-    """Returns a restart that the keyboard interrupted."""
-    n_steps = stage.n_known_steps
-    last = stage.mixture if stage.evaluated is None else stage.evaluated
-    assert last is not None
-    begun = f"interrupted in step {n_steps + 1}"
-    not_begun = "interrupted before the first step: this is the start"
-    return Outcome(
-        index=trace.index,
-        mixture=select_restarts(last, [i]),
-        history=trace.history[:n_steps],
-        likelihood=trace.likelihood,
-        objective=trace.objective,
-        converged=False,
-        status=not_begun if stage.evaluated is None else begun,
     )
 
 

@@ -59,6 +59,15 @@ class Outcome:
     converged: bool
     status: str
 
+    def numbers(self) -> dict[str, Any]:
+        """Returns what a result says of it in numbers, by name."""
+        return {
+            "n_iter": len(self.history),
+            "log_likelihood": self.likelihood,
+            "objective": self.objective,
+            "converged": self.converged,
+        }
+
     def is_better(self, other: Outcome | None) -> bool:
         """Whether it ended higher than another one, or as high and came first."""
         if other is None or self.objective > other.objective:

@@ -82,8 +82,8 @@ def assert_sound(result, fitter, start):
 def test_there_is_a_result_wherever_the_keyboard_interrupts(name):
     fitter, start = FITS[name]
     _, n_lines = interrupted_at(None, lambda: fitter.fit(X, start))
-    # The first two lines of a run: its docstring's own, and the one that opens the `try`.
-    for line in [*range(3, 40), *range(40, n_lines, max(1, n_lines // 60))]:
+    # The first two lines of a run open what catches it.
+    for line in [*range(3, 60), *range(60, n_lines, max(1, n_lines // 60))]:
         result, _ = interrupted_at(line, lambda: fitter.fit(X, start))
         assert_sound(result, fitter, start)
 
