@@ -5,6 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ..accumulation import double, double_device
 from ..distributions import GaussianMixture
 from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm
 from ..distributions.covariance.moments import SecondMoments
@@ -32,6 +33,34 @@ def _normalize(log_joint: Tensor, n_restarts: int) -> Tensor:
     total = joint.sum(1, keepdim=True)
     joint.div_(total)
     return (total.log_() + largest).squeeze(1)
+
+
+class _Total:
+    """A sum over the last dimension of many blocks, in double precision.
+
+    A device without it sums each block, and these sums are added elsewhere at the end, so that it
+    never waits.
+
+    Args:
+        like: a tensor on the device.
+        shape: of the total.
+    """
+
+    def __init__(self, like: Tensor, *shape: int) -> None:
+        device = double_device(like.device)
+        self._sum = torch.zeros(shape, dtype=torch.float64, device=device)
+        self._parts: list[Tensor] | None = None if device == like.device else []
+        self.count = 0
+
+    def add(self, block: Tensor) -> None:
+        if self._parts is None:
+            self._sum += block.sum(-1, dtype=torch.float64)
+        else:
+            self._parts.append(block.sum(-1))
+
+    def value(self) -> Tensor:
+        parts = double(torch.stack(self._parts)).sum(0) if self._parts else 0.0
+        return self._sum + parts + self.count
 
 
 class _NaturalSums:
@@ -114,8 +143,8 @@ class Expectation:
             if not only_likelihood
         ]
         self._only_likelihood = only_likelihood
-        zero = self._means.new_zeros((), dtype=torch.float64)
-        self._log_likelihood, self._weight = zero.expand(self._n_restarts).clone(), zero
+        self._log_likelihood = _Total(self._means, self._n_restarts)
+        self._weight = _Total(self._means)
         self._completed: list[Tensor] | None = None
 
     def read(self, rows: Rows) -> Self:
@@ -126,7 +155,10 @@ class Expectation:
 
     def add(self, x: Tensor, weight: Tensor | None) -> None:
         """Adds rows ``(B, D)`` with weights ``(B,)``, or weights of one."""
-        self._weight = self._weight + (len(x) if weight is None else weight.double().sum())
+        if weight is None:
+            self._weight.count += len(x)
+        else:
+            self._weight.add(weight)
         if self._missing == "marginalize":
             is_partial = x.isnan().any(1)
             if is_partial.any():
@@ -145,7 +177,7 @@ class Expectation:
         if weight is not None:
             log_joint.mul_(weight)
             log_density = log_density * weight
-        self._log_likelihood += log_density.sum(1, dtype=torch.float64)
+        self._log_likelihood.add(log_density)
 
     def _add_partial(self, x: Tensor, weight: Tensor | None) -> None:
         """Adds rows of which something is missing."""
@@ -173,7 +205,7 @@ class Expectation:
         """Returns the log-likelihood per row of all rows added, of every process, ``(S,)``, and
         their weight.
         """
-        total, weight = all_reduce([self._log_likelihood, self._weight])
+        total, weight = all_reduce([self._log_likelihood.value(), self._weight.value()])
         return total / weight, weight
 
     def statistics(self) -> SufficientStatistics:
@@ -196,7 +228,7 @@ class Expectation:
             mass=mass,
             first=first,
             second=second,
-            log_likelihood=self._log_likelihood,
-            weight=self._weight,
+            log_likelihood=self._log_likelihood.value(),
+            weight=self._weight.value(),
             missing=self._missing,
         ).all_reduce()

@@ -1,28 +1,31 @@
 """Expectation maximization for Gaussian mixtures."""
 
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
-from ..checks import check, check_flag, check_integer, check_number
+from ..checks import check, check_flag, check_floating, check_integer, check_number
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
 from ..processes import as_one, check_group, current
+from .checkpointing import EMCheckpoint
 from .expectation import Expectation
 from .maximization import maximize
 from .priors import ConjugatePrior
-from .result import EMResult, Finding
+from .result import EMResult
 from .rows import Rows
-from .run import run, select_restarts
+from .run import Run
 from .statistics import SufficientStatistics
 from .untracked import untracked
 
 __all__ = ["EMFitter"]
 
-_MOST_COMPONENTS_AT_ONCE = 512
+_MOST_RAISED = 1e-2
+
+_NOT_SHARED = ("missing", "progress", "group")
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class EMFitter:
     def __post_init__(self) -> None:
         expected = "a finite non-negative number"
         for name in ("tol", "reg_covar"):
-            check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
-        check_integer("max_iter", self.max_iter)
+            number = check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
+            object.__setattr__(self, name, number)
+        object.__setattr__(self, "max_iter", check_integer("max_iter", self.max_iter))
         if self.missing is not None:
             check_missing(self.missing)
         expected = "a ConjugatePrior, or None"
@@ -86,7 +90,15 @@ class EMFitter:
 
     @untracked()
     @as_one
-    def fit(self, x: Any, start: GaussianMixture, sample_weight: Any = None) -> EMResult:
+    def fit(
+        self,
+        x: Any,
+        start: GaussianMixture,
+        sample_weight: Any = None,
+        *,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: int = 10,
+    ) -> EMResult:
         """Fits a mixture to rows.
 
         Args:
@@ -97,57 +109,38 @@ class EMFitter:
                 the highest log-likelihood is returned, or with a prior, log posterior.
             sample_weight: non-negative weights of the rows, shape ``(n,)``; a weight of two is
                 the row twice.
+            checkpoint: a file that is written every ``checkpoint_every`` steps. If it is there,
+                the fit goes on from it, to the same numbers; after a fit that ended, the same call
+                returns its outcome. It is of one fit: of the same settings, start, rows and
+                weights, all of which count; a stream must give the same rows at each reading, in
+                any order. Of several processes, the first one writes it, and all must see it.
+            checkpoint_every: in steps, of all restarts at work.
 
         Returns:
             The fitted mixture with a status, the history and findings about single components. A
-            numerical failure is a status, not an exception; so is an interruption by the keyboard.
+            numerical failure is a status, not an exception. So is an interruption by the keyboard
+            once the steps have begun: the result is the last mixture whose likelihood is known,
+            or before the first step the start, with a likelihood of NaN.
 
         Raises:
             ValueError: if the rows are not finite, of another dtype or number of features than
-                the start, there are none, or nothing was observed of a feature; if a weight is
-                negative; or if processes differ in the start or settings.
+                the start, there are none, or nothing was observed of a feature; if the start is
+                not finite; if a weight is negative; if processes differ in the start or settings;
+                or if the checkpoint is damaged or of another fit.
         """
-        check(isinstance(start, GaussianMixture), "start", "a GaussianMixture", type(start))
-        shape = tuple(start.batch_shape)
-        check(len(shape) <= 1, "start", "batch shape () or (S,), one for each restart", shape)
-        missing = self.missing or start.missing
-        current().agree(_settings(self, start) | {"missing": missing})
+        starts = _as_batch("start", start, self.missing)
+        current().agree(_settings(self, starts) | {"checkpoint_every": checkpoint_every})
         observed = self.prior is None or not self.prior.informs
-        rows = Rows(x, start.means, sample_weight, missing, observed=observed)
-        starts = _as_batch(start, missing)
-        prior = None if self.prior is None else self.prior.like(start.means)
+        rows = Rows(x, starts.means, sample_weight, starts.missing, observed=observed)
+        prior = None if self.prior is None else self.prior.like(starts.means)
         unit = rows.normalize_weights()
         fitter = replace(self, prior=None if prior is None else prior.in_units_of(unit))
-        n_restarts = starts.batch_shape.numel()
-        at_once = max(1, _MOST_COMPONENTS_AT_ONCE // start.n_components)
-        if not start.covariance.per_component:
-            at_once = 1
-        results: list[EMResult] = []
-        interrupted = False
-        for first in range(0, n_restarts, at_once):
-            group = select_restarts(starts, slice(first, first + at_once))
-            title = "EM" if n_restarts == 1 else f"EM, restart {first + 1} of {n_restarts}"
-            try:
-                options = {"disable": not self.progress, "delay": 1}
-                with tqdm(total=self.max_iter, desc=title, **options) as bar:
-                    results += run(fitter, rows, group, bar)
-                interrupted = any(result.interrupted for result in results)
-            except KeyboardInterrupt:  # not within a step
-                if not results:
-                    raise
-                interrupted = True
-            if interrupted:
-                break
-        objectives = torch.tensor([result.objective for result in results], dtype=torch.float64)
-        best = int(objectives.nan_to_num(nan=-math.inf).argmax())
-        likelihoods = torch.full((n_restarts,), math.nan, dtype=torch.float64)
-        for i, result in enumerate(results):
-            likelihoods[i] = result.log_likelihood
-        chosen, status = results[best], results[best].status
-        if interrupted and not chosen.interrupted:
-            status += "; other restarts were interrupted"
-        chosen = replace(chosen, events=(*chosen.events, *_seen_once(rows)))
-        return replace(chosen, status=status, restarts=likelihoods, interrupted=interrupted)
+        run = Run(fitter, rows, starts)
+        if checkpoint is None:
+            return run.go()
+        in_order = hasattr(x, "shape")
+        file = EMCheckpoint(checkpoint, checkpoint_every, fitter, rows, starts, in_order)
+        return run.go(file)
 
     @untracked()
     @as_one
@@ -158,13 +151,11 @@ class EMFitter:
 
         Rows are given as to :meth:`fit`. Statistics of disjoint sets of rows add.
         """
-        check(isinstance(mixture, GaussianMixture), "mixture", "a GaussianMixture", type(mixture))
+        batch = _as_batch("mixture", mixture, self.missing)
         shape = tuple(mixture.batch_shape)
         check(not shape, "mixture", "one without a batch", f"batch shape {shape}")
-        missing = self.missing or mixture.missing
-        rows = Rows(x, mixture.means, sample_weight, missing)
-        expectation = Expectation(_as_batch(mixture, missing))
-        statistics = expectation.read(rows).statistics()
+        rows = Rows(x, batch.means, sample_weight, batch.missing)
+        statistics = Expectation(batch).read(rows).statistics()
         return statistics.map(lambda t: t.squeeze(0) if t.dim() else t)
 
     @untracked()
@@ -184,28 +175,37 @@ def _settings(fitter: EMFitter, start: GaussianMixture) -> dict[str, Any]:
         "start's means": start.means,
         "start's structure": covariance.name,
         "start's covariance": covariance.values,
-        **{name: v for name, v in vars(fitter).items() if name not in ("progress", "group")},
+        "missing": start.missing,
+        **{name: value for name, value in vars(fitter).items() if name not in _NOT_SHARED},
     }
 
 
-def _seen_once(rows: Rows) -> list[Finding]:
-    """What rows cannot tell of a column of which there is one value."""
-    message = (
-        "column {} was observed in one row only, from which no variance can be told; leave it out, "
-        "or give a prior"
-    )
-    return [Finding(None, "collapsed", message.format(column)) for column in rows.seen_once]
+def _as_batch(name: str, mixture: Any, missing: str | None) -> GaussianMixture:
+    """Detaches a mixture, and gives it a batch shape of one dimension.
 
-
-def _as_batch(start: GaussianMixture, missing: str) -> GaussianMixture:
-    """Detaches a mixture and gives it a batch shape of one dimension."""
-    n_restarts = start.batch_shape.numel()
-    covariance = start.covariance.reindex(torch.Tensor.detach)
+    A covariance that is singular but for rounding is raised, as after an M-step.
+    """
+    check(isinstance(mixture, GaussianMixture), name, "a GaussianMixture", type(mixture).__name__)
+    shape = tuple(mixture.batch_shape)
+    check(len(shape) <= 1, name, "batch shape () or (S,), one for each restart", shape)
+    check_floating(name, mixture.means)
+    dtype = mixture.means.dtype
+    check(dtype in (torch.float32, torch.float64), name, "float32 or float64", dtype)
+    n_restarts = mixture.batch_shape.numel()
+    covariance = mixture.covariance.reindex(torch.Tensor.detach)
+    tensors = mixture.weights, mixture.means, covariance.values
+    finite = all(torch.isfinite(tensor).all() for tensor in tensors)
+    check(finite, name, "finite parameters", "some that are not")
     n_batch = len(covariance.batch_shape)
+    values = covariance.values.expand(n_restarts, *covariance.values.shape[n_batch:])
+    raised, _ = type(covariance).regularized(values, 0.0)
+    change = (raised.values - values).abs().amax() / values.abs().amax()
+    expected = "positive definite covariances"
+    check(change < _MOST_RAISED, name, expected, "some that are not, beyond rounding")
     return GaussianMixture(
-        start.weights.detach().reshape(n_restarts, -1),
-        start.means.detach().reshape(n_restarts, *start.means.shape[-2:]),
-        covariance.reindex(lambda t: t.expand(n_restarts, *t.shape[n_batch:])),
-        missing=missing,
+        mixture.weights.detach().reshape(n_restarts, -1),
+        mixture.means.detach().reshape(n_restarts, *mixture.means.shape[-2:]),
+        raised,
+        missing=missing or mixture.missing,
         validate_args=False,
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_floating, check_number, check_values
 from ..distributions import GaussianMixture, TiedCovariance
+from ..distributions.factorization import factorize
 
 __all__ = ["ConjugatePrior"]
 
@@ -71,9 +72,13 @@ class ConjugatePrior:
             raise ValueError(str(error).replace("matrix", "covariance", 1)) from None
         expected = "a finite non-negative number"
         for name in ("mean_strength", "covariance_strength"):
-            check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
+            number = check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
+            object.__setattr__(self, name, number)
         expected = "a finite number of at least 1"
-        check_number("concentration", self.concentration, lambda v: 1 <= v < math.inf, expected)
+        number = check_number(
+            "concentration", self.concentration, lambda v: 1 <= v < math.inf, expected
+        )
+        object.__setattr__(self, "concentration", number)
 
     def __repr__(self) -> str:
         names = ("mean_strength", "covariance_strength", "concentration")
@@ -92,7 +97,8 @@ class ConjugatePrior:
         check(got[-1] == n_features, "prior", f"{n_features} features", got[-1])
         expected = f"a mean of shape ({n_features},) or {(n_components, n_features)}"
         check(len(got) == 1 or got[0] == n_components, "prior", expected, got)
-        return replace(self, mean=self.mean.to(means), covariance=self.covariance.to(means))
+        covariance, _, _ = factorize(self.covariance.to(means))
+        return replace(self, mean=self.mean.to(means), covariance=covariance)
 
     def in_units_of(self, weight: float) -> Self:
         """Returns the prior for rows whose weights were divided by ``weight``."""
@@ -106,16 +112,19 @@ class ConjugatePrior:
     def log_density(self, mixture: GaussianMixture) -> Tensor:
         """Evaluates the log prior density of parameters, but for a constant; shape of the batch."""
         structure, n_features = mixture.covariance, mixture.n_features
-        factor = torch.linalg.cholesky(self.covariance)
-        deviations = structure.whiten(mixture.means - self.mean).square().sum(-1)
-        columns = torch.stack(
-            [
-                structure.whiten(column.expand_as(mixture.means)).square().sum(-1)
-                for column in factor.T
-            ]
-        )
-        spread = structure.log_determinant(n_features) + columns.sum(0)
-        share = 1.0 if structure.per_component else 1.0 / mixture.n_components
-        by_component = self.mean_strength * deviations + self.covariance_strength * share * spread
-        weights = mixture.weights.clamp(min=torch.finfo(mixture.weights.dtype).tiny).log()
-        return ((self.concentration - 1) * weights - 0.5 * by_component).sum(-1)
+        least = torch.finfo(mixture.weights.dtype).tiny
+        density = ((self.concentration - 1) * mixture.weights.clamp(min=least).log()).sum(-1)
+        if self.mean_strength:  # times zero, what overflowed would be NaN
+            deviations = structure.whiten(mixture.means - self.mean).square().sum(-1)
+            density = density - 0.5 * self.mean_strength * deviations.sum(-1)
+        if self.covariance_strength:
+            columns = torch.stack(
+                [
+                    structure.whiten(column.expand_as(mixture.means)).square().sum(-1)
+                    for column in factorize(self.covariance)[1].T
+                ]
+            )
+            spread = (structure.log_determinant(n_features) + columns.sum(0)).sum(-1)
+            share = 1.0 if structure.per_component else 1.0 / mixture.n_components
+            density = density - 0.5 * self.covariance_strength * share * spread
+        return density

@@ -1,5 +1,9 @@
 """What keeps a fit alive: components that lost their rows or their numbers."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,44 +16,91 @@ from .statistics import SufficientStatistics
 __all__ = ["Recovery", "worst_rows"]
 
 _MOST_REVIVALS = 2
+_SPARE_ROWS = 64
+_BLOCK_ROWS = 1 << 16
 
 
-def worst_rows(rows: Rows, mixture: GaussianMixture, count: int) -> Tensor:
-    """Returns distinct rows where the mixture fits worst, at most ``count``, shape ``(n, D)``.
+def worst_rows(rows: Rows, mixtures: Sequence[GaussianMixture], counts: list[int]) -> list[Tensor]:
+    """Returns distinct rows where each mixture fits worst, in one reading of all rows.
 
-    Rows of weight zero do not count. What a row misses is filled from the mixture's mean.
+    Of each at most as many as its count, shape ``(n, D)``. Rows of weight zero do not count. What
+    a row misses is filled from the mixture's mean.
     """
-    found = mixture.means.new_zeros(0, mixture.n_features)
-    for x, weight in rows.blocks(1 << 16):
+    worst = [_Worst(mixture, count) for mixture, count in zip(mixtures, counts, strict=True)]
+    for x, weight in rows.blocks(_BLOCK_ROWS):
         x = x if weight is None else x[weight > 0]
-        found = _worst(torch.cat([found, x]), mixture, count)
+        for one in worst:
+            one.add(x, one.mixture.log_prob(x))
     if current().size > 1:
-        found = torch.cat(current().gather("worst rows", found.cpu())).to(found)
-        found = _worst(found, mixture, count)
-    return torch.where(found.isnan(), mixture.mean, found)
+        _gather(worst)
+    return [torch.where(one.rows.isnan(), one.mixture.mean, one.rows) for one in worst]
 
 
-def _worst(x: Tensor, mixture: GaussianMixture, count: int) -> Tensor:
+def _gather(worst: list["_Worst"]) -> None:
+    """Finds the worst rows of all processes."""
+    mine = [(one.rows.cpu(), one.densities.cpu()) for one in worst]
+    everyones = current().gather("worst rows", mine)
+    for one, *found in zip(worst, *everyones, strict=True):
+        rows, densities = (torch.cat(parts).to(one.rows) for parts in zip(*found, strict=True))
+        one.clear()
+        one.add(rows, densities)
+
+
+class _Worst:
+    """The distinct rows of lowest density under a mixture, of all that were added."""
+
+    def __init__(self, mixture: GaussianMixture, count: int) -> None:
+        self.mixture, self._count = mixture, count
+        self.clear()
+
+    def clear(self) -> None:
+        means = self.mixture.means
+        self.rows, self.densities = means.new_zeros(0, means.shape[-1]), means.new_zeros(0)
+
+    def add(self, x: Tensor, densities: Tensor) -> None:
+        """Adds rows ``(B, D)`` with their log densities ``(B,)``."""
+        few = min(len(x), 8 * self._count + _SPARE_ROWS)
+        at = densities.topk(few, largest=False).indices
+        rows, found = _distinct(x[at], densities[at])
+        if len(rows) < self._count and few < len(x):  # the worst are copies
+            rows, found = _distinct(x, densities)
+        rows, found = torch.cat([self.rows, rows]), torch.cat([self.densities, found])
+        rows, found = _distinct(rows, found)
+        self.rows, self.densities = rows[: self._count], found[: self._count]
+
+
+def _distinct(x: Tensor, densities: Tensor) -> tuple[Tensor, Tensor]:
+    """Leaves one row of those that are equal; those of lowest density come first."""
+    order = densities.argsort(stable=True)
+    x, densities = x[order], densities[order]
     # NaN equals nothing, so rows with missing entries are told apart by what stands for it.
-    marked = x.nan_to_num(nan=torch.finfo(x.dtype).max).unique(dim=0)
-    x = torch.where(marked == torch.finfo(x.dtype).max, torch.nan, marked)
-    return x[mixture.log_prob(x).topk(min(count, len(x)), largest=False).indices]
+    marked = x.nan_to_num(nan=torch.finfo(x.dtype).max)
+    _, group = marked.unique(dim=0, return_inverse=True)
+    places = torch.arange(len(x), device=x.device)
+    first = torch.full_like(places, len(x)).scatter_reduce_(0, group, places, "amin")
+    at = first[first < len(x)].sort().values
+    return x[at], densities[at]
 
 
 def _finite(mixture: GaussianMixture) -> Tensor:
-    """Whether a component's parameters are finite, ``(S, K)``."""
-    values = mixture.covariance.values
+    """Whether a component's parameters are well within the numbers' range, ``(S, K)``."""
+    values, largest = mixture.covariance.values, _largest(mixture)
     n_leading = 1 + mixture.covariance.per_component
-    values = values.reshape(*values.shape[:n_leading], -1).isfinite().all(-1)
-    return mixture.means.isfinite().all(-1) & values.reshape(len(values), -1)
+    values = (values.abs() < largest).reshape(*values.shape[:n_leading], -1).all(-1)
+    return (mixture.means.square().sum(-1) < largest) & values.reshape(len(values), -1)
+
+
+def _largest(mixture: GaussianMixture) -> float:
+    """What no square of the data's deviations is as large as."""
+    return torch.finfo(mixture.means.dtype).max / 1e3
 
 
 class Recovery:
-    """Revives empty components, and takes back parameters that are not finite.
+    """Revives empty components, and takes back parameters that are beyond the numbers' range.
 
     Args:
         rows: the data.
-        n_restarts: how many mixtures are fitted at once.
+        n_restarts: how many mixtures are fitted.
         n_components: of each.
     """
 
@@ -59,50 +110,70 @@ class Recovery:
         self._raised = torch.zeros(n_restarts, n_components, dtype=torch.bool)
         self.events: list[list[Finding]] = [[] for _ in range(n_restarts)]
 
+    def events_until(self, restart: int, n_steps: int) -> tuple[Finding, ...]:
+        """Returns what befell a restart in its first steps."""
+        return tuple(event for event in self.events[restart] if (event.iteration or 0) <= n_steps)
+
+    def state(self) -> dict[str, Any]:
+        """Returns what :meth:`load` takes back."""
+        events = [[asdict(event) for event in found] for found in self.events]
+        return {"revivals": self._revivals, "raised": self._raised, "events": events}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from where another one stood."""
+        self._revivals, self._raised = state["revivals"], state["raised"]
+        self.events = [[Finding(**event) for event in found] for found in state["events"]]
+
     def apply(
         self,
-        alive: list[int],
+        alive: Sequence[int],
         mixture: GaussianMixture,
         raised: Tensor,
         before: GaussianMixture,
         statistics: SufficientStatistics,
         iteration: int,
         may_revive: bool,
-    ) -> tuple[GaussianMixture, list[bool]]:
-        """Returns the mixtures of the restarts ``alive`` with unsound components replaced, and
-        whether a component of each was revived.
+    ) -> tuple[GaussianMixture, list[bool], list[bool]]:
+        """Returns the mixtures of the restarts ``alive`` with unsound components replaced; whether
+        a component of each was revived; and whether one that has rows was beyond the range.
         """
         revived = [False] * len(alive)
-        empty = statistics.mass < EMPTY_SHARE * statistics.weight
-        total = mixture.means.sum() + mixture.covariance.values.sum()
-        if not ((empty | raised).any() | ~total.isfinite()):
-            return mixture, revived
+        failed = [False] * len(alive)
+        empty = statistics.mass < (EMPTY_SHARE * statistics.weight).to(statistics.mass)
+        total = mixture.means.square().sum() + mixture.covariance.values.abs().sum()
+        if not ((empty | raised).any() | ~(total < _largest(mixture))):
+            return mixture, revived, failed
         self._note(alive, raised.cpu(), iteration, mixture.covariance.per_component)
         unsound = ~_finite(mixture)
         keep = unsound | empty
         if not keep.any():
-            return mixture, revived
+            return mixture, revived, failed
+        failed = (unsound & ~empty).any(-1).tolist()
         weights = mixture.weights.nan_to_num(nan=0.0)
         means = torch.where(keep.unsqueeze(-1), before.means, mixture.means)
         values = mixture.covariance.values
         back = keep if mixture.covariance.per_component else unsound.any(-1)
         back = back.reshape(*back.shape, *(1,) * (values.dim() - back.dim()))
         values = torch.where(back, before.covariance.values, values)
-        for i, restart in enumerate(alive):
-            lost = empty[i].nonzero()[:, 0].tolist() if may_revive else []
-            lost = [k for k in lost if self._revivals[restart, k] < _MOST_REVIVALS]
-            if lost:
-                single = _mixture(weights[i], means[i], mixture, values[i])
-                found = worst_rows(self._rows, single, len(lost))
-                lost = lost[: len(found)]
-                means[i, lost] = found
-                if mixture.covariance.per_component:
-                    values[i, lost] = torch.tensordot(weights[i], values[i], 1)
-                weights[i, lost] = 1.0 / mixture.n_components
-                self._note_revival(restart, lost, iteration)
-                revived[i] = bool(lost)
+        lost = {i: self._lost(restart, empty[i]) for i, restart in enumerate(alive) if may_revive}
+        lost = {i: components for i, components in lost.items() if components}
+        singles = [_mixture(weights[i], means[i], mixture, values[i]) for i in lost]
+        found = worst_rows(self._rows, singles, [len(k) for k in lost.values()]) if lost else []
+        for (i, components), moved in zip(lost.items(), found, strict=True):
+            components = components[: len(moved)]
+            means[i, components] = moved
+            if mixture.covariance.per_component:
+                values[i, components] = torch.tensordot(weights[i], values[i], 1)
+            weights[i, components] = 1.0 / mixture.n_components
+            self._note_revival(alive[i], components, iteration)
+            revived[i] = bool(components)
         weights = weights / weights.sum(-1, keepdim=True)
-        return _mixture(weights, means, mixture, values), revived
+        return _mixture(weights, means, mixture, values), revived, failed
+
+    def _lost(self, restart: int, empty: Tensor) -> list[int]:
+        """Returns the empty components that may be revived once more."""
+        lost = empty.nonzero()[:, 0].tolist()
+        return [k for k in lost if self._revivals[restart, k] < _MOST_REVIVALS]
 
     def _note_revival(self, restart: int, components: list[int], iteration: int) -> None:
         message = (
@@ -113,7 +184,9 @@ class Recovery:
             self._revivals[restart, k] += 1
             self.events[restart].append(Finding(k, "revived", message, iteration + 1))
 
-    def _note(self, alive: list[int], raised: Tensor, iteration: int, per_component: bool) -> None:
+    def _note(
+        self, alive: Sequence[int], raised: Tensor, iteration: int, per_component: bool
+    ) -> None:
         message = (
             "reg_covar did not make the covariance positive definite in this precision; its "
             "diagonal was raised, relatively, until it was. Raise reg_covar, standardize the "

@@ -130,8 +130,12 @@ def _collapsed(mixture: GaussianMixture, reg_covar: float) -> list[Finding]:
     smallest = covariance.smallest_variance()
     matrices = covariance.dense(mixture.n_components, mixture.n_features)
     largest = matrices.diagonal(dim1=-2, dim2=-1).amax(-1)
+    rounding = torch.finfo(smallest.dtype).eps
     held_up = smallest <= 2 * reg_covar
-    rounding = ~held_up & (smallest <= 100 * torch.finfo(smallest.dtype).eps * largest)
+    narrow = ~held_up & (smallest <= 100 * rounding * largest)
+    spread = matrices.diagonal(dim1=-2, dim2=-1).sqrt()
+    resolution = rounding * mixture.means.abs() + rounding**1.5 * mixture.variance.sqrt()
+    point = ~held_up & ~narrow & (spread <= resolution).any(-1)
     remedy = (
         "The rows are duplicates, collinear or too few for the covariance, or the features' scales "
         "differ much: standardize them, fit fewer components or a simpler covariance, or give a "
@@ -139,7 +143,8 @@ def _collapsed(mixture: GaussianMixture, reg_covar: float) -> list[Finding]:
     )
     causes = (
         (held_up, f"most of the smallest variance is reg_covar={reg_covar:g}, which holds it up"),
-        (rounding, "the smallest variance is hardly above the rounding error of the largest"),
+        (narrow, "the smallest variance is hardly above the rounding error of the largest"),
+        (point, "in some feature, it is no wider than the rounding error of the data"),
     )
     return [
         Finding(k, "collapsed", f"{cause}. {remedy}")

@@ -1,15 +1,25 @@
 """Computation whose results are ordinary tensors without gradients, even in inference mode."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import torch
 
+from ..precision import full_precision
+
 __all__ = ["untracked"]
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
-@contextmanager
-def untracked() -> Iterator[None]:
-    """Turns off gradients and inference mode, in which tensors could not take part in any later."""
-    with torch.inference_mode(False), torch.no_grad():
-        yield
+
+def untracked() -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Turns off gradients, autocast, and inference mode, whose tensors none later can be made of.
+
+    Returns a decorator.
+    """
+
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        return full_precision(torch.inference_mode(False)(torch.no_grad()(function)))
+
+    return decorate

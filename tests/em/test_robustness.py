@@ -6,7 +6,7 @@ import torch
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
 from pyro_ugmm.distributions.factorization import factorize
-from pyro_ugmm.em import EMFitter, initialize
+from pyro_ugmm.em import EMFitter, expectation, initialize
 from pyro_ugmm.em.recovery import worst_rows
 from pyro_ugmm.em.rows import Rows
 
@@ -114,11 +114,12 @@ def test_the_worst_rows_are_distinct_and_weigh_something():
     weight = torch.ones(54).double()
     weight[52] = 0
     mixture = initialize(x[:50], 1)
-    found = worst_rows(Rows(list(zip(x.split(20), weight.split(20), strict=True)), x), mixture, 2)
+    blocks = list(zip(x.split(20), weight.split(20), strict=True))
+    (found,) = worst_rows(Rows(blocks, x), [mixture], [2])
     assert sorted(found[:, 0].tolist()) == [8.0, 9.0]
     with_hole = torch.cat([x, torch.tensor([[torch.nan, 99.0]]).double()])
     mixture = initialize(x[:50], 1, missing="marginalize")
-    (found,) = worst_rows(Rows(with_hole, x, missing="marginalize"), mixture, 1)
+    ((found,),) = worst_rows(Rows(with_hole, x, missing="marginalize"), [mixture], [1])
     torch.testing.assert_close(found, torch.stack([mixture.mean[0], found.new_tensor(99.0)]))
 
 
@@ -197,3 +198,46 @@ def test_a_collapsed_shared_covariance_concerns_all_components():
     assert "all components collapsed: most of the smallest variance" in result.report
     singular = EMFitter(progress=False, reg_covar=0).fit(x, initialize(x, 3, "tied", seed=0))
     assert {f.component for f in singular.findings} == {None}
+
+
+BEYOND = {
+    "the largest number": lambda limits: -limits.max,
+    "one row of a million": lambda limits: -limits.max / 1e6,
+    "minus infinity": lambda limits: -torch.inf,
+    "infinity": lambda limits: torch.inf,
+    "not a number": lambda limits: torch.nan,
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("step", [0, 1, 3])
+@pytest.mark.parametrize("max_iter", [3, 9])
+@pytest.mark.parametrize("beyond", BEYOND)
+def test_whatever_a_processor_makes_of_what_is_beyond_its_range(
+    beyond, max_iter, step, dtype, monkeypatch
+):
+    """Which of these numbers comes depends on the order in which it adds."""
+    x = clusters(50, dtype=dtype)
+    start = initialize(x, 2, n_init=2, seed=0)
+    value, steps = BEYOND[beyond](torch.finfo(dtype)), []
+    total = expectation._Total.value
+
+    def overflowing(self):
+        found = total(self)
+        if found.dim():
+            steps.append(1)
+            if len(steps) == step + 1:
+                found[0] = value
+        return found
+
+    monkeypatch.setattr(expectation._Total, "value", overflowing)
+    result = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(x, start)
+    alone = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(
+        x, initialize(x, 2, n_init=2, seed=0)
+    )
+    assert result.history.isfinite().all() and is_finite(result.mixture)
+    assert not result.restarts.isnan().any()
+    assert not result.converged
+    if step:  # of the first restart, the last mixture in range is kept
+        assert result.restarts[0] <= alone.restarts[0] + 1e-5
+        assert result.restarts[1].item() == pytest.approx(alone.restarts[1].item(), rel=1e-5)

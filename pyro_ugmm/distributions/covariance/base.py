@@ -98,6 +98,15 @@ class Covariance(ABC):
         """Converts as :meth:`torch.Tensor.to` does."""
         return type(self)(self.values.to(*args, **kwargs), validate_args=False)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns all that is known, by name, for :meth:`from_tensors`."""
+        return {"values": self.values}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
+        """Takes what :meth:`tensors` gave, so that nothing is computed anew."""
+        return cls(tensors["values"], validate_args=False)
+
     # -- densities --------------------------------------------------------------------------
 
     @abstractmethod

@@ -134,6 +134,15 @@ class MatrixCovariance(Covariance):
             other._set_factor(function(factor))
         return other
 
+    def tensors(self) -> dict[str, Tensor]:
+        return {**super().tensors(), "factor": self.factor}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
+        covariance = super().from_tensors(tensors)
+        covariance._set_factor(tensors["factor"])
+        return covariance
+
     def _set_factor(self, factor: Tensor) -> None:
         if is_tracked(self.values):  # which nobody can compare
             self._given = factor

@@ -1,0 +1,196 @@
+"""Rows that leave a covariance singular but for rounding: EM ends in words, and in numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pyro_ugmm.distributions import DiagonalCovariance, FullCovariance, GaussianMixture
+from pyro_ugmm.distributions.covariance import STRUCTURES
+from pyro_ugmm.distributions.factorization import factorize
+from pyro_ugmm.em import ConjugatePrior, EMFitter, initialize
+
+from .cases import STRUCTURE_NAMES, clusters, parameters
+
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+
+
+def few_distinct(noise, n_features):
+    return noise(5, n_features)[torch.randint(5, (20,))]
+
+
+def collinear(noise, n_features):
+    return noise(20, 1) @ noise(1, n_features) + 1e-6 * noise(20, n_features)
+
+
+def half_copies(noise, n_features):
+    return torch.cat([torch.zeros(10, n_features), noise(10, n_features)])
+
+
+def of_many_scales(noise, n_features):
+    return noise(20, n_features) * 10.0 ** torch.linspace(-4, 4, n_features)
+
+
+def far_away(noise, n_features):
+    return noise(20, n_features) + 1e6
+
+
+ROWS = [few_distinct, collinear, half_copies, of_many_scales, far_away]
+SETTINGS = {
+    "plain": {},
+    "no floor": {"reg_covar": 0.0},
+    "tiny floor": {"reg_covar": 1e-300},
+    "restarts": {"n_init": 3},
+    "missing": {"missing": "marginalize"},
+    "weights": {"weight": torch.linspace(1e-3, 1e3, 20)},
+    "prior": {"prior": {"covariance_strength": 4.0}},
+    "prior of the means": {"reg_covar": 0.0, "prior": {"mean_strength": 0.1}},
+}
+
+
+def assert_ends_well(x, structure, seed, n_init=1, weight=None, prior=None, **options):
+    weight = None if weight is None else weight.to(x)
+    reg_covar, missing = options.get("reg_covar", 1e-6), options.get("missing", "error")
+    if missing == "marginalize":
+        holes = torch.rand(x.shape) < 0.2
+        holes[:2] = False
+        holes[:, 0] = False
+        x = torch.where(holes, torch.nan, x)
+    n_components = 2 + seed % 5
+    start = initialize(
+        x,
+        n_components,
+        structure,
+        n_init=n_init,
+        seed=seed,
+        sample_weight=weight,
+        reg_covar=reg_covar,
+        missing=missing,
+    )
+    if prior is not None:
+        scale = x.nan_to_num().square().mean() + 1e-30
+        n_features = x.shape[1]
+        prior = ConjugatePrior(x.nanmean(0), scale * torch.eye(n_features).to(x), **prior)
+    fitter = EMFitter(max_iter=30, reg_covar=reg_covar, prior=prior, progress=False)
+    result = fitter.fit(x, start, weight)
+    assert result.report and result.history.isfinite().all()
+    assert math.isfinite(result.log_likelihood) and result.restarts.isfinite().all()
+    assert all(tensor.isfinite().all() for tensor in parameters(result.mixture))
+    # The matrices alone can be factored anew.
+    STRUCTURES[structure](result.mixture.covariance.values, validate_args=True)
+    assert result.mixture.log_prob(x).isfinite().all()
+
+
+@every_dtype
+@pytest.mark.parametrize("structure", STRUCTURE_NAMES)
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("rows", ROWS)
+def test_no_rows_make_it_raise(rows, settings, structure, dtype):
+    for seed, scale in enumerate([1e-8, 1.0, 1e3, 1e8]):
+        torch.manual_seed(seed)
+        x = rows(torch.randn, 4) * scale
+        assert_ends_well(x.to(dtype), structure, seed, **SETTINGS[settings])
+
+
+@pytest.mark.parametrize("structure", ["full", "tied"])
+def test_many_fits_to_five_distinct_rows_among_twenty(structure):
+    for seed in range(150):
+        torch.manual_seed(seed)
+        assert_ends_well(1e3 * few_distinct(torch.randn, 4), structure, seed)
+
+
+@every_dtype
+@pytest.mark.parametrize("n_features", [1, 2, 4, 9, 30])
+@pytest.mark.parametrize("rank", [0, 1, 3])
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_what_is_factored_can_be_factored_again(dtype, n_features, rank, unit):
+    """In another order of the features, which rounds in another way."""
+    torch.manual_seed(0)
+    factor = unit * torch.randn(200, n_features, rank, dtype=torch.float64)
+    rounding = torch.rand(200, n_features, n_features, dtype=torch.float64) - 0.5
+    matrices = (factor @ factor.mT) * (1 + 4 * torch.finfo(dtype).eps * rounding)
+    matrices, factors, _ = factorize(matrices.to(dtype))
+    assert torch.equal(matrices, matrices.mT)
+    again = [matrices, matrices.flip(-1, -2), matrices * (1 + 0.5 * torch.finfo(dtype).eps)]
+    for one in again:
+        assert (torch.linalg.cholesky_ex(one).info == 0).all()
+    scale = matrices.diagonal(dim1=-2, dim2=-1).amax((-1, -2)).max().item()
+    torch.testing.assert_close(factors @ factors.mT, matrices, rtol=1e-4, atol=1e-5 * scale)
+
+
+def test_a_prior_that_is_singular_in_single_precision():
+    x = clusters(40, dtype=torch.float32)
+    covariance = torch.ones(3, 3).double() + 1e-9 * torch.eye(3)
+    prior = ConjugatePrior(x.mean(0).double(), covariance, covariance_strength=2)
+    result = EMFitter(prior=prior, progress=False).fit(x, initialize(x, 2, seed=0))
+    assert math.isfinite(result.objective)
+
+
+def test_lost_components_of_all_restarts_are_revived_in_one_reading():
+    x = clusters(120)
+    start = initialize(x, 3, n_init=4, seed=0)
+    start.means[:, 1:] = 1e6
+    readings = []
+
+    class Stream:
+        def __iter__(self):
+            readings.append(1)
+            yield from x.split(40)
+
+    result = EMFitter(max_iter=2, tol=0, progress=False).fit(Stream(), start)
+    assert len(readings) == 4  # two steps, the last mixtures, and the worst rows
+    assert {event.kind for event in result.events} == {"revived"} and len(result.events) == 2
+
+
+def good(**changes):
+    values = {"weights": torch.ones(2) / 2, "means": torch.zeros(2, 3)}
+    values |= {"covariance": DiagonalCovariance(torch.ones(2, 3))} | changes
+    return GaussianMixture(**values, validate_args=False)
+
+
+BAD_STARTS = {
+    "a string": ("kmeans", "expected a GaussianMixture, got str"),
+    "none": (None, "expected a GaussianMixture, got NoneType"),
+    "a class": (GaussianMixture, "expected a GaussianMixture, got DistributionMeta"),
+    "two batch dimensions": (good().expand((2, 2)), "expected batch shape"),
+    "a mean of NaN": (good(means=torch.full((2, 3), math.nan)), "expected finite parameters"),
+    "an infinite weight": (good(weights=torch.tensor([math.inf, 0])), "expected finite"),
+    "negative variances": (
+        good(covariance=DiagonalCovariance(-torch.ones(2, 3), validate_args=False)),
+        "expected positive definite",
+    ),
+    "a matrix that is none": (
+        good(covariance=FullCovariance(1 - torch.eye(3).expand(2, 3, 3), validate_args=False)),
+        "expected positive definite",
+    ),
+}
+
+
+@pytest.mark.parametrize("start", BAD_STARTS)
+def test_a_bad_start_is_named(start):
+    value, expected = BAD_STARTS[start]
+    x = clusters(20, dtype=torch.float32)
+    with pytest.raises(ValueError, match=f"^start: {expected}"):
+        EMFitter().fit(x, value)
+    with pytest.raises(ValueError, match=f"^mixture: {expected}"):
+        EMFitter().e_step(x, value)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64, torch.tensor])
+def test_settings_are_plain_numbers(kind):
+    fitter = EMFitter(tol=kind(1), reg_covar=kind(2))
+    prior = ConjugatePrior(torch.zeros(1), torch.eye(1), kind(1), kind(2), kind(3))
+    numbers = fitter.tol, fitter.reg_covar, prior.mean_strength, prior.covariance_strength
+    assert all(type(number) is float for number in (*numbers, prior.concentration))
+    assert type(EMFitter(max_iter=np.int64(3)).max_iter) is int
+
+
+@pytest.mark.parametrize("value", [True, "1", None, [1], math.nan, math.inf, -1, 1j])
+def test_settings_that_are_no_numbers(value):
+    for name in ("tol", "reg_covar", "max_iter"):
+        with pytest.raises(ValueError, match=f"^{name}: expected"):
+            EMFitter(**{name: value})
+    for name in ("mean_strength", "covariance_strength", "concentration"):
+        with pytest.raises(ValueError, match=f"^{name}: expected"):
+            ConjugatePrior(torch.zeros(1), torch.eye(1), **{name: value})
