@@ -133,7 +133,7 @@ def probabilities(model, guide, x):
 def test_two_fitted_guides_stay_right_under_plain_predictive():
     """Both register the same names in Pyro; each must keep answering from its own parameters."""
     x, y = data()
-    model = UGMMClassifier(network(), Priors())
+    model = UGMMClassifier(network(), Priors(weights=1.0))  # nothing is learned beside the guides
     first, second = AutoNormal(model), AutoNormal(model)
     fit_svi(model, first, x, y, steps=100, **QUIET)
     alone = probabilities(model, first, x)
@@ -273,17 +273,23 @@ def test_an_interrupted_run_returns_what_there_is(monkeypatch):
     assert result.reason == "interrupted after 3 of 100 steps"
 
 
-@pytest.mark.parametrize(
-    ("steps", "learning_rate", "settles"),
-    [(150, 0.02, False), (600, 0.005, False), (1500, 0.1, True)],
-)
-def test_says_whether_svi_settled(steps, learning_rate, settles):
+@pytest.mark.parametrize(("steps", "learning_rate"), [(150, 0.02), (600, 0.005)])
+def test_says_when_svi_did_not_settle(steps, learning_rate):
     x, y = data()
     model = UGMMClassifier(network(), Priors())
     guide = mean_field(model)
     result = fit_svi(model, guide, x, y, steps=steps, learning_rate=learning_rate, **QUIET)
-    assert result.converged == settles, result.reason
-    assert ("the loss settled" if settles else "give more steps") in result.reason
+    assert not result.converged
+    assert "give more steps" in result.reason
+
+
+def test_says_when_svi_settled():
+    """One normal distribution, whose posterior is nearly the guide's own family."""
+    x = data()[0]
+    model = BayesianGaussianMixture(1, 2, "diagonal", Priors.from_data(x))
+    result = fit_svi(model, mean_field(model), x, steps=800, num_particles=10, **QUIET)
+    assert result.converged, result.reason
+    assert "the loss settled" in result.reason
 
 
 def test_says_when_there_were_too_few_steps():
