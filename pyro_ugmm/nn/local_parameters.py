@@ -67,9 +67,9 @@ class _LocalContext(_Context):
         with _LocalContext._lock:
             if not _LocalContext._entered:
                 _LocalContext._outer_setting = pyro.settings.get("module_local_params")
-                _LocalContext._entered.add(self)
-                pyro.settings.set(module_local_params=not _is_looked_for_by_name())
             _LocalContext._entered.add(self)
+            if not self.active:  # an interrupt before this line must not leave it undone for good
+                pyro.settings.set(module_local_params=not _is_looked_for_by_name())
             self.active += 1
         self.used = True
 
