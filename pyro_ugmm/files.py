@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import glob
 import os
 import secrets
@@ -10,6 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .checks import check
+
+try:
+    import fcntl
+except ImportError:  # on Windows nobody removes a file that is open
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["target_of", "write_atomically"]
 
@@ -53,28 +57,35 @@ def write_atomically(path: str | os.PathLike, contents: bytes, name: str = "path
     """
     target = target_of(name, path)
     _sweep(target)
-    temporary, file = _begin(target)
+    while not _is_written(target, contents):
+        pass  # another writer took the file beside it for one left behind
+
+
+def _is_written(target: Path, contents: bytes) -> bool:
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with file:
+        with temporary.open("xb") as file:
+            _hold(file)
+            if not temporary.exists():
+                return False
             file.write(contents)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, target)
+            if fcntl is not None:  # the lock holds until the file is in its place
+                os.replace(temporary, target)
+                return True
+        os.replace(temporary, target)
+        return True
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _begin(target: Path) -> tuple[Path, BinaryIO]:
-    """Opens a file beside the target, locked as long as its writer lives."""
-    while True:
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        file = temporary.open("xb")
-        with contextlib.suppress(OSError):  # some file systems have no locks
+def _hold(file: BinaryIO) -> None:
+    """Locks a file as long as its writer lives."""
+    with contextlib.suppress(OSError):  # some file systems have no locks
+        if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
-        if temporary.exists():
-            return temporary, file
-        file.close()  # another writer took it for one left behind
 
 
 def _sweep(target: Path) -> None:
@@ -82,5 +93,6 @@ def _sweep(target: Path) -> None:
     left = f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.part"
     for file in target.parent.glob(left):
         with contextlib.suppress(OSError), file.open("rb") as opened:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.unlink()
