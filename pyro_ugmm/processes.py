@@ -72,17 +72,10 @@ class Processes:
     """
 
     def __init__(self, group: Any = None) -> None:
-        available = distributed.is_available()
-        expected = "a process group, None for all processes, or False for none"
-        known = group is None or group is False
-        check(
-            known or (available and isinstance(group, distributed.ProcessGroup)),
-            "group",
-            expected,
-            repr(group),
-        )
+        check_group(group)
         self.group = None if group is False else group
-        shares = group is not False and available and distributed.is_initialized()
+        known = distributed.is_available() and distributed.is_initialized()
+        shares = group is not False and known
         self.size = distributed.get_world_size(self.group) if shares else 1
         self.rank = distributed.get_rank(self.group) if shares else 0
         self.interrupts = 0
