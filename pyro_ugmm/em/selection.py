@@ -227,14 +227,14 @@ def _fit(
 
 @untracked()
 def _candidate(result: EMResult, rows: Rows) -> Candidate:
-    mixture = result.mixture
+    mixture, unit = result.mixture, rows.normalize_weights()
     sums = torch.zeros(2, dtype=torch.float64, device=double_device(mixture.means.device))
     for x, weight in rows.blocks(1 << 14):
         weight = double(torch.ones_like(x[:, 0]) if weight is None else weight)
         entropies = double(torch.special.entr(mixture.responsibilities(x)).sum(-1))
         sums = sums + torch.stack([weight.sum(), entropies @ weight])
     (sums,) = all_reduce([sums])
-    n_rows, entropy = sums.tolist()
+    n_rows, entropy = (unit * sums).tolist()
     p, log_likelihood = mixture.n_parameters, result.log_likelihood * n_rows
     bic = p * math.log(n_rows) - 2 * log_likelihood
     return Candidate(
