@@ -227,7 +227,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         count = check_integer("n_samples", n_samples)
         generator = generator_for(self._seed(), self.mixture_.means.device)
         x, component = self.mixture_.sample_with_component((count,), generator=generator)
-        return x.cpu().numpy(), component.cpu().numpy()
+        return _as_it_came(x, self.means_), _as_it_came(component, self.means_)
 
     def aic(self, X) -> float:
         """Akaike's criterion for rows; the lower the better."""
