@@ -18,6 +18,8 @@ from .tracking import is_recorded, known_to_hold
 
 __all__ = ["Table", "as_table", "as_vector", "native"]
 
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # with which torch hardly computes
+
 _FLOATS = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
 # What rounding may move a value by, in standard deviations of its column.
 _MOST_ROUNDING = 1e-3
@@ -175,7 +177,7 @@ def as_vector(name: str, value: Any) -> Tensor:
     """
     if isinstance(value, Tensor):
         check(not value.is_complex(), name, "a tensor or an array of numbers", value.dtype)
-        return value.detach()
+        return _signed(name, value.detach())
     array = _as_array(name, value)
     if isinstance(array, np.ma.MaskedArray):
         count = int(np.ma.count_masked(array))
@@ -188,7 +190,15 @@ def as_vector(name: str, value: Any) -> Tensor:
         array = array.astype(np.int64) if is_whole else numbers
     is_number = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
     check(is_number, name, "a tensor or an array of numbers", f"an array of {array.dtype}")
-    return torch.from_numpy(native(array))
+    return _signed(name, torch.from_numpy(native(array)))
+
+
+def _signed(name: str, tensor: Tensor) -> Tensor:
+    if tensor.dtype not in _UNSIGNED:
+        return tensor
+    signed = tensor.long()
+    check((signed >= 0).all(), name, "integers that int64 can hold", "one that is larger")
+    return signed
 
 
 def native(array: np.ndarray) -> np.ndarray:
@@ -198,12 +208,24 @@ def native(array: np.ndarray) -> np.ndarray:
 
 
 def _as_array(name: str, x: Any) -> np.ndarray:
-    if isinstance(x, np.ndarray):  # masked arrays are ones, too
-        return x
     try:
-        return np.asarray(x)
+        return _stacked(x)
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{name}: expected rows of numbers, got {error}") from None
+
+
+def _stacked(x: Any) -> np.ndarray:
+    """Makes an array of nested lists; one with a mask, if something in them is masked."""
+    if isinstance(x, np.ndarray):  # masked arrays are ones, too
+        return x
+    is_masked = isinstance(x, list | tuple) and any(map(_holds_masked, x))
+    return np.ma.stack([_stacked(part) for part in x]) if is_masked else np.asarray(x)
+
+
+def _holds_masked(x: Any) -> bool:
+    if isinstance(x, list | tuple):
+        return any(map(_holds_masked, x))
+    return isinstance(x, np.ma.MaskedArray)
 
 
 def _floats(name: str, array: np.ndarray, column: str = "") -> np.ndarray:
@@ -221,7 +243,8 @@ def _floats(name: str, array: np.ndarray, column: str = "") -> np.ndarray:
         check(array.dtype.kind in "biuf", name, "numbers", f"{array.dtype}{where}")
         found = array.astype(np.float32 if kind == np.float16 else np.float64)
         if kind != np.float16 and array.dtype.kind != "b":
-            same = (found.astype(array.dtype) == array) | (array != array)
+            with np.errstate(invalid="ignore"):  # float64 rounds the largest integers up
+                same = (found.astype(array.dtype) == array) | (array != array)
             got = "" if same.all() else f"{array[~same][0]} of {array.dtype}{where}"
             check(same.all(), name, expected, got)
     if masked is not None:

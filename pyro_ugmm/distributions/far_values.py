@@ -29,6 +29,6 @@ def settle_far_values(value: Tensor, loc: Tensor, scale: Tensor, logits: Tensor)
     t = y.abs().clamp(max=largest)
     slope = y.sign() * mean * precision - 0.5 * t * (precision - 1)
     slope = torch.where(possible & slope.isfinite(), slope, -math.inf)
-    square = (mean * mean * precision).clamp(max=largest)
+    square = ((loc - center) / scale).square().clamp(max=largest)
     constant = logits - scale.log() - 0.5 * square
     return constant + t * (slope - slope.amax(-1, keepdim=True))

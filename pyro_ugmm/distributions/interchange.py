@@ -1,15 +1,16 @@
 """A Gaussian mixture in files and in scikit-learn."""
 
+import hashlib
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..checks import check, check_same_kind, check_values
-from ..files import write_atomically
+from ..files import target_of, write_atomically
+from ..tables import as_table
 from .covariance import STRUCTURES
 
 if TYPE_CHECKING:
@@ -40,21 +41,37 @@ def save(mixture: "GaussianMixture", path: str | os.PathLike) -> None:
         "missing": mixture.missing,
     }
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata["digest"] = _digest(metadata, contents)
     write_atomically(path, to_bytes(contents, metadata))
+
+
+def _digest(metadata: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    """Tells what is in a file from all else, but for the digest itself."""
+    said = {name: value for name, value in metadata.items() if name != "digest"}
+    total = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()[:32]
 
 
 def load(
     cls: type["GaussianMixture"], path: str | os.PathLike, device: str | torch.device
 ) -> "GaussianMixture":
-    """Reads a mixture from a file that :func:`save` wrote, whose contents are checked."""
+    """Reads a mixture from a file that :func:`save` wrote, whose contents are checked.
+
+    One that was damaged, even by one bit, is refused.
+    """
     metadata, tensors = _read(path)
+    digest = _digest(metadata, tensors)
     known, names = STRUCTURES, {"weights", "means", "covariance"}
     kind = metadata.get("format"), metadata.get("version")
     valid = kind == (_FORMAT, _VERSION) and metadata.get("covariance") in known
     valid = valid and "missing" in metadata and tensors.keys() >= names
     expected = f"a saved {_FORMAT}, version {_VERSION}"
     check(valid, "path", expected, f"{path} with {metadata} and tensors {list(tensors)}")
-    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+    where = _device(device)
+    tensors = {name: tensor.to(where) for name, tensor in tensors.items()}
     weights, means, logarithms = tensors["weights"], tensors["means"], tensors.get("log_weights")
     try:
         covariance = known[metadata["covariance"]](tensors["covariance"], validate_args=True)
@@ -63,6 +80,7 @@ def load(
         if logarithms is not None:
             _check_log_weights(logarithms, mixture.weights)
             mixture._rows.given_log_weights = logarithms
+        check(metadata.get("digest") == digest, "digest", digest, metadata.get("digest"))
     except ValueError as error:
         raise ValueError(f"path: expected {expected}, got {path}, in which {error}") from None
     return mixture
@@ -76,12 +94,19 @@ def _check_log_weights(logarithms: Tensor, weights: Tensor) -> None:
     check_values("log_weights", logarithms, same, "the logarithms of weights")
 
 
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device: expected a torch device, got {device!r}") from None
+
+
 def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Reads a file whole, so that nothing stays mapped to it."""
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    contents = Path(path).read_bytes()
+    contents = target_of("path", path).read_bytes()
     try:
         tensors = from_bytes(contents)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
@@ -128,8 +153,10 @@ def from_sklearn(model: Any, device: str | torch.device) -> dict[str, Any]:
     check(model.covariance_type in SKLEARN_NAMES.values(), "model", expected, model.covariance_type)
     names = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
     weights, means, values = (
-        torch.from_numpy(array.copy()).to(device)
-        for array in (model.weights_, model.means_, model.covariances_)
+        as_table(name, getattr(model, name)).values.clone().to(device)
+        for name in ("weights_", "means_", "covariances_")
     )
     covariance = STRUCTURES[names[model.covariance_type]](values)
+    got = f"covariances_ of shape {tuple(values.shape)}"
+    check(not covariance.batch_shape, "model", f"{model.covariance_type!r} covariances", got)
     return {"weights": weights, "means": means, "covariance": covariance}

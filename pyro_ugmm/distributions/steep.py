@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..tracking import is_recorded, is_tracked, known_to_hold
 
-__all__ = ["is_gentle", "steep_logsumexp"]
+__all__ = ["is_gentle", "largest_gentle", "steep_logsumexp"]
 
 
 def steep_logsumexp(log_joint: Tensor) -> Tensor:
@@ -19,9 +19,20 @@ def steep_logsumexp(log_joint: Tensor) -> Tensor:
     return (log_joint - largest).logsumexp(-1) + largest.squeeze(-1)
 
 
-def is_gentle(log_prob: Tensor) -> bool:
-    """Whether nobody asks for gradients of log densities, or rounding leaves these right."""
+def is_gentle(log_prob: Tensor, log_joint: Tensor | None = None) -> bool:
+    """Whether nobody asks for gradients of log densities, or rounding leaves these right.
+
+    Those of components that are beyond the range are not, however small their share.
+    """
     if not (log_prob.requires_grad or is_tracked(log_prob)):
         return True
-    limit = 1e-3 / torch.finfo(log_prob.dtype).eps
-    return not is_recorded() and known_to_hold(log_prob.abs() < limit)
+    limit = largest_gentle(log_prob.dtype)
+    if is_recorded() or not known_to_hold(log_prob.abs() < limit):
+        return False
+    lowest = -(torch.finfo(log_prob.dtype).max ** 0.5)
+    return log_joint is None or known_to_hold(log_joint > lowest)
+
+
+def largest_gentle(dtype: torch.dtype) -> float:
+    """How large log densities may be so that their differences keep three digits."""
+    return 1e-3 / torch.finfo(dtype).eps

@@ -19,7 +19,7 @@ from .arguments import sample_size
 from .far_values import settle_far_values
 from .inverse_cdf import invert_cdf, mixture_cdf, reparameterize
 from .sampling import draw_components
-from .steep import is_gentle, steep_logsumexp
+from .steep import is_gentle, largest_gentle, steep_logsumexp
 from .unavailable import NoClosedForm
 
 __all__ = ["UnivariateGaussianMixture", "normal_log_density"]
@@ -190,11 +190,20 @@ class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
             self._validate_sample(value)
         log_joint = self._joint_log_density(value.unsqueeze(-1))
         result = log_joint.logsumexp(-1)
-        if is_gentle(result):
+        if is_gentle(result, log_joint):
             return result
         if is_recorded() or known_to_hold(result > -math.inf):
-            return steep_logsumexp(log_joint)
+            return steep_logsumexp(self._without_lost(value.unsqueeze(-1), log_joint))
         return self._far_log_prob(value.unsqueeze(-1))
+
+    def _without_lost(self, value: Tensor, log_joint: Tensor) -> Tensor:
+        """Joint log densities without a gradient of those whose share is zero.
+
+        What no number holds of it would be NaN, times zero.
+        """
+        counts = log_joint.detach().softmax(-1) > 0
+        near = self._joint_log_density(torch.where(counts, value, self.loc))
+        return torch.where(counts, near, -math.inf)
 
     def _far_log_prob(self, value: Tensor) -> Tensor:
         """The log density, with gradients also where it is lost.
@@ -207,7 +216,8 @@ class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
         belongs = lost & (share > 0)
         z = (torch.where(belongs, value, self.loc) - self.loc) / self.scale.detach()
         far = torch.where(belongs, share * (self.logits - 0.5 * z * z), 0).sum(-1)
-        near = self._joint_log_density(torch.where(lost, self.loc, value))
+        value = torch.where(lost, self.loc, value)
+        near = self._without_lost(value, self._joint_log_density(value))
         return torch.where(lost.squeeze(-1), far, steep_logsumexp(near))
 
     @torch.no_grad()
@@ -224,17 +234,29 @@ class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
         .. math:: r_k(y) = w_k \, \mathcal{N}(y \mid \mu_k, \sigma_k^2) / p(y)
 
         The result has shape ``value.shape + (K,)``, broadcast with the batch. Values so far that
-        all densities underflow belong to the widest component.
+        all densities underflow belong to the widest component, of those to the nearest.
         """
         if self._validate_args:
             self._validate_sample(value)
         value = value.unsqueeze(-1)
         log_joint = self._joint_log_density(value)
-        if known_to_hold((log_joint > -math.inf).any(-1)):
-            return log_joint.softmax(-1)
-        lost, settled = self._settled(value)
-        near = self._joint_log_density(torch.where(lost, self.loc, value))
-        return torch.where(lost, settled, near).softmax(-1)
+        if is_recorded() or not known_to_hold(log_joint > -largest_gentle(log_joint.dtype)):
+            return self._far_responsibilities(value, log_joint.detach())
+        return log_joint.softmax(-1)
+
+    def _far_responsibilities(self, value: Tensor, log_joint: Tensor) -> Tensor:
+        """Responsibilities, also where rounding or overflow leave nothing of the differences.
+
+        There what is lost is replaced, without a change of gradients that are finite.
+        """
+        far = log_joint.amax(-1, keepdim=True) < -largest_gentle(log_joint.dtype)
+        with torch.no_grad():
+            settled = settle_far_values(value, self.loc, self.scale, self.logits)
+        counts = torch.where(far, settled, log_joint).softmax(-1) > 0
+        counts = counts & (log_joint > -math.inf)
+        near = self._joint_log_density(torch.where(counts, value, self.loc))
+        change = torch.where(counts, near - near.detach(), 0)
+        return torch.where(far, settled, log_joint).add(change).softmax(-1)
 
     def cdf(self, value: Tensor) -> Tensor:
         r"""Evaluates :math:`F(y) = \sum_k w_k \Phi((y - \mu_k) / \sigma_k)`, to full relative

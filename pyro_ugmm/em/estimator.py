@@ -13,7 +13,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ..checks import check, check_choice, check_integer, check_values
+from ..checks import check, check_choice, check_integer, check_precision, check_values
 from ..distributions import GaussianMixture
 from ..distributions.covariance import Covariance
 from ..distributions.interchange import SKLEARN_NAMES
@@ -137,11 +137,14 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
             "ensure_all_finite": "allow-nan" if may_miss else True,
             "ensure_min_samples": 0 if is_distributed() and reset else 1 + reset,
         }
+        if isinstance(X, list | tuple):  # which may hold what is masked or null
+            X = as_table("X", X).values.numpy()
         is_special = isinstance(X, Tensor | np.ma.MaskedArray) or hasattr(X, "columns")
         if not is_special:
             X = validate_data(self, X, reset=reset, **options)
             return as_table("X", X)
         table = as_table("X", X)
+        check_precision("X", table.values)
         validate_data(self, X, reset=reset, skip_check_array=True)
         table.check_finite("missing='marginalize'", missing=may_miss)
         array = table.values.detach().cpu().numpy()
@@ -224,7 +227,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         count = check_integer("n_samples", n_samples)
         generator = generator_for(self._seed(), self.mixture_.means.device)
         x, component = self.mixture_.sample_with_component((count,), generator=generator)
-        return x.cpu().numpy(), component.cpu().numpy()
+        return _as_it_came(x, self.means_), _as_it_came(component, self.means_)
 
     def aic(self, X) -> float:
         """Akaike's criterion for rows; the lower the better."""
@@ -269,4 +272,9 @@ def _given_covariance(precisions: Any, start: GaussianMixture) -> Covariance:
         message = str(error).partition(": ")[2]
         raise ValueError(f"precisions_init: {message}") from None
     inverse = torch.linalg.inv if structure.values_dim == 2 else torch.reciprocal
-    return structure(inverse(values).to(start.means))
+    covariance = inverse(values).to(start.means)
+    try:
+        return structure(covariance, validate_args=True)
+    except ValueError:
+        wanted = f"precisions whose inverse {covariance.dtype} can hold"
+        raise ValueError(f"precisions_init: expected {wanted}, got others") from None

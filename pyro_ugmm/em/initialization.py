@@ -112,6 +112,7 @@ def initialize(
         settings = vars(beginning) | {"n_init": count, "method": method, "start": ways}
         processes.agree(settings | {"means": None if centers is None else centers.values})
         rows = Rows(x, None, sample_weight, missing, observed=prior is None or not prior.informs)
+        rows.normalize_weights()
         if labels is not None or responsibilities is not None:
             start = beginning.by_row(rows, labels, responsibilities)
             return _shared(processes, start, rows.like.device)

@@ -1,7 +1,6 @@
 """Rows of data in whatever form they come, as blocks."""
 
 from collections.abc import Iterable, Iterator
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -87,7 +86,7 @@ class Rows:
     def _whole(self, x: Any) -> Tensor | np.ndarray:
         """Checks all rows as far as can be done without reading them."""
         x = opened(x)
-        if isinstance(x, np.ndarray) and not isinstance(x, np.memmap):
+        if isinstance(x, np.ndarray) and x.ndim and not isinstance(x, np.memmap):
             same = self._like is None or as_table("x", x[:0]).values.dtype == self._like.dtype
             x = x if same else as_table("x", x)
         if isinstance(x, Table):
@@ -135,7 +134,8 @@ class Rows:
                     self._like = block
                 if not self._checked:
                     self._check(block, start)
-                    total += len(block) if part is None else _check_weights(part, start)
+                    dtype = self._like.dtype
+                    total += len(block) if part is None else _check_weights(part, start, dtype)
                     seen = self._seen(block, part, seen)
                 start += len(block)
                 yield block, None if part is None else part.to(self._like)
@@ -165,14 +165,17 @@ class Rows:
         if self._like is None:
             n_features, dtype = filled[0]
             self._like = torch.empty(0, n_features, dtype=dtype)
-        check(sum(totals) > 0, *_SOME_WEIGHT)
+        total_of_all, largest = sum(totals), torch.finfo(self._like.dtype).max ** 0.5
+        check(total_of_all > 0, *_SOME_WEIGHT)
+        expected = f"weights whose sum is below {largest:.0e}"
+        check(total_of_all < largest, "sample_weight", expected, f"{total_of_all:.3g}")
         parts = [part for part in seens if part is not None]
         if parts:
             where = "" if total == count else ", in rows of positive weight"
             seen = torch.stack(parts).sum(0)
             table = Table(self._name, seen, self._columns)
             table.check_observed(seen > 0, where)
-            once = (seen == 1).nonzero()[:, 0].tolist() if sum(totals) > 1 else []
+            once = (seen == 1).nonzero()[:, 0].tolist() if total_of_all > 1 else []
             self.seen_once = tuple(map(table.column, once))
 
     def _items(self) -> Iterator[tuple[Any, Any]]:
@@ -188,6 +191,8 @@ class Rows:
                 rows = self._in_precision(rows)
             is_block = isinstance(rows, Tensor | np.ndarray) and rows.ndim == 2
             check(is_block, "x", "blocks of shape (n, D)", got)
+            layout = getattr(rows, "layout", torch.strided)
+            check(layout == torch.strided, "x", "dense blocks", layout)
             if weight is not None:
                 weight = as_vector("sample_weight", weight)
                 shape, expected = tuple(weight.shape), (len(rows),)
@@ -246,8 +251,13 @@ def _is_whole(x: Any) -> bool:
     if isinstance(x, Table | Tensor) or hasattr(x, "__array__") or hasattr(x, "toarray"):
         return True
     first = x[0] if isinstance(x, list | tuple) and x else ()
-    is_nested = isinstance(first, list | tuple) and len(first) > 0
-    return is_nested and all(value is None or isinstance(value, Real) for value in first)
+    if getattr(first, "ndim", 0) == 1:
+        return True
+    return isinstance(first, list | tuple) and len(first) > 0 and all(map(_is_single, first))
+
+
+def _is_single(value: Any) -> bool:
+    return getattr(value, "ndim", 1) == 0 or not hasattr(value, "__len__")
 
 
 def _uninterrupted(x: Iterable) -> Iterator[Any]:
@@ -264,13 +274,19 @@ def _check_dtype(name: str, dtype: torch.dtype) -> None:
     check(dtype in _PRECISIONS, name, "float32 or float64", dtype)
 
 
-def _check_weights(weight: Tensor, start: int) -> float:
-    """Checks the weights of rows from ``start`` on, and returns their sum."""
-    valid = weight.isfinite() & (weight >= 0)
+def _check_weights(weight: Tensor, start: int, dtype: torch.dtype | None = None) -> float:
+    """Checks the weights of rows from ``start`` on, and returns their sum.
+
+    Those of a stream have to be in the range of a dtype, as nobody knows their mean beforehand.
+    """
+    valid, expected = weight.isfinite() & (weight >= 0), "finite non-negative weights"
+    if dtype is not None and weight.dtype == torch.float64 != dtype:
+        held = weight.to(dtype)
+        valid = valid & held.isfinite() & ((held > 0) == (weight > 0))
+        expected += f" that {dtype} can hold"
     if not valid.all():
         at = int((~valid).nonzero()[0])
         raise ValueError(
-            f"sample_weight: expected finite non-negative weights, got {weight[at].item()} "
-            f"in row {start + at}"
+            f"sample_weight: expected {expected}, got {weight[at].item()} in row {start + at}"
         )
     return double(weight).sum().item()

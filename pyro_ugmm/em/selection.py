@@ -174,26 +174,19 @@ def select(
         >>> select(x, n_components=range(1, 4), seed=0).best.n_components
         2
     """
-    check_choice("criterion", criterion, _CRITERIA)
     fitter = EMFitter(progress=False) if fitter is None else fitter
-    check(isinstance(fitter, EMFitter), "fitter", "an EMFitter", type(fitter).__name__)
-    structures, sizes = _several(covariance), _several(n_components)
-    check(structures, "covariance", "at least one structure", "none")
-    pairs = [
-        (check_choice("covariance", name, STRUCTURES), check_integer("n_components", size))
-        for name in structures
-        for size in sizes
-    ]
-    check(pairs, "n_components", "at least one number of components", "none")
-    options = {"n_init": check_integer("n_init", n_init), "seed": check_seed("seed", seed)}
-    check_flag("progress", progress)
-    missing = (fitter.missing or "error") if missing is None else missing
-    check_missing(missing)
-    with together(fitter.group) as processes:
+    table: list[Candidate] = []
+    interrupted = False
+    with together(getattr(fitter, "group", None)) as processes:
+        check(isinstance(fitter, EMFitter), "fitter", "an EMFitter", type(fitter).__name__)
+        check_choice("criterion", criterion, _CRITERIA)
+        pairs = _pairs(n_components, covariance)
+        options = {"n_init": check_integer("n_init", n_init), "seed": check_seed("seed", seed)}
+        check_flag("progress", progress)
+        missing = (fitter.missing or "error") if missing is None else missing
+        check_missing(missing)
         processes.agree({"criterion": criterion, "pairs of covariance and n_components": pairs})
         x = opened(x)
-        table: list[Candidate] = []
-        interrupted = False
         try:
             for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
                 one = _fit(replace(fitter, missing=missing), x, size, name, sample_weight, options)
@@ -205,6 +198,19 @@ def select(
     sound = [row for row in table if not row.unsound]
     best = min(sound or table, key=lambda row: getattr(row, criterion))
     return Selection(tuple(table), best, criterion, interrupted)
+
+
+def _pairs(n_components: Any, covariance: Any) -> list[tuple[str, int]]:
+    """Checks what to try, and returns it in order."""
+    structures, sizes = _several(covariance), _several(n_components)
+    check(structures, "covariance", "at least one structure", "none")
+    pairs = [
+        (check_choice("covariance", name, STRUCTURES), check_integer("n_components", size))
+        for name in structures
+        for size in sizes
+    ]
+    check(pairs, "n_components", "at least one number of components", "none")
+    return pairs
 
 
 def _several(value: Any) -> list[Any]:
@@ -227,14 +233,14 @@ def _fit(
 
 @untracked()
 def _candidate(result: EMResult, rows: Rows) -> Candidate:
-    mixture = result.mixture
+    mixture, unit = result.mixture, rows.normalize_weights()
     sums = torch.zeros(2, dtype=torch.float64, device=double_device(mixture.means.device))
     for x, weight in rows.blocks(1 << 14):
         weight = double(torch.ones_like(x[:, 0]) if weight is None else weight)
         entropies = double(torch.special.entr(mixture.responsibilities(x)).sum(-1))
         sums = sums + torch.stack([weight.sum(), entropies @ weight])
     (sums,) = all_reduce([sums])
-    n_rows, entropy = sums.tolist()
+    n_rows, entropy = (unit * sums).tolist()
     p, log_likelihood = mixture.n_parameters, result.log_likelihood * n_rows
     bic = p * math.log(n_rows) - 2 * log_likelihood
     return Candidate(

@@ -1,5 +1,6 @@
 """Rows and values so far away that densities underflow even in logarithms."""
 
+import mpmath
 import pytest
 import torch
 
@@ -52,6 +53,51 @@ def test_far_values_are_those_of_more_digits():
     found = univariate().responsibilities(value)
     expected = univariate(dtype=torch.float64).responsibilities(value.double())
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [[1, 1, 1], [0.01, 0.01, 0.01], [50, 50, 50], [3, 3, 2.99999]])
+@pytest.mark.parametrize("value", [30.0, -1e3, 1e5, -3e6, 1e9, -1e13, 1e17])
+def test_rounding_does_not_make_far_components_equal(scale, value):
+    """Differences of log densities that are exact where they have 700 digits."""
+    mpmath.mp.dps = 700
+    scale, value = torch.tensor(scale), torch.tensor(value)
+    found = univariate(LOC, scale).responsibilities(value)
+    parts = zip(LOGITS.tolist(), LOC.tolist(), scale.tolist(), strict=True)
+    exact = [
+        mpmath.mpf(logit) - mpmath.log(s) - ((value.item() - mpmath.mpf(m)) / s) ** 2 / 2
+        for logit, m, s in parts
+    ]
+    shares = [mpmath.exp(term - max(exact)) for term in exact]
+    expected = torch.tensor([float(share / sum(shares)) for share in shares])
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_components_that_are_equal_share_far_values_with_gradients():
+    logits = torch.tensor([0.3, 0.1], requires_grad=True)
+    d = univariate(torch.zeros(2), torch.ones(2), logits)
+    found = d.responsibilities(torch.tensor([1e3, 1e6, 1e15]))
+    torch.testing.assert_close(found, d.probs.expand(3, 2))
+    (gradient,) = torch.autograd.grad(found[:, 0].sum(), logits)
+    expected = 3 * d.probs.prod().item()
+    torch.testing.assert_close(gradient, torch.tensor([expected, -expected]))
+
+
+@pytest.mark.parametrize("scale", [[1e-30, 1], [1, 1e30], [1e-38, 1e38], [1e-38, 1]])
+@pytest.mark.parametrize("value", [0.0, 1e5, 1e10, -1e38, INF])
+@pytest.mark.parametrize("method", ["log_prob", "responsibilities"])
+def test_scales_far_apart(scale, value, method):
+    tensors = [torch.tensor(t) for t in ([0.0, 1.0], scale, [0.3, 0.1])]
+    value = torch.tensor(value)
+    found = getattr(univariate(*tensors), method)(value)
+    expected = getattr(univariate(*tensors, dtype=torch.float64), method)(value.double())
+    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
+
+    def evaluate(value, *parameters):
+        found = getattr(univariate(*parameters), method)(value)
+        return found if method == "log_prob" else found[..., 0]
+
+    gradients = _gradients(evaluate, (value, *tensors))
+    assert not torch.cat([g.flatten() for g in gradients]).isnan().any()
 
 
 def _gradients(function, tensors):

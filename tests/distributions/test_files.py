@@ -1,5 +1,6 @@
 """Files of mixtures that are damaged, wrong, or change after they were read."""
 
+import contextlib
 import json
 import os
 
@@ -113,6 +114,44 @@ def test_a_loaded_mixture_is_free_of_its_file(change, tmp_path):
     for got, expected in zip(parameters(loaded), parameters(mixture), strict=True):
         assert torch.equal(got, expected)
     loaded._means.add_(1)  # whose memory is its own, and writable
+
+
+@by_structure
+@pytest.mark.parametrize("part", ["header", "tensors"])
+def test_no_flipped_bit_is_read_as_another_mixture(structure, part, tmp_path):
+    mixture, _ = random_mixture(structure)
+    mixture.condition({0: 50.0}).save(tmp_path / "file")
+    whole = (tmp_path / "file").read_bytes()
+    expected = parameters(GaussianMixture.load(tmp_path / "file"))
+    size = 8 + int.from_bytes(whole[:8], "little")
+    places = range(size) if part == "header" else range(size, len(whole))
+    for at in places:
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << (at % 8)
+        (tmp_path / "file").write_bytes(damaged)
+        with contextlib.suppress(ValueError):  # none is raised for a space of the header, say
+            found = parameters(GaussianMixture.load(tmp_path / "file"))
+            assert part == "header" and all(map(torch.equal, found, expected))
+
+
+def test_another_structure_of_the_same_shape_is_refused(tmp_path):
+    path = written(tmp_path / "file", metadata={"covariance": "tied"})
+    with pytest.raises(ValueError, match="in which digest: expected"):
+        GaussianMixture.load(path)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"file", "."])
+def test_paths_that_are_none(path):
+    with pytest.raises(ValueError, match=r"^path: expected a (path|file), got"):
+        GaussianMixture.load(path)
+
+
+@pytest.mark.parametrize("device", ["somewhere", 2.5, []])
+def test_devices_that_are_none(device, tmp_path):
+    mixture, _ = random_mixture()
+    mixture.save(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"^device: expected a torch device, got"):
+        GaussianMixture.load(tmp_path / "file", device)
 
 
 @pytest.mark.parametrize("dtype", ["F64", "F4", "F8_E8M0", "?", 3])

@@ -43,6 +43,25 @@ def test_from_sklearn_agrees_with_it(structure, n_components, device):
 
 
 @by_structure
+@pytest.mark.parametrize("kind", [torch.from_numpy, np.ndarray.tolist])
+def test_parameters_that_are_no_arrays(structure, kind):
+    """Scikit-learn's own are tensors where it dispatches on arrays."""
+    model = fitted(structure, 2)
+    expected = parameters(GaussianMixture.from_sklearn(model))
+    for name in ("weights_", "means_", "covariances_"):
+        setattr(model, name, kind(getattr(model, name)))
+    for got, wanted in zip(parameters(GaussianMixture.from_sklearn(model)), expected, strict=True):
+        assert torch.equal(got, wanted)
+
+
+def test_covariances_of_another_type_are_refused():
+    model = fitted("full", 2)
+    model.covariance_type = "tied"
+    with pytest.raises(ValueError, match=r"model: expected 'tied' covariances, got .*\(2, 3, 3\)"):
+        GaussianMixture.from_sklearn(model)
+
+
+@by_structure
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_to_sklearn_and_back(structure, dtype):
     mixture, truth = random_mixture(structure, n_features=3, dtype=dtype)

@@ -34,6 +34,8 @@ KINDS = {
     "objects": lambda x: x.astype(object),
     "reversed": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
     "masked": lambda x: np.ma.masked_array(np.where(np.isnan(x), -9999, x), np.isnan(x)),
+    "masked rows": lambda x: [*np.ma.masked_invalid(x)],
+    "masked rows in tuples": lambda x: tuple(tuple(row) for row in np.ma.masked_invalid(x)),
     "frame": _frame,
     "nullable frame": lambda x: _frame(x).convert_dtypes(),
 }

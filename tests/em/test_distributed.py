@@ -121,6 +121,16 @@ class Again:
 
 
 FITTERS = {"tol": 0.5, "max_iter": 3, "reg_covar": 0.5, "missing": "marginalize"}
+SETTINGS = {
+    "n_components": 0,
+    "covariance": "banded",
+    "criterion": "best",
+    "n_init": 0,
+    "seed": "x",
+    "missing": "drop",
+    "progress": "no",
+    "fitter": 3,
+}
 # Calls of the first process and of the second, and what both say.
 REFUSED = {
     "NaN, fit": (lambda bad: FITTER.fit(with_entry(NAN) if bad else X, START), r"row 3, .*rank 1"),
@@ -204,6 +214,15 @@ REFUSED = {
         "expected the same on all processes",
     ),
     "other sizes, select": (lambda bad: select(X, [1, 2 + bad], **QUIET), "n_components: .* same"),
+    **{
+        f"{name}, select": (
+            lambda bad, name=name, value=value: select(
+                X, **({"n_components": 2} | QUIET | ({name: value} if bad else {}))
+            ),
+            rf"{name}: expected .* got .*\(on rank 1\)",
+        )
+        for name, value in SETTINGS.items()
+    },
     "another call": (
         lambda bad: FITTER.e_step(X, START) if bad else FITTER.fit(X, START),
         "the processes take different steps",

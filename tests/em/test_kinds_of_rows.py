@@ -1,5 +1,7 @@
 """Rows, weights, labels and means as users hold them, and what is refused of them."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,8 +60,8 @@ def frame(x=X, **options):
     return pd.DataFrame(x.numpy(), columns=COLUMNS, **options)
 
 
-def objects():
-    return frame().astype(object)
+def objects(x=X):
+    return frame(x).astype(object)
 
 
 WHOLE = {
@@ -79,12 +81,20 @@ WHOLE = {
     "categories that are numbers": lambda: frame().astype({"width": "category"}),
     "mixed frame": lambda: frame().astype({"width": "int16", "depth": "Float32"}),
     "nested lists": lambda: X.tolist(),
+    "decimals": lambda: [[Decimal(value) for value in row] for row in X.tolist()],
+    "a list of rows": lambda: [*X.numpy()],
+    "a list of tensors": lambda: [*X],
+    "a list of series": lambda: [row for _, row in frame().iterrows()],
 }
 GAPS = {
     "array": lambda: MISSING.numpy(),
     "masked array": lambda: np.ma.masked_equal(MISSING.nan_to_num(-9999.0).numpy(), -9999.0),
     "masked integers": lambda: np.ma.masked_equal(
         MISSING.nan_to_num(-9999.0).numpy().astype(int), -9999
+    ),
+    "a list of masked rows": lambda: [*np.ma.masked_invalid(MISSING.numpy())],
+    "nested lists with null": lambda: (
+        objects(MISSING).mask(MISSING.isnan().numpy(), pd.NA).to_numpy().tolist()
     ),
     "frame": lambda: frame(MISSING),
     "nullable frame": lambda: frame(MISSING).convert_dtypes(),
@@ -102,7 +112,7 @@ def same(found, expected, **tolerance):
 @entries
 @pytest.mark.parametrize("kind", WHOLE)
 def test_rows_of_any_kind(entry, kind):
-    if (entry, kind) == ("a stream", "nested lists"):
+    if entry == "a stream" and isinstance(WHOLE[kind](), list):
         return  # a list within a list of blocks is a pair of a block and weights
     expected = ENTRIES[entry](X if entry != "estimator" else X.numpy())
     tolerance = {"rtol": 1e-3, "atol": 1e-2} if kind == "float32" else {"rtol": 1e-9, "atol": 1e-9}
@@ -113,6 +123,8 @@ def test_rows_of_any_kind(entry, kind):
 @pytest.mark.parametrize("kind", GAPS)
 def test_what_is_masked_or_null_is_missing(entry, kind):
     x = GAPS[kind]()
+    if entry == "a stream" and isinstance(x, list):
+        return
     with pytest.raises(ValueError, match=r"nan|NaN|missing"):
         ENTRIES[entry](x)
     expected = ENTRIES[entry](MISSING.numpy(), "marginalize")
@@ -148,6 +160,8 @@ NUMBERS = {
     "tensor": lambda v: v,
     "list": lambda v: v.tolist(),
     "array": lambda v: v.numpy(),
+    "unsigned array": lambda v: v.numpy().astype(np.uint16),
+    "unsigned tensor": lambda v: v.to(torch.uint32),
     "series": lambda v: pd.Series(v.numpy()),
     "filtered series": lambda v: pd.Series(np.append(0, v.numpy()))[1:],
     "nullable series": lambda v: pd.Series(v.numpy()).convert_dtypes(),
@@ -188,12 +202,59 @@ def test_weights_of_any_kind(entry, kind):
         "abc",
         WEIGHT * 1j,
         WEIGHT * 0,
+        [np.ma.masked_equal(WEIGHT.numpy()[:40], 2), np.ma.masked_equal(WEIGHT.numpy()[40:], 2)],
+        np.full(80, 2**63, np.uint64),
     ],
     ids=str,
 )
 def test_bad_weights(entry, weight):
     with pytest.raises(ValueError, match=r"^sample_weight: expected"):
         WEIGHTED[entry](weight)
+
+
+SINGLE = X.float(), initialize(X.float(), 2, seed=0)
+
+
+@pytest.mark.parametrize("scale", [1e-50, 1e30, 1e50])
+def test_weights_beyond_the_range_of_the_rows(scale):
+    (x, start), weight = SINGLE, WEIGHT.double() * scale
+    assert_same(
+        initialize(x, 2, sample_weight=weight, seed=0),
+        initialize(x, 2, sample_weight=WEIGHT, seed=0),
+        rtol=1e-3,
+    )
+    best = select(x, 2, sample_weight=weight, seed=0, progress=False).best
+    expected = select(x, 2, sample_weight=WEIGHT, seed=0, progress=False).best
+    assert best.log_likelihood == pytest.approx(scale * expected.log_likelihood, rel=1e-3)
+    for call in (lambda: FITTER.fit([(x, weight)], start), lambda: FITTER.e_step(x, start, weight)):
+        with pytest.raises(ValueError, match=r"^sample_weight: expected .*weights"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (np.array(1.0), r"x: expected shape \(n, D\), got \(\)"),
+        ([X.to_sparse()], "x: expected dense blocks"),
+    ],
+)
+def test_what_are_no_rows(x, match):
+    with pytest.raises(ValueError, match=match):
+        FITTER.fit(x, START)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_estimator_refuses_half_precision(dtype):
+    with pytest.raises(ValueError, match=r"^X: expected torch.float32 or torch.float64 \(half"):
+        GaussianMixtureEstimator().fit(X.to(dtype))
+    with pytest.raises(ValueError, match=r"^X: expected torch.float32 or torch.float64 \(half"):
+        ESTIMATORS["error"].predict(X.to(dtype))
+
+
+def test_precisions_whose_inverse_nobody_can_hold():
+    precisions = np.diag([1e40, 1, 1])[None].repeat(2, 0)
+    with pytest.raises(ValueError, match=r"^precisions_init: expected .* torch.float32 can hold"):
+        GaussianMixtureEstimator(2, precisions_init=precisions).fit(X.float().numpy())
 
 
 @pytest.mark.parametrize("kind", NUMBERS)

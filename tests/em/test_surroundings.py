@@ -179,6 +179,9 @@ for kind in ("full", "tied", "diag", "spherical"):
                 assert type(getattr(tensors, name)) is type(getattr(theirs, name)) is torch.Tensor
                 assert np.array_equal(getattr(tensors, name).numpy(), getattr(arrays, name)), name
             assert np.isclose(tensors.score(x), arrays.score(x.numpy()))
+            draws, expected = tensors.sample(3), arrays.sample(3)
+            assert all(type(a) is type(b) for a, b in zip(draws, theirs.sample(3)))
+            assert all(np.array_equal(a.numpy(), b) for a, b in zip(draws, expected))
             assert tensors.bic(x) == arrays.bic(x.numpy())
             assert not is_tensor(tensors.predict(x.numpy()))
             starts = {f"{n}_init": getattr(tensors, f"{n}_") for n in STARTS}
