@@ -16,7 +16,7 @@ from torch import Tensor
 from .checks import check, check_same_kind
 from .tracking import is_recorded, known_to_hold
 
-__all__ = ["Table", "as_table", "as_vector", "native"]
+__all__ = ["Table", "as_labels", "as_table", "as_vector", "native"]
 
 _FLOATS = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
 # What rounding may move a value by, in standard deviations of its column.
@@ -183,12 +183,33 @@ def as_vector(name: str, value: Any) -> Tensor:
         array = array.data
     if array.dtype == object:  # what pandas gives for nullable numbers
         numbers = _floats(name, array)
-        check(not np.isnan(numbers).any(), name, "no missing entries", "null")
+        nulls = np.argwhere(np.isnan(numbers)).tolist()
+        check(not nulls, name, "no missing entries", f"null at index {tuple(*nulls[:1])}")
         is_whole = all(isinstance(value, Integral) for value in array.flat)
         array = array.astype(np.int64) if is_whole else numbers
     is_number = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
     check(is_number, name, "a tensor or an array of numbers", f"an array of {array.dtype}")
     return torch.from_numpy(native(array))
+
+
+def as_labels(name: str, value: Any) -> Tensor:
+    """Takes a number for each row that says which class or component it is of.
+
+    Raises:
+        ValueError: if there are names among them, or something is masked, missing or no number.
+    """
+    if isinstance(value, Tensor):
+        return as_vector(name, value)
+    array = _as_array(name, value)
+    texts = (text for text in array.flat if isinstance(text, str))
+    text = next(texts, None) if array.dtype.kind in "OSU" else None
+    expected = "integer labels (pandas.factorize makes them of names)"
+    check(text is None, name, expected, repr(text and str(text)))
+    labels = as_vector(name, value)
+    if labels.is_floating_point() and labels.isnan().any():
+        index = tuple(labels.isnan().nonzero()[0].tolist())
+        check(False, name, "no missing entries", f"NaN at index {index}")
+    return labels
 
 
 def native(array: np.ndarray) -> np.ndarray:
@@ -221,7 +242,8 @@ def _floats(name: str, array: np.ndarray, column: str = "") -> np.ndarray:
         check(array.dtype.kind in "biuf", name, "numbers", f"{array.dtype}{where}")
         found = array.astype(np.float32 if kind == np.float16 else np.float64)
         if kind != np.float16 and array.dtype.kind != "b":
-            same = (found.astype(array.dtype) == array) | (array != array)
+            with np.errstate(invalid="ignore"):  # of what the other kind cannot hold
+                same = (found.astype(array.dtype) == array) | (array != array)
             got = "" if same.all() else f"{array[~same][0]} of {array.dtype}{where}"
             check(same.all(), name, expected, got)
     if masked is not None:

@@ -358,7 +358,7 @@ X, Y = data()
         ({"x": X * math.nan}, "x: expected finite values"),
         ({"y": Y + 5}, "y: expected labels from 0 to 2"),
         ({"x": X[:0], "y": Y[:0]}, "x: expected shape"),
-        ({"y": None}, "y: expected a torch tensor of labels, got NoneType"),
+        ({"y": None}, "y: expected labels, one for each row, got None"),
         ({"y": Y.expand(2, 40)}, r"y: expected shape \(n,\), got \(2, 40\)"),
         ({"learning_rate": "fast"}, "learning_rate: expected a positive number, got 'fast'"),
     ],

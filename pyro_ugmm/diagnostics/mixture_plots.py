@@ -11,7 +11,7 @@ from ..checks import check, check_integer, check_values
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
 from ..precision import full_precision
-from ..tables import as_table, as_vector
+from ..tables import as_labels, as_table
 from .axes import given_or_new, legend_above, note_of_hidden
 from .mixtures import mixture_draws
 from .positions import check_pair, check_position
@@ -185,7 +185,7 @@ def plot_density(
 
 def _counted(name: str, value: Any) -> Tensor:
     """Checks that a vector holds integers from zero, and returns them."""
-    found = as_vector(name, value).cpu()
+    found = as_labels(name, value).cpu()
     valid = found.dim() == 1 and not found.is_floating_point() and found.dtype != torch.bool
     got = f"{found.dtype} of shape {tuple(found.shape)}"
     check(valid, name, "integers, shape (n,)", got)
