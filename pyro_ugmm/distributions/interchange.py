@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..checks import check, check_same_kind, check_values
+from ..checks import check, check_device, check_same_kind, check_values
 from ..files import write_atomically
 from .covariance import STRUCTURES
 
@@ -47,13 +47,16 @@ def load(
     cls: type["GaussianMixture"], path: str | os.PathLike, device: str | torch.device
 ) -> "GaussianMixture":
     """Reads a mixture from a file that :func:`save` wrote, whose contents are checked."""
+    check_device("device", device)
     metadata, tensors = _read(path)
     known, names = STRUCTURES, {"weights", "means", "covariance"}
     kind = metadata.get("format"), metadata.get("version")
     valid = kind == (_FORMAT, _VERSION) and metadata.get("covariance") in known
     valid = valid and "missing" in metadata and tensors.keys() >= names
     expected = f"a saved {_FORMAT}, version {_VERSION}"
-    check(valid, "path", expected, f"{path} with {metadata} and tensors {list(tensors)}")
+    found = {name: metadata[name][:40] for name in ("format", "version") if name in metadata}
+    got = f"{path} with {found or 'no format'} and tensors {[*tensors][:4]}"
+    check(valid, "path", expected, got)
     tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     weights, means, logarithms = tensors["weights"], tensors["means"], tensors.get("log_weights")
     try:
@@ -118,6 +121,7 @@ def to_sklearn(mixture: "GaussianMixture") -> Any:
 
 def from_sklearn(model: Any, device: str | torch.device) -> dict[str, Any]:
     """Reads the arguments of a mixture from a fitted ``sklearn.mixture.GaussianMixture``."""
+    check_device("device", device)
     expected = "a fitted sklearn.mixture.GaussianMixture (call its fit first)"
     fitted = all(hasattr(model, name) for name in ("weights_", "means_", "covariances_"))
     check(fitted, "model", expected, model)

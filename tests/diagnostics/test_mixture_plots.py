@@ -144,7 +144,10 @@ def test_components_are_put_where_they_agree_with_the_classes():
             lambda: plot_density(mixture(), None, X),
             "idata: expected what .* posterior, got NoneType",
         ),
-        (lambda: plot_density(mixture(), None, X, group="post"), "group: expected posterior or"),
+        (
+            lambda: plot_density(mixture(), None, X, group="post"),
+            "group: expected one of 'posterior'",
+        ),
         (lambda: plot_density(two_in_three(), None, X), "model: expected a BayesianGaussian"),
         (lambda: plot_mixture(mixture(), X), "mixture: expected a GaussianMixture, got Bayesian"),
         (
