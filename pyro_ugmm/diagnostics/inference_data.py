@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["to_inference_data"]
 
 
+def _check_coords(coords: Mapping[str, Sequence[Any]], model: BayesianModel, x: Tensor) -> None:
+    """Checks that there are as many labels along each dimension as it is long."""
+    shapes = {site: prior.shape() for site, prior in model.site_distributions().items()}
+    shapes |= {"x": x.shape, "y": x.shape[:1]}
+    lengths = {
+        name: length
+        for site, names in model.dims().items()
+        for name, length in zip(names, shapes[site], strict=False)
+    }
+    unknown = sorted(set(coords) - set(lengths))
+    check(not unknown, "coords", f"dimensions among {sorted(lengths)}", unknown)
+    for name, labels in coords.items():
+        expected = f"{lengths[name]} labels"
+        check(len(labels) == lengths[name], f"coords[{name!r}]", expected, len(labels))
+
+
 @full_precision
 def to_inference_data(
     model: BayesianModel,
@@ -80,9 +96,7 @@ def to_inference_data(
     num_samples = check_integer("num_samples", num_samples)
     given, observed = model.split_data(*data)
     dims = model.dims()
-    names = {name for sites in dims.values() for name in sites}
-    unknown = sorted(set(coords or {}) - names)
-    check(not unknown, "coords", f"dimensions among {sorted(names)}", unknown)
+    _check_coords(coords or {}, model, data[0])
     n_rows = len(data[0])
     values_per_draw = n_rows * model.values_per_row
     is_column = data[-1].dim() > len(dims[model.observed])  # of one feature, without its dimension

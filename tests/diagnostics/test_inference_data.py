@@ -156,6 +156,10 @@ def test_bad_arguments(fitted):
         to_inference_data(model, guide, X, num_samples=0)
     with pytest.raises(ValueError, match=r"coords: expected dimensions among.*'klass'"):
         to_inference_data(model, guide, X, coords={"klass": [1]})
+    for name, length in {"input": 2, "class": 3, "observation": len(X)}.items():
+        match = rf"coords\['{name}'\]: expected {length} labels, got {length + 1}"
+        with pytest.raises(ValueError, match=match):
+            to_inference_data(model, guide, X, coords={name: range(length + 1)})
     with pytest.raises(ValueError, match="model: expected a model with priors"):
         to_inference_data(UGMMClassifier(UGMMNetwork([2, 3])), lambda *a: None, X)
     with pytest.raises(ValueError, match="x: expected finite"):
