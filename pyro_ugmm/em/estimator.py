@@ -102,7 +102,8 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         """Fits the mixture to rows ``(n, D)``."""
         n_components = check_integer("n_components", self.n_components)
         check_missing(self.missing)
-        fitter = EMFitter(self.tol, self.max_iter, self.reg_covar, progress=False, group=self.group)
+        settings = {name: getattr(self, name) for name in ("tol", "max_iter", "reg_covar", "group")}
+        fitter = EMFitter(**settings, progress=False)
         device = self._device(X)
         table = self._rows(X, reset=True)
         (count,) = all_reduce([torch.tensor([len(table.values)])])
