@@ -41,6 +41,12 @@ class Table:
     is_tensor: bool = False
     frame: Any = None
 
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the columns, unless a data frame's are numbers only."""
+        columns = self.columns or ()
+        return None if all(name.isdecimal() for name in columns) else self.columns
+
     def column(self, index: int) -> str:
         """A column in words: its number, and its name if it has one."""
         return str(index) if self.columns is None else f"{index} ({self.columns[index]!r})"

@@ -23,7 +23,7 @@ __all__ = ["to_inference_data"]
 
 def _coords_of(table: Table, dims: Sequence[str]) -> dict[str, Sequence[Any]]:
     """The names of a data frame's columns, by their dimension, if they tell columns apart."""
-    names = table.columns or ()
+    names = table.labels or ()
     is_named = len(dims) > 1 and len(set(names)) == len(names) > 0
     return {dims[1]: names} if is_named else {}
 

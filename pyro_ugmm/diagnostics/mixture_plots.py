@@ -70,8 +70,8 @@ def plot_mixture(
     table = table.like("the mixture", mixture.means)
     table.check_finite("missing='marginalize'", missing=mixture.missing == "marginalize")
     x = table.values.detach()
-    dims = check_pair("dims", dims, n_features, table.columns)
-    names = table.columns or [f"dimension {d}" for d in range(n_features)]
+    dims = check_pair("dims", dims, n_features, table.labels)
+    names = table.labels or [f"dimension {d}" for d in range(n_features)]
     ax = given_or_new(ax, _SIZE)
     outline = [patheffects.withStroke(linewidth=2.5, foreground="white")]
     colors = _colors(mixture.n_components)
@@ -163,7 +163,7 @@ def plot_density(
     (x,) = model.check_data(table)
     mixtures = mixture_draws(model, idata, _MOST_DRAWS, group=group)
     named = idata[group]["means"].coords["feature"].values.tolist()
-    names = [*map(str, named)] if any(isinstance(name, str) for name in named) else table.columns
+    names = [*map(str, named)] if any(isinstance(name, str) for name in named) else table.labels
     feature = check_position("feature", feature, model.n_features, names=names)
     ax = given_or_new(ax, _SIZE)
     values = x.detach()[:, feature]

@@ -81,7 +81,7 @@ def plot_uncertainty(
     x, y = model.check_data(table, y)
     check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
     x, n_features = x.detach(), x.shape[1]
-    named = table.columns if names is None else [*map(str, names)]
+    named = table.labels if names is None else [*map(str, names)]
     fits = named is None or len(named) == n_features
     check(fits, "names", f"{n_features}, one for each feature", repr(names))
     features = check_pair("features", features, n_features, named)

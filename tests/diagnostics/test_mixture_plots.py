@@ -141,7 +141,8 @@ def test_columns_are_drawn_by_name():
     em = initialize(frame, 2, seed=0)
     ax = plot_mixture(em, frame, ("width", "length"))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "length")
-    assert plot_mixture(em, frame.to_numpy()).get_xlabel() == "dimension 0"
+    for unnamed in (frame.to_numpy(), pd.DataFrame(frame.to_numpy())):
+        assert plot_mixture(em, unnamed).get_xlabel() == "dimension 0"
     with pytest.raises(ValueError, match=r"dims: .* such as 'length', got \('width', 'w'\)"):
         plot_mixture(em, frame, ("width", "w"))
     twice = frame.set_axis(["a", "a"], axis=1)
