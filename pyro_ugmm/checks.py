@@ -15,6 +15,7 @@ __all__ = [
     "check",
     "check_broadcast",
     "check_choice",
+    "check_device",
     "check_flag",
     "check_floating",
     "check_integer",
@@ -25,11 +26,14 @@ __all__ = [
     "check_values",
 ]
 
+_MOST_SHOWN = 200
+
 
 def check(condition: Any, name: str, expected: str, got: Any) -> None:
     """Raises a ``ValueError`` in the project's one wording unless ``condition`` holds."""
     if not condition:
-        raise ValueError(f"{name}: expected {expected}, got {got}")
+        shown = got if isinstance(got, str) else _shown(got, str)
+        raise ValueError(f"{name}: expected {expected}, got {shown}")
 
 
 def _is_flag(value: Any) -> bool:
@@ -37,18 +41,38 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == torch.bool
 
 
+def _shown(value: Any, in_words: Callable[[Any], str] = repr) -> str:
+    """A value in one line of an error: large ones, such as data frames, by their kind."""
+    text = in_words(value)
+    return text if len(text) <= _MOST_SHOWN and "\n" not in text else type(value).__name__
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """Checks that ``value`` is one of some words, and returns it."""
     words = list(choices)
     valid = isinstance(value, str) and value in words
-    check(valid, name, f"one of {', '.join(map(repr, words))}", repr(value))
-    return value
+    check(valid, name, f"one of {', '.join(map(repr, words))}", _shown(value))
+    return str(value)
+
+
+def check_device(name: str, value: Any) -> torch.device | None:
+    """Checks that ``value`` is a device that can be used here, or ``None``; returns it."""
+    if value is None:
+        return None
+    try:
+        device = torch.device(value)
+        torch.empty(0, device=device)
+    except (RuntimeError, TypeError, AssertionError) as error:  # torch raises all three
+        reason = str(error).partition("\n")[0]
+        expected = "a torch device that can be used here, or None"
+        raise ValueError(f"{name}: expected {expected}, got {_shown(value)}: {reason}") from None
+    return device
 
 
 def check_flag(name: str, value: Any) -> bool:
     """Checks that ``value`` is a truth value, and returns a ``bool``."""
     valid = isinstance(value, bool | np.bool_)
-    check(valid, name, "True or False", repr(value))
+    check(valid, name, "True or False", _shown(value))
     return bool(value)
 
 
@@ -64,7 +88,7 @@ def check_integer(name: str, value: Any, minimum: int = 1) -> int:
         found = operator.index(value) if valid else minimum - 1
     except (TypeError, ValueError):  # torch raises both
         found = minimum - 1
-    check(found >= minimum, name, expected, repr(value))
+    check(found >= minimum, name, expected, _shown(value))
     return found
 
 
@@ -73,7 +97,7 @@ def check_seed(name: str, value: Any) -> int | None:
     if value is None:
         return None
     seed = check_integer(name, value, minimum=0)
-    check(seed < 2**63, name, "an integer from 0 to 2**63 - 1, or None", repr(value))
+    check(seed < 2**63, name, "an integer from 0 to 2**63 - 1, or None", _shown(value))
     return seed
 
 
@@ -82,7 +106,7 @@ def check_number(name: str, value: Any, valid: Callable[[float], bool], expected
     is_array = isinstance(value, Tensor | np.ndarray) and value.ndim == 0
     number = value.item() if is_array else value
     is_number = isinstance(number, Real) and not _is_flag(value)
-    check(is_number and valid(float(number)), name, expected, repr(value))
+    check(is_number and valid(float(number)), name, expected, _shown(value))
     return float(number)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .checks import check
 from .models.base import BayesianModel
-from .tables import Table, as_table, as_vector
+from .tables import Table, as_labels, as_table
 
 __all__ = ["model_rows", "model_tensor"]
 
@@ -31,7 +31,7 @@ def model_rows(model: BayesianModel, x: Any, y: Any = None) -> tuple[Tensor, ...
         ValueError: if they do not fit the model.
     """
     labels, named = y is not None, model.observed == "y"
-    check(labels or not named, "y", "a torch tensor of labels", "NoneType")
+    check(labels or not named, "y", "labels, one for each row", "None")
     like, table = model_tensor(model), as_table("x", x)
     if not table.is_tensor:
         table = table.like("the model", like)
@@ -43,7 +43,7 @@ def model_rows(model: BayesianModel, x: Any, y: Any = None) -> tuple[Tensor, ...
 
 
 def _labels(y: Any, device: torch.device) -> Tensor:
-    labels = as_vector("y", y)
+    labels = as_labels("y", y)
     if isinstance(y, Tensor):
         return labels
     is_whole = not labels.is_floating_point() and labels.dtype != torch.bool

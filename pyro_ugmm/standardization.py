@@ -1,11 +1,13 @@
 """The location and scale of data."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .checks import check, check_floating, check_values
+from .checks import check, check_values
+from .tables import as_table
 
 __all__ = ["center_and_spread"]
 
@@ -13,14 +15,14 @@ __all__ = ["center_and_spread"]
 _LEAST_SPREAD = 1e4
 
 
-def center_and_spread(x: Tensor, *, omit_missing: bool = False) -> tuple[Tensor, Tensor]:
+def center_and_spread(x: Any, *, omit_missing: bool = False) -> tuple[Tensor, Tensor]:
     """Returns the mean and standard deviation of each column of ``x``, shape ``(n, K)``.
 
     A constant column gets a spread of one; its standard deviation need not come out as zero. No
     square overflows or underflows, as long as the result does not.
 
     Args:
-        x: the rows.
+        x: the rows, in a tensor, an array or a data frame.
         omit_missing: whether to leave out NaN, rather than to refuse it.
 
     Raises:
@@ -33,17 +35,18 @@ def center_and_spread(x: Tensor, *, omit_missing: bool = False) -> tuple[Tensor,
         >>> center_and_spread(torch.tensor([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]]))
         (tensor([2., 5.]), tensor([2., 1.]))
     """
-    check_floating("x", x)
+    table = as_table("x", x)
+    x = table.values
     expected = "shape (n, K) with at least 2 rows"
     check(x.dim() == 2 and x.shape[0] > 1, "x", expected, tuple(x.shape))
     seen = None
     if omit_missing:
         seen = x.isnan().logical_not()
-        check_values("x", x, x.isfinite() | ~seen, "finite values, or NaN")
+        table.check_entries(x.isfinite() | ~seen, "finite values, or NaN")
         count = seen.sum(0)
         check_values("x", count, count > 0, "columns of which something is observed")
     else:
-        check_values("x", x, x.isfinite(), "finite values")
+        table.check_entries(x.isfinite(), "finite values")
     lowest, highest = _extremes(x, seen)
     center, spread = _moments(x, seen)
     fits = center.isfinite() & (lowest == highest)

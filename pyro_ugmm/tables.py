@@ -16,7 +16,7 @@ from torch import Tensor
 from .checks import check, check_same_kind
 from .tracking import is_recorded, known_to_hold
 
-__all__ = ["Table", "as_table", "as_vector", "native"]
+__all__ = ["Table", "as_labels", "as_table", "as_vector", "native"]
 
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # with which torch hardly computes
 
@@ -42,6 +42,12 @@ class Table:
     columns: tuple[str, ...] | None = None
     is_tensor: bool = False
     frame: Any = None
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the columns, unless a data frame's are numbers only."""
+        columns = self.columns or ()
+        return None if all(name.isdecimal() for name in columns) else self.columns
 
     def column(self, index: int) -> str:
         """A column in words: its number, and its name if it has one."""
@@ -185,7 +191,8 @@ def as_vector(name: str, value: Any) -> Tensor:
         array = array.data
     if array.dtype == object:  # what pandas gives for nullable numbers
         numbers = _floats(name, array)
-        check(not np.isnan(numbers).any(), name, "no missing entries", "null")
+        nulls = np.argwhere(np.isnan(numbers)).tolist()
+        check(not nulls, name, "no missing entries", f"null at index {tuple(*nulls[:1])}")
         is_whole = all(isinstance(value, Integral) for value in array.flat)
         array = array.astype(np.int64) if is_whole else numbers
     is_number = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
@@ -199,6 +206,26 @@ def _signed(name: str, tensor: Tensor) -> Tensor:
     signed = tensor.long()
     check((signed >= 0).all(), name, "integers that int64 can hold", "one that is larger")
     return signed
+
+
+def as_labels(name: str, value: Any) -> Tensor:
+    """Takes a number for each row that says which class or component it is of.
+
+    Raises:
+        ValueError: if there are names among them, or something is masked, missing or no number.
+    """
+    if isinstance(value, Tensor):
+        return as_vector(name, value)
+    array = _as_array(name, value)
+    texts = (text for text in array.flat if isinstance(text, str))
+    text = next(texts, None) if array.dtype.kind in "OSU" else None
+    expected = "integer labels (pandas.factorize makes them of names)"
+    check(text is None, name, expected, repr(text and str(text)))
+    labels = as_vector(name, value)
+    if labels.is_floating_point() and labels.isnan().any():
+        index = tuple(labels.isnan().nonzero()[0].tolist())
+        check(False, name, "no missing entries", f"NaN at index {index}")
+    return labels
 
 
 def native(array: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 import math
 
+import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -358,8 +359,10 @@ X, Y = data()
         ({"x": X * math.nan}, "x: expected finite values"),
         ({"y": Y + 5}, "y: expected labels from 0 to 2"),
         ({"x": X[:0], "y": Y[:0]}, "x: expected shape"),
-        ({"y": None}, "y: expected a torch tensor of labels, got NoneType"),
+        ({"y": None}, "y: expected labels, one for each row, got None"),
         ({"y": Y.expand(2, 40)}, r"y: expected shape \(n,\), got \(2, 40\)"),
+        ({"progress": "no"}, "progress: expected True or False, got 'no'"),
+        ({"steps": pd.DataFrame(X.numpy())}, "steps: expected a positive integer, got DataFrame$"),
         ({"learning_rate": "fast"}, "learning_rate: expected a positive number, got 'fast'"),
     ],
 )
@@ -384,6 +387,16 @@ def test_other_bad_arguments():
         fit_svi(mean_field(model), model, X, Y)
     with pytest.raises(ValueError, match="guide: expected a Pyro guide, got int"):
         fit_svi(model, 3, X, Y)
+    wider = UGMMClassifier(UGMMNetwork([2, 5, 3]), Priors())
+    for guide, reason in (
+        (AutoNormal, "AutoNormal: "),
+        (mean_field, "mean_field: "),
+        (lambda: None, "<lambda>: .* positional"),
+        (mean_field(wider), r"AutoNormal: it draws layers.0.loc of shape \(5, 2\), the model of "),
+    ):
+        for num_particles in (1, 3):
+            with pytest.raises(ValueError, match=f"guide: expected one of this model.*{reason}"):
+                fit_svi(model, guide, X, Y, num_particles=num_particles)
     with pytest.raises(ValueError, match="num_particles: expected a positive integer"):
         fit_svi(model, mean_field(model), X, Y, num_particles=0)
     with pytest.raises(ValueError, match="y: expected labels, with x, got None"):

@@ -4,14 +4,24 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["given_or_new", "legend_above", "note_of_hidden"]
+from ..checks import check
+
+__all__ = ["check_axes", "given_or_new", "legend_above", "note_of_hidden"]
 
 _MARGIN = 0.04
+
+
+def check_axes(name: str, ax: Any) -> None:
+    """Checks that a value is one of matplotlib's axes."""
+    from matplotlib.axes import Axes
+
+    check(isinstance(ax, Axes), name, "axes of matplotlib", type(ax).__name__)
 
 
 def given_or_new(ax: Any, figsize: Sequence[float] | None = None) -> Any:
     """Returns the axes given, or new ones."""
     if ax is not None:
+        check_axes("ax", ax)
         return ax
     import matplotlib.pyplot as plt
 

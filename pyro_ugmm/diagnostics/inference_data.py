@@ -11,6 +11,7 @@ from torch import Tensor
 from ..checks import check, check_integer
 from ..models.base import BayesianModel
 from ..precision import full_precision
+from ..tables import Table, as_table
 from .draws import evaluation, in_blocks, posterior_draws
 from .importance import pareto_k
 
@@ -18,6 +19,29 @@ if TYPE_CHECKING:
     from arviz import InferenceData
 
 __all__ = ["to_inference_data"]
+
+
+def _coords_of(table: Table, dims: Sequence[str]) -> dict[str, Sequence[Any]]:
+    """The names of a data frame's columns, by their dimension, if they tell columns apart."""
+    names = table.labels or ()
+    is_named = len(dims) > 1 and len(set(names)) == len(names) > 0
+    return {dims[1]: names} if is_named else {}
+
+
+def _check_coords(coords: Mapping[str, Sequence[Any]], model: BayesianModel, x: Tensor) -> None:
+    """Checks that there are as many labels along each dimension as it is long."""
+    shapes = {site: prior.shape() for site, prior in model.site_distributions().items()}
+    shapes |= {"x": x.shape, "y": x.shape[:1]}
+    lengths = {
+        name: length
+        for site, names in model.dims().items()
+        for name, length in zip(names, shapes[site], strict=False)
+    }
+    unknown = sorted(set(coords) - set(lengths))
+    check(not unknown, "coords", f"dimensions among {sorted(lengths)}", unknown)
+    for name, labels in coords.items():
+        expected = f"{lengths[name]} labels"
+        check(len(labels) == lengths[name], f"coords[{name!r}]", expected, len(labels))
 
 
 @full_precision
@@ -54,7 +78,8 @@ def to_inference_data(
         x: features, or the rows of a mixture, shape ``(n, K)``: a tensor, an array or a data frame.
         y: labels, shape ``(n,)``, for a network.
         num_samples: the number of draws from the guide, and from the prior.
-        coords: labels along dimensions, such as ``{"input": feature_names}``.
+        coords: labels along dimensions, such as ``{"input": feature_names}``; those of features
+            are by default the names of a data frame's columns.
         seed: for the draws; torch's generator is used, and left alone if given.
 
     Raises:
@@ -76,13 +101,13 @@ def to_inference_data(
     from ._arviz import arviz
 
     check(isinstance(model, BayesianModel), "model", "a BayesianModel", type(model).__name__)
-    data = tuple(part.detach() for part in model.check_data(x, y))
+    table = as_table("x", x)
+    data = tuple(part.detach() for part in model.check_data(table, y))
     num_samples = check_integer("num_samples", num_samples)
     given, observed = model.split_data(*data)
     dims = model.dims()
-    names = {name for sites in dims.values() for name in sites}
-    unknown = sorted(set(coords or {}) - names)
-    check(not unknown, "coords", f"dimensions among {sorted(names)}", unknown)
+    coords = _coords_of(table, dims["x"]) | dict(coords or {})
+    _check_coords(coords, model, data[0])
     n_rows = len(data[0])
     values_per_draw = n_rows * model.values_per_row
     is_column = data[-1].dim() > len(dims[model.observed])  # of one feature, without its dimension
@@ -133,7 +158,7 @@ def to_inference_data(
                 groups["log_likelihood"] = {model.observed: by_chain(terms)}
             groups["observed_data"] = {model.observed: of_rows(observed).cpu().numpy()}
         groups["sample_stats"] = {name: by_chain(value) for name, value in statistics.items()}
-    idata = arviz.from_dict(**groups, coords=dict(coords or {}), dims=dims)
+    idata = arviz.from_dict(**groups, coords=coords, dims=dims)
     library = {"inference_library": "pyro-ppl", "inference_library_version": pyro.__version__}
     idata.posterior.attrs |= library | drawn.attributes
     if observed is not None and drawn.log_q is not None:

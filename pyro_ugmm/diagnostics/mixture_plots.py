@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check, check_integer, check_values
+from ..checks import check, check_values
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
 from ..precision import full_precision
-from ..tables import as_table, as_vector
+from ..tables import as_labels, as_table
 from .axes import given_or_new, legend_above, note_of_hidden
 from .mixtures import mixture_draws
 from .positions import check_pair, check_position
@@ -30,7 +30,7 @@ _SIZE = (5.2, 4.4)  # inches
 
 @full_precision
 def plot_mixture(
-    mixture: GaussianMixture, x: Any, dims: tuple[int, int] = (0, 1), ax: Any = None
+    mixture: GaussianMixture, x: Any, dims: tuple[int | str, int | str] = (0, 1), ax: Any = None
 ) -> "Axes":
     """Draws rows, colored by their most probable component, and the components' ellipses.
 
@@ -40,7 +40,7 @@ def plot_mixture(
     Args:
         mixture: without a batch.
         x: rows, shape ``(n, D)``: a tensor, an array or a data frame.
-        dims: the two dimensions to draw.
+        dims: the two dimensions to draw, by number; of a data frame, by name too.
         ax: the axes to draw in; new ones if None.
 
     Raises:
@@ -63,13 +63,15 @@ def plot_mixture(
     check(isinstance(mixture, GaussianMixture), "mixture", "a GaussianMixture", got)
     check(mixture.batch_shape == (), "mixture", "no batch", tuple(mixture.batch_shape))
     table, n_features = as_table("x", x), mixture.n_features
+    check(n_features > 1, "mixture", "one of two dimensions or more", n_features)
     shape = tuple(table.values.shape)
     fits = len(shape) == 2 and shape[0] > 0 and shape[1] == n_features
     check(fits, "x", f"rows (n, {n_features}), at least one", shape)
     table = table.like("the mixture", mixture.means)
     table.check_finite("missing='marginalize'", missing=mixture.missing == "marginalize")
     x = table.values.detach()
-    dims = check_pair("dims", dims, n_features)
+    dims = check_pair("dims", dims, n_features, table.labels)
+    names = table.labels or [f"dimension {d}" for d in range(n_features)]
     ax = given_or_new(ax, _SIZE)
     outline = [patheffects.withStroke(linewidth=2.5, foreground="white")]
     colors = _colors(mixture.n_components)
@@ -91,7 +93,7 @@ def plot_mixture(
         place = {"ha": "center", "va": "center", "path_effects": outline}
         ax.annotate(str(k), center, color="black", weight="bold", **place)
     _draw_contours(ax, marginal)
-    ax.set(xlabel=f"dimension {dims[0]}{note_of_hidden(rows)}", ylabel=f"dimension {dims[1]}")
+    ax.set(xlabel=f"{names[dims[0]]}{note_of_hidden(rows)}", ylabel=names[dims[1]])
     return ax
 
 
@@ -124,7 +126,7 @@ def plot_density(
     model: BayesianGaussianMixture,
     idata: "InferenceData",
     x: Any,
-    feature: int = 0,
+    feature: int | str = 0,
     ax: Any = None,
     *,
     group: str = "posterior",
@@ -137,7 +139,7 @@ def plot_density(
         model: the model.
         idata: its draws, from :func:`to_inference_data`; labels may switch.
         x: rows, shape ``(n, D)``: a tensor, an array or a data frame.
-        feature: the feature drawn.
+        feature: the feature drawn, by number; by name too, if ``idata`` or a data frame has names.
         ax: the axes to draw in; new ones if None.
         group: ``"posterior"`` or ``"prior"``.
 
@@ -157,9 +159,12 @@ def plot_density(
     """
     is_mixture = isinstance(model, BayesianGaussianMixture)
     check(is_mixture, "model", "a BayesianGaussianMixture", type(model).__name__)
-    (x,) = model.check_data(x)
-    feature = check_position("feature", feature, model.n_features)
+    table = as_table("x", x)
+    (x,) = model.check_data(table)
     mixtures = mixture_draws(model, idata, _MOST_DRAWS, group=group)
+    named = idata[group]["means"].coords["feature"].values.tolist()
+    names = [*map(str, named)] if any(isinstance(name, str) for name in named) else table.labels
+    feature = check_position("feature", feature, model.n_features, names=names)
     ax = given_or_new(ax, _SIZE)
     values = x.detach()[:, feature]
     values = values[values.isfinite()]
@@ -176,16 +181,16 @@ def plot_density(
         label = f"{level:.0%} band"
         ax.fill_between(grid, low, high, color="C0", alpha=alpha, linewidth=0, label=label)
     ax.plot(grid, density.mean(0), color="C0", label=f"{group} predictive")
-    name = idata[group]["means"].coords["feature"].values[feature]
-    xlabel = name if isinstance(name, str) else f"feature {feature}"
-    ax.set(xlabel=xlabel, ylabel="density", ylim=(0, None))
+    ax.set(
+        xlabel=names[feature] if names else f"feature {feature}", ylabel="density", ylim=(0, None)
+    )
     legend_above(ax)
     return ax
 
 
 def _counted(name: str, value: Any) -> Tensor:
     """Checks that a vector holds integers from zero, and returns them."""
-    found = as_vector(name, value).cpu()
+    found = as_labels(name, value).cpu()
     valid = found.dim() == 1 and not found.is_floating_point() and found.dtype != torch.bool
     got = f"{found.dtype} of shape {tuple(found.shape)}"
     check(valid, name, "integers, shape (n,)", got)
@@ -227,7 +232,9 @@ def plot_components(
     check(len(labels) == len(y) > 0, "y", f"as many as labels, {len(labels)}", len(y))
     n_classes, n_components = int(y.max()) + 1, int(labels.max()) + 1
     if names is not None:
-        check_integer("names", len(names), minimum=n_classes)
+        check(
+            len(names) >= n_classes, "names", f"{n_classes} names, one for each class", len(names)
+        )
     counts = np.zeros((n_classes, n_components), dtype=int)
     np.add.at(counts, (y.numpy(), labels.numpy()), 1)
     first = linear_sum_assignment(counts, maximize=True)[1].tolist()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..checks import check, check_integer
+from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
 from .groups import check_inference_data
@@ -58,7 +58,7 @@ def mixture_draws(
     """
     is_mixture = isinstance(model, BayesianGaussianMixture)
     check(is_mixture, "model", "a BayesianGaussianMixture", type(model).__name__)
-    check(group in ("posterior", "prior"), "group", "posterior or prior", repr(group))
+    check_choice("group", group, ("posterior", "prior"))
     check_inference_data(idata, group)
     sites = model.site_distributions()
     found = idata[group]

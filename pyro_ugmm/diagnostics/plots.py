@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..checks import check
+from ..checks import check, check_choice
 from ..models import BayesianModel
 from ..training import FitResult
 from .axes import given_or_new, legend_above
@@ -123,7 +123,7 @@ def plot_prior_posterior(
     check_inference_data(idata)
     check_inference_data(idata, "prior")
     sites = sorted(model.site_distributions())
-    check(site in sites, "site", f"one of {sites}", repr(site))
+    site = check_choice("site", site, sites)
     for group in _GROUPS:
         check(site in idata[group], "idata", f"draws of {site}", f"{[*idata[group]]} in {group}")
     shape = idata.posterior[site].shape[2:]

@@ -8,7 +8,13 @@ from ..checks import check, check_integer
 __all__ = ["check_pair", "check_place", "check_position"]
 
 
-def check_place(name: str, value: Any, shape: Sequence[int], expected: str) -> tuple[int, ...]:
+def check_place(
+    name: str,
+    value: Any,
+    shape: Sequence[int],
+    expected: str,
+    names: Sequence[str] | None = None,
+) -> tuple[int, ...]:
     """Checks that ``value`` is a place in an array, and returns as many ``int``.
 
     Args:
@@ -16,26 +22,36 @@ def check_place(name: str, value: Any, shape: Sequence[int], expected: str) -> t
         value: one number for each dimension; a number alone will do for one.
         shape: the array's.
         expected: what is expected, in words.
+        names: of the positions, which will do in place of their numbers.
     """
     is_many = isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
     given = [*value] if is_many and not isinstance(value, str) else [value]
-    check(len(given) == len(shape), name, expected, value)
+    if names is not None:
+        expected = f"{expected}, or by name, such as {names[0]!r}"
+        known = {one: i for i, one in enumerate(names) if names.count(one) == 1}
+        given = [known.get(one, one) if isinstance(one, str) else one for one in given]
+    check(len(given) == len(shape), name, expected, repr(value))
     try:
         found = tuple(check_integer(name, one, minimum=0) for one in given)
     except ValueError:
         found = tuple(shape)
-    check(all(i < size for i, size in zip(found, shape, strict=True)), name, expected, value)
+    inside = all(i < size for i, size in zip(found, shape, strict=True))
+    check(inside, name, expected, repr(value))
     return found
 
 
-def check_position(name: str, value: Any, size: int, what: str = "one of") -> int:
+def check_position(
+    name: str, value: Any, size: int, what: str = "one of", names: Sequence[str] | None = None
+) -> int:
     """Checks that ``value`` is a position among ``size``, and returns an ``int``."""
-    return check_place(name, value, (size,), f"{what} 0 to {size - 1}")[0]
+    return check_place(name, value, (size,), f"{what} 0 to {size - 1}", names)[0]
 
 
-def check_pair(name: str, values: Any, size: int) -> tuple[int, int]:
+def check_pair(
+    name: str, values: Any, size: int, names: Sequence[str] | None = None
+) -> tuple[int, int]:
     """Checks that ``values`` are two different positions among ``size``; returns two ``int``."""
     expected = f"two different ones of 0 to {size - 1}"
-    first, second = check_place(name, values, (size, size), expected)
-    check(first != second, name, expected, values)
+    first, second = check_place(name, values, (size, size), expected, names)
+    check(first != second, name, expected, repr(values))
     return first, second

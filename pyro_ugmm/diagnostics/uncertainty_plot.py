@@ -11,7 +11,7 @@ from torch import Tensor
 from ..checks import check
 from ..models.network import NetworkModel
 from ..tables import as_table
-from .axes import note_of_hidden
+from .axes import check_axes, note_of_hidden
 from .positions import check_pair
 from .predictive import uncertainty
 from .probabilities import class_probabilities
@@ -30,7 +30,7 @@ def plot_uncertainty(
     inference: Callable | MCMC,
     x: Any,
     y: Any,
-    features: tuple[int, int] = (0, 1),
+    features: tuple[int | str, int | str] = (0, 1),
     *,
     names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
@@ -49,8 +49,8 @@ def plot_uncertainty(
         inference: its fitted guide, or MCMC that was run.
         x: features of the data to draw, shape ``(n, K)``: a tensor, an array or a data frame.
         y: their labels, shape ``(n,)``.
-        features: the two features mapped.
-        names: of all features.
+        features: the two features mapped, by number, or by name.
+        names: of all features; by default, those of a data frame's columns.
         class_names: of the classes.
         fixed: values of all features, shape ``(K,)``, of which the other ones are kept; the
             medians of what was observed in ``x`` if None.
@@ -77,12 +77,15 @@ def plot_uncertainty(
     import matplotlib.pyplot as plt
 
     check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
-    x, y = model.check_data(x, y)
+    table = as_table("x", x)
+    x, y = model.check_data(table, y)
     check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
     x, n_features = x.detach(), x.shape[1]
-    features = check_pair("features", features, n_features)
-    names = [f"feature {i}" for i in range(n_features)] if names is None else [*names]
-    check(len(names) == n_features, "names", f"{n_features}, one for each feature", names)
+    named = table.labels if names is None else [*map(str, names)]
+    fits = named is None or len(named) == n_features
+    check(fits, "names", f"{n_features}, one for each feature", repr(names))
+    features = check_pair("features", features, n_features, named)
+    shown = named or [f"feature {i}" for i in range(n_features)]
     labels = [f"class {i}" for i in range(model.n_classes)]
     labels = labels if class_names is None else [*class_names]
     check(len(labels) == model.n_classes, "class_names", f"{model.n_classes} names", labels)
@@ -91,6 +94,8 @@ def plot_uncertainty(
         axes = plt.subplots(1, 2, figsize=(10, 4.4), **options)[1]
     is_pair = hasattr(axes, "__len__") and len(axes) == 2
     check(is_pair, "axes", "two axes", type(axes).__name__)
+    for ax in axes:
+        check_axes("axes", ax)
     center = x.nanmedian(0).values if fixed is None else _fixed(fixed, x, model.network.missing)
     grid, edges = _grid(x, features, center)
     found = uncertainty(class_probabilities(model, inference, grid, num_samples, seed))
@@ -102,8 +107,8 @@ def plot_uncertainty(
         for label, name in enumerate(labels):
             rows = x[y == label][:, list(features)].numpy(force=True)
             ax.scatter(*rows.T, s=18, edgecolor="white", linewidth=0.5, label=name)
-        ax.set(title=title, xlabel=f"{names[features[0]]}{note}")
-    axes[0].set_ylabel(names[features[1]])
+        ax.set(title=title, xlabel=f"{shown[features[0]]}{note}")
+    axes[0].set_ylabel(shown[features[1]])
     axes[0].legend(fontsize=8, framealpha=0.9)
     axes[0].figure.colorbar(mappable, ax=list(axes), label="entropy (nats)")
     return axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..checks import check, check_same_kind, check_values
+from ..checks import check, check_device, check_same_kind, check_values
 from ..files import target_of, write_atomically
 from ..tables import as_table
 from .covariance import STRUCTURES
@@ -62,6 +62,7 @@ def load(
 
     One that was damaged, even by one bit, is refused.
     """
+    check_device("device", device)
     metadata, tensors = _read(path)
     digest = _digest(metadata, tensors)
     known, names = STRUCTURES, {"weights", "means", "covariance"}
@@ -69,9 +70,10 @@ def load(
     valid = kind == (_FORMAT, _VERSION) and metadata.get("covariance") in known
     valid = valid and "missing" in metadata and tensors.keys() >= names
     expected = f"a saved {_FORMAT}, version {_VERSION}"
-    check(valid, "path", expected, f"{path} with {metadata} and tensors {list(tensors)}")
-    where = _device(device)
-    tensors = {name: tensor.to(where) for name, tensor in tensors.items()}
+    found = {name: metadata[name][:40] for name in ("format", "version") if name in metadata}
+    got = f"{path} with {found or 'no format'} and tensors {[*tensors][:4]}"
+    check(valid, "path", expected, got)
+    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     weights, means, logarithms = tensors["weights"], tensors["means"], tensors.get("log_weights")
     try:
         covariance = known[metadata["covariance"]](tensors["covariance"], validate_args=True)
@@ -92,13 +94,6 @@ def _check_log_weights(logarithms: Tensor, weights: Tensor) -> None:
     check(shape == expected, "log_weights", f"shape {expected}, as weights has", shape)
     same = (logarithms.exp() - weights).abs() <= 1e-4
     check_values("log_weights", logarithms, same, "the logarithms of weights")
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError):
-        raise ValueError(f"device: expected a torch device, got {device!r}") from None
 
 
 def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -143,6 +138,7 @@ def to_sklearn(mixture: "GaussianMixture") -> Any:
 
 def from_sklearn(model: Any, device: str | torch.device) -> dict[str, Any]:
     """Reads the arguments of a mixture from a fitted ``sklearn.mixture.GaussianMixture``."""
+    check_device("device", device)
     expected = "a fitted sklearn.mixture.GaussianMixture (call its fit first)"
     fitted = all(hasattr(model, name) for name in ("weights_", "means_", "covariances_"))
     check(fitted, "model", expected, model)

@@ -13,7 +13,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ..checks import check, check_choice, check_integer, check_precision, check_values
+from ..checks import (
+    check,
+    check_choice,
+    check_device,
+    check_integer,
+    check_precision,
+    check_values,
+)
 from ..distributions import GaussianMixture
 from ..distributions.covariance import Covariance
 from ..distributions.interchange import SKLEARN_NAMES
@@ -102,7 +109,8 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         """Fits the mixture to rows ``(n, D)``."""
         n_components = check_integer("n_components", self.n_components)
         check_missing(self.missing)
-        fitter = EMFitter(self.tol, self.max_iter, self.reg_covar, progress=False, group=self.group)
+        settings = {name: getattr(self, name) for name in ("tol", "max_iter", "reg_covar", "group")}
+        fitter = EMFitter(**settings, progress=False)
         device = self._device(X)
         table = self._rows(X, reset=True)
         (count,) = all_reduce([torch.tensor([len(table.values)])])
@@ -121,13 +129,9 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         return self
 
     def _device(self, X) -> torch.device:
-        if self.device is None:
-            return X.device if isinstance(X, Tensor) else torch.device("cpu")
-        try:
-            return torch.device(self.device)
-        except (RuntimeError, TypeError):
-            expected = f"device: expected a torch device, or None, got {self.device!r}"
-            raise ValueError(expected) from None
+        given = check_device("device", self.device)
+        here = X.device if isinstance(X, Tensor) else torch.device("cpu")
+        return here if given is None else given
 
     def _rows(self, X, *, reset: bool) -> Table:
         """Checks rows as scikit-learn does; names of columns are kept for messages."""

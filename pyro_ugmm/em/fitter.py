@@ -28,7 +28,7 @@ _MOST_RAISED = 1e-2
 _NOT_SHARED = ("missing", "progress", "group")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EMFitter:
     """Fits Gaussian mixtures by expectation maximization, in closed form.
 
@@ -185,7 +185,8 @@ def _as_batch(name: str, mixture: Any, missing: str | None) -> GaussianMixture:
 
     A covariance that is singular but for rounding is raised, as after an M-step.
     """
-    check(isinstance(mixture, GaussianMixture), name, "a GaussianMixture", type(mixture).__name__)
+    expected = "a GaussianMixture, such as initialize(x, n_components) makes"
+    check(isinstance(mixture, GaussianMixture), name, expected, type(mixture).__name__)
     shape = tuple(mixture.batch_shape)
     check(len(shape) <= 1, name, "batch shape () or (S,), one for each restart", shape)
     check_floating(name, mixture.means)

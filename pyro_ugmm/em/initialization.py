@@ -17,7 +17,7 @@ from ..distributions.multivariate import check_missing
 from ..precision import full_precision
 from ..processes import Processes, all_reduce, together
 from ..randomness import generator_for
-from ..tables import Table, as_table, as_vector
+from ..tables import Table, as_labels, as_table
 from .kmeans import kmeans, nearest
 from .maximization import maximize
 from .priors import ConjugatePrior
@@ -316,7 +316,7 @@ def _gathered(
 
 
 def _checked_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
-    labels = as_vector("labels", labels)
+    labels = as_labels("labels", labels)
     shape = tuple(labels.shape)
     check(shape == (n_rows,), "labels", f"shape ({n_rows},), as x has rows", shape)
     is_whole = not (labels.is_floating_point() or labels.is_complex())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..checks import check, check_values
 from ..nn import UGMMLayer, UGMMNetwork
-from ..tables import as_table, as_vector
+from ..tables import as_labels, as_table
 
 __all__ = ["features_for", "labels_for", "raise_overflow", "rows_for"]
 
@@ -52,11 +52,9 @@ def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x") -> Tensor:
         n_classes: the number of classes.
         whose: what the caller calls that.
     """
-    labels = as_vector("y", y)
+    labels = as_labels("y", y)
     if not isinstance(y, Tensor):
         large = labels.dtype in _LARGE_INTEGERS
-        is_missing = labels.is_floating_point() and labels.isnan().any()
-        check(not is_missing, "y", "no missing entries", "NaN")
         labels = (labels.long() if large else labels).to(x.device)
     check(labels.dtype in _SMALL_INTEGERS, "y", "integer labels", labels.dtype)
     expected = f"{x.shape[0]} labels in its last dimension, one a row of {whose}"

@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check, check_integer
+from ..checks import check, check_choice, check_integer
 from ..nn import UGMMNetwork
 from ..nn.network import check_network
 from .base import Draws
@@ -93,7 +93,7 @@ class UGMMDensity(NetworkModel):
         n_classes = check_integer("n_classes", n_classes, minimum=2)
         sizes, expected = network.sizes, "two inputs or more, the last for the label, and one root"
         check(sizes[-1] == 1 and sizes[0] >= 2, "network", expected, f"sizes {sizes}")
-        check(objective in _OBJECTIVES, "objective", f"one of {_OBJECTIVES}", repr(objective))
+        objective = check_choice("objective", objective, _OBJECTIVES)
         if isinstance(priors, Priors) and priors.center.dim() + priors.spread.dim():
             n_features = sizes[0] - 1
             center = torch.cat([priors.center.expand(n_features), priors.center.new_zeros(1)])

@@ -8,7 +8,7 @@ import torch
 from pyro.nn import PyroParam
 from torch import Tensor
 
-from ..checks import check, check_integer
+from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
 from ..nn.local_parameters import LocalModule
@@ -83,12 +83,7 @@ class BayesianGaussianMixture(BayesianModel):
         super().__init__()
         n_components = check_integer("n_components", n_components)
         n_features = check_integer("n_features", n_features)
-        check(
-            covariance in COVARIANCE_SITES,
-            "covariance",
-            f"one of {[*COVARIANCE_SITES]}",
-            covariance,
-        )
+        covariance = check_choice("covariance", covariance, COVARIANCE_SITES)
         check_missing(missing)
         priors = Priors() if priors is None else priors
         check(isinstance(priors, Priors), "priors", "Priors", type(priors).__name__)

@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check
+from ..checks import check, check_flag
 from ..nn import UGMMNetwork
 from ..precision import full_precision
 from .base import BayesianModel, Draws
@@ -44,7 +44,7 @@ class NetworkModel(BayesianModel):
         self, network: UGMMNetwork, priors: Priors | None, n_classes: int, *, copy: bool = True
     ) -> None:
         super().__init__()
-        check(isinstance(copy, bool), "copy", "True or False", repr(copy))
+        copy = check_flag("copy", copy)
         check(
             priors is None or isinstance(priors, Priors),
             "priors",

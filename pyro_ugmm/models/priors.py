@@ -93,12 +93,9 @@ class Priors:
         ):
             if distribution is None or (name == "variances" and _is_default(distribution)):
                 continue
-            check(
-                isinstance(distribution, dist.Distribution),
-                name,
-                "a Pyro distribution or None",
-                type(distribution).__name__,
-            )
+            is_pyros, kind = isinstance(distribution, dist.Distribution), type(distribution)
+            got = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
+            check(is_pyros, name, "one of pyro.distributions, or None", got)
             shape = (tuple(distribution.batch_shape), tuple(distribution.event_shape))
             expected = "one univariate distribution (batch_shape and event_shape ())"
             check(shape == ((), ()), name, expected, f"batch_shape, event_shape {shape}")

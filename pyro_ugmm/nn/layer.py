@@ -11,6 +11,7 @@ from torch.distributions import constraints
 from ..checks import (
     check,
     check_broadcast,
+    check_device,
     check_floating,
     check_integer,
     check_number,
@@ -107,7 +108,7 @@ class UGMMLayer(LocalModule):
         self.min_scale = check_number("min_scale", min_scale, lambda m: 0 <= m < math.inf, expected)
         self.missing = check_missing_inputs(missing)
         check_dtype("dtype", torch.get_default_dtype() if dtype is None else dtype)
-        self._make_parameters({"device": device, "dtype": dtype})
+        self._make_parameters({"device": check_device("device", device), "dtype": dtype})
         self.reset_parameters()
 
     @torch.inference_mode(False)  # within which nobody could train them

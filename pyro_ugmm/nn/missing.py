@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..checks import check, check_values
+from ..checks import check_choice, check_values
 from .kernels import layer_log_density
 
 __all__ = ["check_missing_inputs", "check_observed", "leaves_nothing", "score_observed"]
@@ -13,10 +13,7 @@ __all__ = ["check_missing_inputs", "check_observed", "leaves_nothing", "score_ob
 
 def check_missing_inputs(missing: str) -> str:
     """Checks what a missing input is said to mean; returns a plain ``str``."""
-    choices = ("error", "omit")
-    valid = isinstance(missing, str) and missing in choices
-    check(valid, "missing", f"one of {choices}", repr(missing))
-    return str(missing)
+    return check_choice("missing", missing, ("error", "omit"))
 
 
 def check_observed(x: Tensor) -> None:

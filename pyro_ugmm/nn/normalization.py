@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from ..checks import check
+from ..checks import check_choice
 
 __all__ = ["normalization_of"]
 
@@ -24,6 +24,4 @@ _CHOICES: dict[str, Callable[[Tensor], Tensor]] = {"none": _nothing, "layer": _s
 
 def normalization_of(name: str) -> Callable[[Tensor], Tensor]:
     """Returns what a normalization does with scores of shape ``B + (J,)``."""
-    valid = isinstance(name, str) and name in _CHOICES
-    check(valid, "normalization", f"one of {tuple(_CHOICES)}", repr(name))
-    return _CHOICES[name]
+    return _CHOICES[check_choice("normalization", name, _CHOICES)]

@@ -192,8 +192,11 @@ def test_bad_rows_are_refused_in_words(entry, bad):
 
 LABELS = {
     "masked": (np.ma.masked_equal(Y.numpy(), 0), "y: expected no masked entries"),
-    "null": (pd.Series([None, *Y.numpy()[1:]], dtype="Int64"), "y: expected no missing entries"),
-    "text": (np.array(["u"] * 24), "y: expected a tensor or an array of numbers"),
+    "null": (pd.Series([*Y.numpy()[:3], None], dtype="Int64"), "y: .* no missing .* NaN .*3"),
+    "object": (np.array([*Y.numpy()[:3], None]), "y: expected no missing entries, got null .*3"),
+    "text": (np.array(["u"] * 24), r"y: expected integer labels \(pandas.factorize.* got 'u'"),
+    "names": (pd.Series(["u"] * 24), "y: expected integer labels .* got 'u'"),
+    "kinds": (pd.Series(["u"] * 24, dtype="category"), "y: expected integer labels .* got 'u'"),
     "fractions": (Y.numpy() + 0.5, "y: expected integer"),
     "too few": (Y.numpy()[:5], "y: expected "),
     "unknown": (Y.numpy() - 1, "y: expected "),

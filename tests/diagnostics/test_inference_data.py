@@ -2,6 +2,7 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -11,7 +12,7 @@ from pyro import poutine
 from pyro_ugmm.diagnostics import class_probabilities, pareto_k, to_inference_data
 from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.guides import mean_field
-from pyro_ugmm.models import Priors, UGMMClassifier
+from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_svi
 from tests.models.test_network_model import data
@@ -150,12 +151,37 @@ def test_class_probabilities(fitted):
     assert probs[:, :-1].isfinite().all() and probs[:, -1].isnan().all()
 
 
+def test_columns_of_a_data_frame_name_the_features(fitted):
+    model, guide = fitted
+    frame = pd.DataFrame(X.numpy(), columns=["length", "width"])
+
+    def names(x, **options):
+        idata = to_inference_data(model, guide, x, num_samples=3, **options)
+        assert idata.constant_data["x"].coords["input"].equals(idata.posterior.coords["input"])
+        return idata.posterior.coords["input"].values.tolist()
+
+    assert names(frame) == ["length", "width"]
+    assert names(frame, coords={"input": ["a", "b"]}) == ["a", "b"]
+    for unnamed in (frame.set_axis(["a", "a"], axis=1), frame.to_numpy(), pd.DataFrame(X.numpy())):
+        assert names(unnamed) == [0, 1]
+    mixture = BayesianGaussianMixture(2, 2)
+    idata = to_inference_data(mixture, mean_field(mixture), frame, num_samples=3)
+    assert idata.posterior["means"].coords["feature"].values.tolist() == ["length", "width"]
+    single = BayesianGaussianMixture(2, 1)
+    idata = to_inference_data(single, mean_field(single), frame[["width"]], num_samples=3)
+    assert idata.observed_data["x"].dims == ("observation",)
+
+
 def test_bad_arguments(fitted):
     model, guide = fitted
     with pytest.raises(ValueError, match="num_samples: expected a positive integer"):
         to_inference_data(model, guide, X, num_samples=0)
     with pytest.raises(ValueError, match=r"coords: expected dimensions among.*'klass'"):
         to_inference_data(model, guide, X, coords={"klass": [1]})
+    for name, length in {"input": 2, "class": 3, "observation": len(X)}.items():
+        match = rf"coords\['{name}'\]: expected {length} labels, got {length + 1}"
+        with pytest.raises(ValueError, match=match):
+            to_inference_data(model, guide, X, coords={name: range(length + 1)})
     with pytest.raises(ValueError, match="model: expected a model with priors"):
         to_inference_data(UGMMClassifier(UGMMNetwork([2, 3])), lambda *a: None, X)
     with pytest.raises(ValueError, match="x: expected finite"):

@@ -131,7 +131,7 @@ def test_mixtures_of_draws_of_another_model_are_refused(idata):
         mixture_draws(mixture("full"), az.from_dict({"means": idata.posterior["means"].values}))
     with pytest.raises(ValueError, match="num_samples: expected"):
         mixture_draws(mixture("full"), idata, num_samples=0)
-    with pytest.raises(ValueError, match="group: expected posterior or prior"):
+    with pytest.raises(ValueError, match="group: expected one of 'posterior', 'prior'"):
         mixture_draws(mixture("full"), idata, group="observed_data")
     with pytest.raises(ValueError, match="model: expected a BayesianGaussianMixture"):
         mixture_draws(torch.nn.Linear(2, 2), idata)

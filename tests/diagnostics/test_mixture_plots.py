@@ -1,5 +1,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.contour import ContourSet
@@ -13,6 +14,7 @@ from pyro_ugmm.diagnostics import (
     to_inference_data,
 )
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture
+from pyro_ugmm.em import initialize
 from pyro_ugmm.guides import mean_field
 from tests.models.test_gaussian_mixture import mixture, rows
 
@@ -128,6 +130,30 @@ def test_components_are_put_where_they_agree_with_the_classes():
     np.testing.assert_array_equal(counts, [[2, 0, 1, 0], [0, 2, 0, 0], [0, 0, 3, 0]])
 
 
+def drawn():
+    torch.manual_seed(0)
+    model = mixture()
+    return model, to_inference_data(model, mean_field(model), X, num_samples=10, seed=0)
+
+
+def test_columns_are_drawn_by_name():
+    frame = pd.DataFrame(X.numpy(), columns=["length", "width"])
+    em = initialize(frame, 2, seed=0)
+    ax = plot_mixture(em, frame, ("width", "length"))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "length")
+    for unnamed in (frame.to_numpy(), pd.DataFrame(frame.to_numpy())):
+        assert plot_mixture(em, unnamed).get_xlabel() == "dimension 0"
+    with pytest.raises(ValueError, match=r"dims: .* such as 'length', got \('width', 'w'\)"):
+        plot_mixture(em, frame, ("width", "w"))
+    twice = frame.set_axis(["a", "a"], axis=1)
+    with pytest.raises(ValueError, match="dims: expected two different ones"):
+        plot_mixture(em, twice, ("a", 1))
+    model, idata = drawn()
+    assert plot_density(model, idata, frame, "width").get_xlabel() == "width"
+    named = idata.assign_coords(feature=["first", "second"])
+    assert plot_density(model, named, frame, "second").get_xlabel() == "second"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -138,13 +164,30 @@ def test_components_are_put_where_they_agree_with_the_classes():
             lambda: plot_mixture(two_in_three().expand((2,)), torch.ones(2, 3)),
             "mixture: expected no batch",
         ),
-        (lambda: plot_density(mixture(), None, X, feature=2), "feature: expected one of 0 to 1"),
+        (lambda: plot_density(*drawn(), X, feature=2), "feature: expected one of 0 to 1"),
+        (lambda: plot_density(*drawn(), X, "c"), "feature: expected one of 0 to 1, got 'c'"),
+        (
+            lambda: plot_density(*drawn(), pd.DataFrame(X.numpy(), columns=["a", "b"]), "c"),
+            "feature: expected one of 0 to 1, or by name, such as 'a', got 'c'",
+        ),
+        (lambda: plot_density(*drawn(), X, ax="left"), "ax: expected axes of matplotlib, got str"),
+        (
+            lambda: plot_mixture(two_in_three().marginal([0]), torch.ones(2, 1)),
+            "mixture: expected one of two dimensions or more, got 1",
+        ),
+        (
+            lambda: plot_components(torch.arange(3), torch.arange(3), ["a", "b"]),
+            "names: expected 3 names, one for each class, got 2",
+        ),
         (lambda: plot_density(mixture(), None, X[:, :1]), "x: expected shape"),
         (
             lambda: plot_density(mixture(), None, X),
             "idata: expected what .* posterior, got NoneType",
         ),
-        (lambda: plot_density(mixture(), None, X, group="post"), "group: expected posterior or"),
+        (
+            lambda: plot_density(mixture(), None, X, group="post"),
+            "group: expected one of 'posterior'",
+        ),
         (lambda: plot_density(two_in_three(), None, X), "model: expected a BayesianGaussian"),
         (lambda: plot_mixture(mixture(), X), "mixture: expected a GaussianMixture, got Bayesian"),
         (

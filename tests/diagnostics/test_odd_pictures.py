@@ -6,6 +6,7 @@ import warnings
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -72,6 +73,19 @@ def test_a_map_of_data_with_gaps(columns, monkeypatch):
             assert grid[:, feature].min() < seen.min() and grid[:, feature].max() > seen.max()
     hidden = "10 rows miss one" if {*columns} & {0, 1} else "feature 0"
     assert hidden in ax.get_xlabel()
+
+
+def test_a_map_over_named_columns():
+    model, guide = omitting()
+    frame = pd.DataFrame(X.numpy(), columns=["a", "b", "c"])
+    ax = drawn(*di.plot_uncertainty(model, guide, frame, Y, ("c", "a"), num_samples=3))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("c", "a")
+    axes = di.plot_uncertainty(model, guide, X, Y, ("w", 0), names=["u", "v", "w"], num_samples=3)
+    assert drawn(*axes).get_xlabel() == "w"
+    with pytest.raises(ValueError, match=r"features: expected two .*, got \('c', 'd'\)"):
+        di.plot_uncertainty(model, guide, frame, Y, ("c", "d"))
+    with pytest.raises(ValueError, match="axes: expected axes of matplotlib, got str"):
+        di.plot_uncertainty(model, guide, frame, Y, axes=("left", "right"))
 
 
 def test_values_of_other_features_may_be_given():

@@ -150,9 +150,12 @@ def good(**changes):
 
 
 BAD_STARTS = {
-    "a string": ("kmeans", "expected a GaussianMixture, got str"),
-    "none": (None, "expected a GaussianMixture, got NoneType"),
-    "a class": (GaussianMixture, "expected a GaussianMixture, got DistributionMeta"),
+    "a string": ("kmeans", "expected a GaussianMixture, such as .* makes, got str"),
+    "none": (None, "expected a GaussianMixture, such as .* makes, got NoneType"),
+    "a class": (
+        GaussianMixture,
+        "expected a GaussianMixture, such as .* makes, got DistributionMeta",
+    ),
     "two batch dimensions": (good().expand((2, 2)), "expected batch shape"),
     "a mean of NaN": (good(means=torch.full((2, 3), math.nan)), "expected finite parameters"),
     "an infinite weight": (good(weights=torch.tensor([math.inf, 0])), "expected finite"),

@@ -285,7 +285,10 @@ def _with(row, column, value):
         (lambda: EMFitter(reg_covar=float("nan")), "reg_covar: expected"),
         (lambda: EMFitter(max_iter=0), "max_iter: expected a positive"),
         (lambda: EMFitter(missing="omit"), "missing: expected 'error' or 'marginalize'"),
-        (lambda: fitter().fit(X, "kmeans"), "start: expected a GaussianMixture"),
+        (
+            lambda: fitter().fit(X, "kmeans"),
+            "start: expected a GaussianMixture, such as initialize",
+        ),
         (lambda: fitter().fit(X[:, :1], START), "x: expected 2 features"),
         (lambda: fitter().fit(X[0], START), r"x: expected shape \(n, D\)"),
         (lambda: fitter().fit(X[:0], START), "x: expected at least one row"),

@@ -151,6 +151,7 @@ def entry_at(value):
         (lambda: frame().assign(width=2**63 - 1), "'width'"),
     ],
 )
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_messages_name_the_column(entry, make, match):
     with pytest.raises(ValueError, match=match):
         ENTRIES[entry](make())
@@ -272,7 +273,7 @@ BAD_STARTS = [
     ({"labels": LABELS.double()}, "labels: expected integers"),
     ({"labels": LABELS.numpy() * 1j}, "labels: expected"),
     ({"labels": LABELS * 1j}, "labels: expected"),
-    ({"labels": ["a"] * 80}, "labels: expected"),
+    ({"labels": ["a"] * 80}, "labels: expected integer labels .* got 'a'"),
     ({"labels": "abc"}, "labels: expected"),
     ({"labels": 3}, r"labels: expected shape \(80,\)"),
     ({"responsibilities": np.ma.masked_equal(np.eye(2)[LABELS.numpy()], 1)}, "responsibilities: "),

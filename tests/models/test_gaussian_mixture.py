@@ -308,6 +308,11 @@ X = rows()
     ("call", "message"),
     [
         (lambda: BayesianGaussianMixture(0, 2), "n_components: expected a positive integer"),
+        (
+            lambda: BayesianGaussianMixture(2, 2, "diag"),
+            "covariance: expected one of 'full'.*'diag'",
+        ),
+        (lambda: BayesianGaussianMixture(torch.ones(9, 9), 2), "positive integer, got Tensor$"),
         (lambda: BayesianGaussianMixture(2, 2, "round"), "covariance: expected one of .*'full'"),
         (lambda: BayesianGaussianMixture(2, 2, missing="drop"), "missing: expected"),
         (lambda: BayesianGaussianMixture(2, 2, priors=3), "priors: expected Priors, got int"),

@@ -135,7 +135,14 @@ def test_from_data_takes_location_and_scale_once():
             lambda: Priors(variances=dist.Uniform(-3.0, -2.0)),
             "variances: expected a distribution over",
         ),
-        (lambda: Priors(means=3.0), "means: expected a Pyro distribution or None, got float"),
+        (
+            lambda: Priors(means=3.0),
+            "means: expected one of pyro.distributions, or None, got float",
+        ),
+        (
+            lambda: Priors(variances=torch.distributions.LogNormal(0.0, 1.0)),
+            r"variances: expected one of pyro.distributions, .* got torch\..*LogNormal",
+        ),
         (
             lambda: Priors(means=dist.Normal(torch.zeros(2), 1.0).to_event(1)),
             "means: expected one univ",

@@ -182,8 +182,12 @@ def test_dropout_per_layer():
         (lambda: UGMMNetwork([4, 5, 3], dropout=[0.1]), "dropout: expected one number, or 2"),
         (
             lambda: UGMMNetwork([4, 5, 3], normalization="batch"),
-            "normalization: expected one of .'none', 'layer'., got 'batch'",
+            "normalization: expected one of 'none', 'layer', got 'batch'",
         ),
+        (lambda: UGMMNetwork([4, 3], missing=True), "missing: expected one of 'error', 'omit'"),
+        (lambda: UGMMNetwork([4, 3], device="gpu"), "device: expected a torch device .* got 'gpu'"),
+        (lambda: UGMMNetwork([4, 3], device="cuda:99"), "device: expected a torch device that can"),
+        (lambda: UGMMNetwork([4, 3], dtype="float64"), "dtype: expected float32.* got 'float64'"),
         (
             lambda: UGMMNetwork([4, 1, 3], normalization="layer"),
             "sizes: expected hidden layers of 2 neurons or more",

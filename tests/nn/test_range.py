@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import pytest
 import torch
 
@@ -69,3 +70,17 @@ def test_bounds_without_a_finite_score_are_refused_in_words():
     bounds = dict.fromkeys(range(3), (1e30, 2e30))
     with pytest.raises(ValueError, match="bounds: expected limits within which some score is fin"):
         best(network(), bounds=bounds)
+
+
+def test_center_and_spread_of_a_data_frame():
+    frame = pd.DataFrame({"length": [0.0, 2.0, 4.0], "constant": [5, 5, 5]})
+    center, spread = center_and_spread(frame)
+    assert center.tolist() == [2.0, 5.0] and spread.tolist() == [2.0, 1.0]
+    assert center.dtype == torch.float64
+    torch.testing.assert_close(center_and_spread(frame.to_numpy()), (center, spread))
+    frame.loc[1, "length"] = math.nan
+    with pytest.raises(ValueError, match=r"x: expected finite .* row 1, column 0 \('length'\)"):
+        center_and_spread(frame)
+    assert center_and_spread(frame, omit_missing=True)[0].tolist() == [2.0, 5.0]
+    with pytest.raises(ValueError, match="x: expected numbers, got 'a' in column 'name'"):
+        center_and_spread(frame.assign(name="a"))

@@ -139,7 +139,7 @@ class _Endless(IterableDataset):
         (lambda: losses_of(DataLoader(_Endless())), "x: expected a DataLoader of a dataset with a"),
         (lambda: losses_of(TensorDataset(X[:0], Y[:0])), "x: expected a dataset with at least one"),
         (lambda: losses_of(TensorDataset(X, X, Y)), "x: expected batches of a tensor, or of"),
-        (lambda: losses_of(TensorDataset(X)), "y: expected a torch tensor of labels"),
+        (lambda: losses_of(TensorDataset(X)), "y: expected labels, one for each row"),
         (lambda: losses_of(TensorDataset(X * math.nan, Y)), "x: expected finite values"),
         (lambda: losses_of([1, 2], Y), "x: expected shape"),
         (

@@ -141,6 +141,15 @@ def test_bad_rows_are_refused_in_words(entry, x, message):
 
 
 @entries
+@pytest.mark.parametrize("kind", [pd.Series, pd.Categorical, np.array, list])
+def test_names_of_classes_are_refused_with_a_remedy(entry, kind):
+    with pytest.raises(ValueError, match=r"y: .*labels \(pandas.factorize .*\), got 'a'"):
+        entry(y=kind(["a", "b", "c"] * 10))
+    numbers, _ = pd.factorize(np.array(["a", "b", "c"] * 10))
+    torch.testing.assert_close(entry(y=numbers), entry())
+
+
+@entries
 @pytest.mark.parametrize(
     "y",
     [

@@ -58,7 +58,7 @@ def force_backend(name: str) -> Iterator[None]:
 def check_dtype(name: str, dtype: Any) -> None:
     """Checks that numbers of a dtype do for parameters and scores."""
     expected = "float32, float64 or bfloat16 (float16 overflows 256 scales from a mean)"
-    check(dtype in _DTYPES, name, expected, dtype)
+    check(dtype in _DTYPES, name, expected, repr(dtype))
 
 
 def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
