@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from pyro.infer.autoguide import (
 )
 
 from .checks import check
-from .files import write_atomically
+from .files import target_of, write_atomically
 from .guides import full_rank, low_rank, mean_field
 from .models import BayesianGaussianMixture, UGMMClassifier, UGMMDensity
 from .models.base import BayesianModel
@@ -118,7 +117,7 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
         ...     load_fitted(path)
         (UGMMClassifier(UGMMNetwork([2, 4, 3], n_parameters=60), priors=None), None)
     """
-    expected, contents = "a file that save_fitted wrote", Path(path).read_bytes()
+    expected, contents = "a file that save_fitted wrote", target_of("path", path).read_bytes()
     try:
         return _rebuild(*_read(contents))
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from ..checks import check
 from ..models.network import NetworkModel
 from ..tables import as_table
 from .axes import note_of_hidden
-from .positions import check_pair
+from .positions import check_names, check_pair
 from .predictive import uncertainty
 from .probabilities import class_probabilities
 
@@ -77,15 +77,14 @@ def plot_uncertainty(
     import matplotlib.pyplot as plt
 
     check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
+    check(y is not None, "y", "labels, shape (n,)", "None")
     x, y = model.check_data(x, y)
     check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
     x, n_features = x.detach(), x.shape[1]
     features = check_pair("features", features, n_features)
-    names = [f"feature {i}" for i in range(n_features)] if names is None else [*names]
-    check(len(names) == n_features, "names", f"{n_features}, one for each feature", names)
-    labels = [f"class {i}" for i in range(model.n_classes)]
-    labels = labels if class_names is None else [*class_names]
-    check(len(labels) == model.n_classes, "class_names", f"{model.n_classes} names", labels)
+    names = check_names("names", names, [f"feature {i}" for i in range(n_features)], "feature")
+    classes = [f"class {i}" for i in range(model.n_classes)]
+    labels = check_names("class_names", class_names, classes, "class")
     if axes is None:
         options = {"layout": "constrained", "sharex": True, "sharey": True}
         axes = plt.subplots(1, 2, figsize=(10, 4.4), **options)[1]

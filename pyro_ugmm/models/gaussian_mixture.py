@@ -8,12 +8,12 @@ import torch
 from pyro.nn import PyroParam
 from torch import Tensor
 
-from ..checks import check, check_integer
+from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
 from ..nn.local_parameters import LocalModule
 from ..precision import full_precision
-from .base import BayesianModel, Draws
+from .base import BayesianModel, Draws, check_draws
 from .covariance_sites import COVARIANCE_SITES
 from .data import rows_for
 from .mixture_sites import MixtureSites
@@ -83,12 +83,7 @@ class BayesianGaussianMixture(BayesianModel):
         super().__init__()
         n_components = check_integer("n_components", n_components)
         n_features = check_integer("n_features", n_features)
-        check(
-            covariance in COVARIANCE_SITES,
-            "covariance",
-            f"one of {[*COVARIANCE_SITES]}",
-            covariance,
-        )
+        covariance = check_choice("covariance", covariance, COVARIANCE_SITES)
         check_missing(missing)
         priors = Priors() if priors is None else priors
         check(isinstance(priors, Priors), "priors", "Priors", type(priors).__name__)
@@ -154,7 +149,7 @@ class BayesianGaussianMixture(BayesianModel):
         Args:
             draws: values of the latent sites, with any leading dimensions ``P``: the batch shape.
         """
-        values = dict(draws or {})
+        values = check_draws(draws)
         sites = self.sites.by_name()
         unknown = sorted(values.keys() - sites.keys())
         check(not unknown, "draws", f"sites among {[*sites]}", unknown)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checks import check_integer, check_number, check_seed
+from ..checks import check_flag, check_integer, check_number, check_seed
 
 __all__ = ["Schedule"]
 
@@ -32,6 +32,7 @@ class Schedule:
     def __post_init__(self) -> None:
         plain: dict[str, Any] = {"steps": check_integer("steps", self.steps)}
         plain["seed"] = check_seed("seed", self.seed)
+        plain["progress"] = check_flag("progress", self.progress)
         expected, rate = "a positive number", self.learning_rate
         if callable(rate):
             rates = tuple(_checked_rate(rate(step), step) for step in range(plain["steps"]))
