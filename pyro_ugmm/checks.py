@@ -1,5 +1,6 @@
 """Checks of arguments: each error names the argument, what was expected and what came."""
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
@@ -106,8 +107,12 @@ def check_number(name: str, value: Any, valid: Callable[[float], bool], expected
     is_array = isinstance(value, Tensor | np.ndarray) and value.ndim == 0
     number = value.item() if is_array else value
     is_number = isinstance(number, Real) and not _is_flag(value)
-    check(is_number and valid(float(number)), name, expected, _shown(value))
-    return float(number)
+    try:
+        found = float(number) if is_number else math.nan
+    except OverflowError:  # an integer beyond all floating-point numbers
+        is_number, found = False, math.nan
+    check(is_number and valid(found), name, expected, _shown(value))
+    return found
 
 
 def check_broadcast(shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -33,8 +33,11 @@ def target_of(name: str, path: str | os.PathLike) -> Path:
     try:
         os.stat(path)
     except OSError as error:
-        is_loop = error.errno == errno.ELOOP
+        is_loop, is_long = (error.errno == number for number in (errno.ELOOP, errno.ENAMETOOLONG))
         check(not is_loop, name, "a file", f"{path}, whose links lead in a circle")
+        check(not is_long, name, "a path", f"one that is too long, {path!r:.40}...")
+    except ValueError as error:  # a null character
+        raise ValueError(f"{name}: expected a path, got {path!r:.40} ({error})") from None
     target = Path(os.fsdecode(path)).resolve()
     check(not target.is_dir(), name, "a file", f"the folder {path}")
     check(not target.exists() or target.is_file(), name, "a file", f"{path}, which is none")

@@ -65,6 +65,11 @@ def _hold_the_same(copies: Sequence[Tensor], tensors: Sequence[Tensor]) -> bool:
     for a, b in zip(copies, tensors, strict=True):
         if a.dtype != b.dtype or a.device != b.device or a.shape != b.shape:
             return False
-    if all(tensor.is_cpu for tensor in tensors):
-        return all(map(torch.equal, copies, tensors))
-    return bool(torch.stack([(a == b).all() for a, b in zip(copies, tensors, strict=True)]).all())
+    if all(tensor.is_cpu for tensor in tensors) and all(map(torch.equal, copies, tensors)):
+        return True
+    return bool(torch.stack([*map(_equal, copies, tensors)]).all()) if copies else True
+
+
+def _equal(a: Tensor, b: Tensor) -> Tensor:
+    """Whether two tensors are equal, NaN being so to itself."""
+    return ((a == b) | (a.isnan() & b.isnan())).all()

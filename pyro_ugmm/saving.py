@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +14,11 @@ from pyro.infer.autoguide import (
 )
 
 from .checks import check
-from .files import write_atomically
+from .files import target_of, write_atomically
 from .guides import full_rank, low_rank, mean_field
 from .models import BayesianGaussianMixture, UGMMClassifier, UGMMDensity
 from .models.base import BayesianModel
+from .optimization.fingerprints import fingerprint
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
 from .saved_description import (
@@ -33,7 +33,7 @@ from .saved_description import (
 
 __all__ = ["load_fitted", "save_fitted"]
 
-_FORMAT = "pyro_ugmm fitted model 1"
+_FORMAT = "pyro_ugmm fitted model 2"
 _MODELS = {m.__name__: m for m in (BayesianGaussianMixture, UGMMClassifier, UGMMDensity)}
 _GUIDES: dict[type[AutoGuide], Callable[..., AutoGuide]] = {
     AutoNormal: mean_field,
@@ -96,8 +96,13 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
         description["rank"] = getattr(guide, "rank", None)
         tensors |= {f"guide.{name}": tensor for name, tensor in guide.state_dict().items()}
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": _FORMAT, "description": json.dumps(description)}
+    said = json.dumps(description)
+    metadata = {"format": _FORMAT, "description": said, "checksum": _checksum(said, contents)}
     write_atomically(path, save(contents, metadata))
+
+
+def _checksum(description: str, tensors: dict[str, torch.Tensor]) -> str:
+    return fingerprint(description, sorted(tensors.items()))
 
 
 def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
@@ -118,17 +123,23 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
         ...     load_fitted(path)
         (UGMMClassifier(UGMMNetwork([2, 4, 3], n_parameters=60), priors=None), None)
     """
-    expected, contents = "a file that save_fitted wrote", Path(path).read_bytes()
+    expected, contents = "a file that save_fitted wrote", target_of("path", path).read_bytes()
     try:
-        return _rebuild(*_read(contents))
+        metadata, tensors = _read(contents)
+        said = metadata["description"]
+        found = _rebuild(json.loads(said), tensors)
+        # At the end, so that an error names the field that is damaged if that shows.
+        is_whole = metadata.get("checksum") == _checksum(said, tensors)
+        check(is_whole, "checksum", "that of all the file says and holds", "another: it is damaged")
+        return found
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         got = f"{path}, in which {kind}{error}"
         raise ValueError(f"path: expected {expected}, got {got}") from error
 
 
-def _read(contents: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Reads the description and the tensors, of which nothing stays mapped to the file."""
+def _read(contents: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Reads the metadata and the tensors, of which nothing stays mapped to the file."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -141,7 +152,7 @@ def _read(contents: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     found = metadata.get("format")
     check(found == _FORMAT, "format", repr(_FORMAT), repr(found))
     check("description" in metadata, "description", "a model's", "none")
-    return json.loads(metadata["description"]), tensors
+    return metadata, tensors
 
 
 @torch.inference_mode(False)  # so that it can be trained, wherever it is loaded
@@ -162,7 +173,11 @@ def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> t
             check(name in parameters, "frozen", f"names among {[*parameters]}", repr(name))
             parameters[name].requires_grad_(False)
         name, rank = description["guide"], description["rank"]
+        prefixes = ("model.",) if name is None else ("model.", "guide.")
+        unknown = sorted(found for found in tensors if not found.startswith(prefixes))
+        check(not unknown, "tensors", f"none but those of {' and '.join(prefixes)}", unknown)
         if name is None:
+            check(rank is None, "rank", "null, without a guide", repr(rank))
             return model, None
         check_guide_sizes(name, rank, model, tensors)
         guide = guides[name](model) if rank is None else guides[name](model, rank=rank)

@@ -164,6 +164,7 @@ def as_table(name: str, x: Any) -> Table:
     if isinstance(x, Table):
         return x
     if isinstance(x, Tensor):
+        check(not x.is_nested, name, "a dense tensor", "a nested one")
         check(x.layout == torch.strided, name, "a dense tensor", x.layout)
         expected = "floating-point numbers (convert with .to(torch.get_default_dtype()))"
         check(x.is_floating_point(), name, expected, x.dtype)

@@ -287,8 +287,9 @@ def fit_svi(
         torch.Size([30])
     """
     check_model(model)
-    is_guide = callable(guide) and not isinstance(guide, BayesianModel)
-    check(is_guide, "guide", "a Pyro guide", type(guide).__name__)
+    is_guide = callable(guide) and not isinstance(guide, BayesianModel | type)
+    got = f"the class {guide.__name__}" if isinstance(guide, type) else type(guide).__name__
+    check(is_guide, "guide", "a Pyro guide", got)
     num_particles = check_integer("num_particles", num_particles)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)

@@ -189,6 +189,49 @@ def test_no_tensor_may_be_damaged(model, guide, tmp_path):
                 load_fitted(path)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_numbers_of_another_value_are_damage(model, tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    description, tensors, metadata = saved(path, model)
+    for name, tensor in tensors.items():
+        bits = tensor.clone().flatten().view(torch.int32)
+        bits[0] ^= 1  # the last digit
+        changed = bits.view(torch.float32).reshape(tensor.shape)
+        rewrite(path, description, tensors | {name: changed}, metadata)
+        with pytest.raises(ValueError, match=r"fitted\.safetensors, in which checksum: expected"):
+            load_fitted(path)
+    description["priors"]["means"]["parameters"]["scale"] += 1
+    rewrite(path, description, tensors, metadata)
+    with pytest.raises(ValueError, match=r"fitted\.safetensors, in which checksum: expected"):
+        load_fitted(path)
+
+
+def test_tensors_of_nothing_are_damage(tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    description, tensors, metadata = saved(path)
+    rewrite(path, description, tensors | {"others": torch.ones(2)}, metadata)
+    with pytest.raises(ValueError, match=r"tensors: expected none but .*, got \['others'\]"):
+        load_fitted(path)
+    rewrite(path, description | {"guide": None, "rank": None}, tensors, metadata)
+    with pytest.raises(ValueError, match=r"tensors: expected none but .*guide\.cov_factor"):
+        load_fitted(path)
+    description, tensors, metadata = saved(path, guide=None)
+    rewrite(path, description | {"rank": 3}, tensors, metadata)
+    with pytest.raises(ValueError, match="rank: expected null, without a guide, got 3"):
+        load_fitted(path)
+
+
+@pytest.mark.parametrize("field", ["center", "spread"])
+@pytest.mark.parametrize("value", [[], [1.0], [1.0, 2.0, 3.0], [1.0, 2.0]])
+def test_units_of_another_shape_are_damage(field, value, tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    description, tensors, metadata = saved(path, "density")
+    description["priors"][field] = value
+    rewrite(path, description, tensors, metadata)
+    with pytest.raises(ValueError, match=r"in which priors\.(center|spread): expected shape"):
+        load_fitted(path)
+
+
 def test_a_file_that_is_none_is_refused(tmp_path):
     path = tmp_path / "fitted.safetensors"
     saved(path)

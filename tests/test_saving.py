@@ -129,6 +129,9 @@ def test_a_file_of_what_is_not_known(name, value, tmp_path):
 
 
 def test_bad_arguments(tmp_path):
+    for wrong, got in ((3, "a path, got int"), (tmp_path, "a file, got the folder")):
+        with pytest.raises(ValueError, match=f"path: expected {got}"):
+            load_fitted(wrong)
     path, model = tmp_path / "fitted.safetensors", mixture("diagonal")
     guide = mean_field(model)
     with pytest.raises(ValueError, match="guide: expected a fitted guide, got one that never ran"):

@@ -83,7 +83,9 @@ def guide_draws(
     """Runs a guide once, with all draws in a plate of their own."""
     num_samples = check_integer("num_samples", num_samples)
     expected = "a fitted guide, or MCMC that was run"
-    check(callable(guide), "inference", expected, type(guide).__name__)
+    is_class = isinstance(guide, type)
+    got = f"the class {guide.__name__}" if is_class else type(guide).__name__
+    check(callable(guide) and not is_class, "inference", expected, got)
     program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(guide)
     trace = prune_subsample_sites(poutine.trace(program).get_trace(*data))
     found = [name for name, node in trace.nodes.items() if node["type"] == "sample"]
@@ -122,8 +124,8 @@ def _mcmc_draws(model: BayesianModel, mcmc: MCMC) -> PosteriorDraws:
         values[site] = samples[site].reshape(-1, 1, *prior.event_shape)
     n_chains, n_draws = shape
     diverging = torch.zeros(n_chains, n_draws, dtype=torch.bool)
-    for chain, at in enumerate(mcmc.diagnostics().get("divergences", {}).values()):
-        diverging[chain, at] = True
+    for chain, found in enumerate(mcmc._diagnostics):  # Pyro's summary of it needs two draws
+        diverging[chain, found.get("divergences", [])] = True
     attributes = {
         "inference_method": f"Markov chain Monte Carlo by {type(mcmc.kernel).__name__}",
         "n_chains": n_chains,

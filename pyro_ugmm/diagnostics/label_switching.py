@@ -103,11 +103,20 @@ def _averages(
     features: Features, order: np.ndarray, wanted: Features
 ) -> tuple[np.ndarray, np.ndarray]:
     """The components' averages, and a reference's, in what they share."""
-    sizes = {name: points.shape[-1] for name, points in features.items()}
-    shared = [name for name, points in wanted.items() if points.shape[-1] == sizes.get(name)]
-    own = [_ordered(features[name], order).mean(0) for name in shared]
-    others = [wanted[name].mean(0) for name in shared]
+    own, others = [], []
+    for name in [name for name in wanted if name in features]:
+        a, b = _ordered(features[name], order).mean(0), wanted[name].mean(0)
+        size = max(a.shape[-1], b.shape[-1])
+        own.append(_of_size(a, size))
+        others.append(_of_size(b, size))
     return np.concatenate(own, -1), np.concatenate(others, -1)
+
+
+def _of_size(points: np.ndarray, size: int) -> np.ndarray:
+    """Points ``(K, F)``, those of variances as those of matrices if matrices stand against them."""
+    if points.shape[-1] == size:
+        return points
+    return (points[..., None] * np.eye(points.shape[-1])).reshape(-1, size)
 
 
 def _nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:

@@ -232,9 +232,9 @@ def plot_components(
     check(len(labels) == len(y) > 0, "y", f"as many as labels, {len(labels)}", len(y))
     n_classes, n_components = int(y.max()) + 1, int(labels.max()) + 1
     if names is not None:
-        check(
-            len(names) >= n_classes, "names", f"{n_classes} names, one for each class", len(names)
-        )
+        got = len(names) if hasattr(names, "__len__") else type(names).__name__
+        valid = isinstance(got, int) and got >= n_classes
+        check(valid, "names", f"{n_classes} names, one for each class", got)
     counts = np.zeros((n_classes, n_components), dtype=int)
     np.add.at(counts, (y.numpy(), labels.numpy()), 1)
     first = linear_sum_assignment(counts, maximize=True)[1].tolist()
@@ -248,6 +248,7 @@ def plot_components(
             color = "white" if shares[i, k] > 0.5 else "black"
             ax.text(j, i, str(counts[i, k]), ha="center", va="center", color=color)
     ax.set_xticks(range(n_components), [str(k) for k in order])
-    ax.set_yticks(range(n_classes), [str(i) for i in range(n_classes)] if names is None else names)
+    rows = range(n_classes)
+    ax.set_yticks(rows, [*map(str, rows)] if names is None else [*names][:n_classes])
     ax.set(xlabel="component", ylabel="class")
     return ax

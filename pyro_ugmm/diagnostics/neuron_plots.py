@@ -10,7 +10,7 @@ from ..checks import check
 from ..distributions import UnivariateGaussianMixture
 from ..precision import full_precision
 from .axes import given_or_new, legend_above
-from .positions import check_position
+from .positions import check_names, check_position
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,9 +60,7 @@ def plot_neuron(
     shape = tuple(nodes.batch_shape)
     check(len(shape) in (1, 2), "nodes", "batch shape (J,) or (S, J)", shape)
     index = check_position("index", index, shape[-1], "a neuron from")
-    n_inputs = nodes.n_components
-    names = [f"input {k}" for k in range(n_inputs)] if names is None else [*names]
-    check(len(names) == n_inputs, "names", f"{n_inputs} names, one for each input", names)
+    names = check_names("names", names, [f"input {k}" for k in range(nodes.n_components)], "input")
     if point is not None:
         fits = isinstance(point, UnivariateGaussianMixture) and point.batch_shape == shape[-1:]
         check(fits, "point", f"mixtures of batch shape {shape[-1:]}", point)
@@ -90,6 +88,8 @@ def _grid(node: UnivariateGaussianMixture) -> Tensor:
     """Values over nearly all of a neuron's mass, under most draws."""
     mean, spread = node.mean, node.variance.sqrt()
     low, high = (mean - 3 * spread).median(), (mean + 3 * spread).median()
+    expected = f"neurons whose moments {low.dtype} can hold"
+    check((high - low).isfinite(), "nodes", expected, f"one from {low:.3g} to {high:.3g}")
     return torch.linspace(float(low), float(high), _GRID, dtype=low.dtype, device=low.device)
 
 

@@ -58,9 +58,10 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) ->
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     ax = given_or_new(ax)
-    valid = isinstance(results, FitResult | Mapping)
-    check(valid, "results", "a FitResult, or several by name", type(results).__name__)
-    named = {"loss": results} if isinstance(results, FitResult) else dict(results)
+    named = results if isinstance(results, Mapping) else {"loss": results}
+    got = [type(result).__name__ for result in named.values()]
+    valid = bool(named) and all(isinstance(result, FitResult) for result in named.values())
+    check(valid, "results", "a FitResult, or several by name", ", ".join(got) or "none")
     empty = [name for name, result in named.items() if not result.n_steps]
     check(not empty, "results", "runs of at least one step", empty)
     drawn = {name: _finite(result.losses) for name, result in named.items()}

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..checks import check, check_integer
 
-__all__ = ["check_pair", "check_place", "check_position"]
+__all__ = ["check_names", "check_pair", "check_place", "check_position"]
 
 
 def check_place(
@@ -37,6 +37,16 @@ def check_place(
         found = tuple(shape)
     inside = all(i < size for i, size in zip(found, shape, strict=True))
     check(inside, name, expected, repr(value))
+    return found
+
+
+def check_names(name: str, values: Any, defaults: Sequence[str], what: str) -> list[Any]:
+    """Returns the names given, one for each of some things, or else the defaults."""
+    expected = f"{len(defaults)} names, one for each {what}"
+    is_many = values is None or isinstance(values, Iterable)
+    check(is_many, name, expected, type(values).__name__)
+    found = [*(defaults if values is None else values)]
+    check(len(found) == len(defaults), name, expected, found)
     return found
 
 

@@ -46,6 +46,7 @@ def _checked(probabilities: Any, dims: int, shape: str) -> Tensor:
     found = as_table("probabilities", probabilities).values.detach()
     got = tuple(found.shape)
     check(len(got) == dims and 0 not in got, "probabilities", f"shape {shape}", got)
+    check_values("probabilities", found, found >= 0, "numbers from zero to one")
     total = found.sum(-1)
     check_values("probabilities", total, (total - 1).abs() < 1e-4, "sums of one over the classes")
     return found

@@ -12,7 +12,7 @@ from ..checks import check
 from ..models.network import NetworkModel
 from ..tables import as_table
 from .axes import check_axes, note_of_hidden
-from .positions import check_pair
+from .positions import check_names, check_pair
 from .predictive import uncertainty
 from .probabilities import class_probabilities
 
@@ -77,18 +77,16 @@ def plot_uncertainty(
     import matplotlib.pyplot as plt
 
     check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
+    check(y is not None, "y", "labels, shape (n,)", "None")
     table = as_table("x", x)
     x, y = model.check_data(table, y)
     check(y.dim() == 1, "y", "shape (n,)", tuple(y.shape))
     x, n_features = x.detach(), x.shape[1]
-    named = table.labels if names is None else [*map(str, names)]
-    fits = named is None or len(named) == n_features
-    check(fits, "names", f"{n_features}, one for each feature", repr(names))
-    features = check_pair("features", features, n_features, named)
-    shown = named or [f"feature {i}" for i in range(n_features)]
-    labels = [f"class {i}" for i in range(model.n_classes)]
-    labels = labels if class_names is None else [*class_names]
-    check(len(labels) == model.n_classes, "class_names", f"{model.n_classes} names", labels)
+    numbered = [f"feature {i}" for i in range(n_features)]
+    shown = check_names("names", names, table.labels or numbered, "feature")
+    features = check_pair("features", features, n_features, shown)
+    classes = [f"class {i}" for i in range(model.n_classes)]
+    labels = check_names("class_names", class_names, classes, "class")
     if axes is None:
         options = {"layout": "constrained", "sharex": True, "sharey": True}
         axes = plt.subplots(1, 2, figsize=(10, 4.4), **options)[1]

@@ -14,7 +14,7 @@ from ..precision import full_precision
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
-__all__ = ["BayesianModel", "Draws", "check_model"]
+__all__ = ["BayesianModel", "Draws", "check_draws", "check_model"]
 
 Draws = Mapping[str, Tensor]
 """Values of latent sites by name: of one draw, or of many with leading dimensions ``(S, 1)``."""
@@ -27,6 +27,16 @@ def _with_row_dimension(draws: Tensor, event_dim: int) -> Tensor:
     """
     has_it = draws.dim() == event_dim or draws.shape[-event_dim - 1] == 1
     return draws if has_it else draws.unsqueeze(-event_dim - 1)
+
+
+def check_draws(draws: Any) -> dict[str, Tensor]:
+    """Checks that ``draws`` are tensors by name, or None, and returns them."""
+    is_mapping = draws is None or isinstance(draws, Mapping)
+    check(is_mapping, "draws", "tensors by site, or None", type(draws).__name__)
+    for site, value in (draws or {}).items():
+        is_tensor = isinstance(value, Tensor)
+        check(is_tensor, "draws", f"a tensor of the site {site}", type(value).__name__)
+    return dict(draws or {})
 
 
 def check_model(model: Any) -> None:
@@ -142,9 +152,9 @@ class BayesianModel(torch.nn.Module, ABC):
 
     def _over_rows(self, draws: Draws) -> Draws:
         """Makes room for the rows in draws of shape ``(S,)``; those of ``(S, 1)`` have it."""
-        found = dict(draws)
+        found = check_draws(draws)
         for site, prior in self.site_distributions().items():
-            value = draws.get(site)
+            value = found.get(site)
             if value is None:
                 continue
             n_leading, event = value.dim() - prior.event_dim, tuple(prior.event_shape)

@@ -96,6 +96,10 @@ class UGMMDensity(NetworkModel):
         objective = check_choice("objective", objective, _OBJECTIVES)
         if isinstance(priors, Priors) and priors.center.dim() + priors.spread.dim():
             n_features = sizes[0] - 1
+            for name, value in (("center", priors.center), ("spread", priors.spread)):
+                fits = value.shape in ((), (n_features,))
+                expected = f"shape ({n_features},) or (), as the network has features and a label"
+                check(fits, f"priors.{name}", expected, tuple(value.shape))
             center = torch.cat([priors.center.expand(n_features), priors.center.new_zeros(1)])
             spread = torch.cat([priors.spread.expand(n_features), priors.spread.new_ones(1)])
             priors = replace(priors, center=center, spread=spread)
@@ -154,7 +158,11 @@ class UGMMDensity(NetworkModel):
         cls, arguments: dict[str, Any], priors: Any, dtype: torch.dtype, state: dict[str, Tensor]
     ) -> Self:
         """Makes the network, with its parameters, and a model of it."""
-        if priors is not None and priors.center.dim():  # with the label's, which comes of itself
+        if (
+            priors is not None and priors.center.dim() + priors.spread.dim()
+        ):  # with the label's, which comes of itself
+            sizes = [tuple(value.shape) for value in (priors.center, priors.spread)]
+            check(sizes[0] == sizes[1], "priors.spread", f"shape {sizes[0]}", sizes[1])
             priors = priors.scaled(priors.center[:-1], priors.spread[:-1])
         return super().from_arguments(arguments, priors, dtype, state)
 

@@ -13,7 +13,7 @@ from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
 from ..nn.local_parameters import LocalModule
 from ..precision import full_precision
-from .base import BayesianModel, Draws
+from .base import BayesianModel, Draws, check_draws
 from .covariance_sites import COVARIANCE_SITES
 from .data import rows_for
 from .mixture_sites import MixtureSites
@@ -149,7 +149,7 @@ class BayesianGaussianMixture(BayesianModel):
         Args:
             draws: values of the latent sites, with any leading dimensions ``P``: the batch shape.
         """
-        values = dict(draws or {})
+        values = check_draws(draws)
         sites = self.sites.by_name()
         unknown = sorted(values.keys() - sites.keys())
         check(not unknown, "draws", f"sites among {[*sites]}", unknown)

@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check
+from ..checks import check, check_precision
 from ..nn import UGMMLayer
 from .derived import DerivedModule
 from .priors import Priors
@@ -98,6 +98,7 @@ class LayerPrior(DerivedModule):
             scaled = ScaledPrior(priors.variances, torch.zeros_like(unit), unit, origin)
             found["variance"] = scaled.to_event(2)
         if priors.weights is not None:
+            check_precision("a model with priors.weights", self.start_loc)
             concentration = torch.full_like(self.start_loc, priors.weights)
             found["weights"] = dist.Dirichlet(concentration).to_event(1)
         return found

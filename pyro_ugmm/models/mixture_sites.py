@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ..checks import check_precision
 from .covariance_sites import CovarianceSites
 from .derived import DerivedModule
 from .priors import Priors
@@ -66,6 +67,7 @@ class MixtureSites(DerivedModule):
         return self._derive(self._by_name)
 
     def _by_name(self) -> dict[str, MixtureSite]:
+        check_precision("model", self.center)
         found = {"weights": self._weights()} if self._sizes["component"] > 1 else {}
         found |= {"means": self._means(), "variances": self._variances()}
         # In one dimension there is nothing to correlate.

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..checks import check, check_flag
 from ..nn import UGMMNetwork
 from ..precision import full_precision
-from .base import BayesianModel, Draws
+from .base import BayesianModel, Draws, check_draws
 from .data import features_for, labels_for, raise_overflow
 from .layer_prior import SITES, LayerPrior, check_units
 from .priors import Priors
@@ -120,7 +120,7 @@ class NetworkModel(BayesianModel):
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters."""
         parameters = {}
-        for site, value in (draws or {}).items():
+        for site, value in check_draws(draws).items():
             prefix, _, name = site.rpartition(".")
             expected = "sites like layers.0.loc, .variance or .weights"
             check(name in SITES, "draws", expected, site)

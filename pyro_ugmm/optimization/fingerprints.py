@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["Fingerprint", "fingerprint"]
+__all__ = ["Fingerprint", "fingerprint", "is_of_library"]
 
 _LENGTH = 32
 _LIBRARIES = {"builtins", "numpy", "pyro", "pyro_ugmm", "torch", *sys.stdlib_module_names}
@@ -113,7 +113,7 @@ class Fingerprint:
 
     def _function(self, function: types.FunctionType) -> None:
         self._say(function.__qualname__)
-        if _is_of_library(function):
+        if is_of_library(function):
             return
         self._parts([function.__code__, function.__defaults__, function.__kwdefaults__])
         for cell in function.__closure__ or ():
@@ -129,7 +129,7 @@ class Fingerprint:
 
     def _global(self, value: Any) -> None:
         """Takes in what a function refers to, unless a library holds it."""
-        if isinstance(value, types.ModuleType) or _is_of_library(value):
+        if isinstance(value, types.ModuleType) or is_of_library(value):
             self._say(getattr(value, "__name__", type(value).__name__))
         else:
             self.add(value)
@@ -137,7 +137,7 @@ class Fingerprint:
     def _class(self, kind: type) -> None:
         self._say(f"class {kind.__module__}.{kind.__qualname__}")
         for one in kind.__mro__:
-            if not _is_of_library(one):
+            if not is_of_library(one):
                 found = vars(one).values()
                 self._parts([v for v in found if isinstance(v, types.FunctionType)])
 
@@ -153,7 +153,7 @@ def _module_of(value: Any) -> str:
     return str(getattr(value, "__module__", "")).partition(".")[0]
 
 
-def _is_of_library(value: Any) -> bool:
+def is_of_library(value: Any) -> bool:
     """Whether a function or class is a library's, whose name says it all."""
     return _module_of(value) in _LIBRARIES
 

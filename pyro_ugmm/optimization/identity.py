@@ -1,20 +1,31 @@
 """What tells one training run from others, as words and fingerprints by name."""
 
+import functools
 import json
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from pyro.infer.autoguide import AutoGuide
+from pyro.nn import PyroModule
 from torch import Tensor
 from torch.distributions import biject_to
 
 from ..models.base import BayesianModel
 from ..models.priors import Priors
-from .fingerprints import fingerprint
+from .fingerprints import fingerprint, is_of_library
 
 __all__ = ["guide_identity", "model_identity", "start_of"]
 
 _UNITS = ("center", "spread")
+_PLAIN = (bool, int, float, str, tuple)
+_COMPOSED = (
+    *(list, dict, set, frozenset, Tensor, np.ndarray, np.generic),
+    *(types.FunctionType, types.MethodType, functools.partial),
+)
+_OF_ANY_MODULE = {*vars(PyroModule("any"))}
 
 
 def _describe(distribution: Any) -> str:
@@ -33,8 +44,9 @@ def model_identity(model: BayesianModel) -> dict[str, str]:
     """What tells a model from others, its parameters' values excepted."""
     arguments = json.dumps(model.arguments(), sort_keys=True, default=str)
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    own = [_settings(part) for part in model.modules() if not is_of_library(type(part))]
     found = {
-        "model": f"{type(model).__name__}({arguments}) {fingerprint(type(model))}",
+        "model": f"{type(model).__name__}({arguments}) {fingerprint(type(model), own)}",
         "frozen parameters": ", ".join(frozen) or "none",
     }
     priors = model.priors
@@ -63,15 +75,23 @@ def guide_identity(guide: Callable) -> str:
 
 
 def _settings(module: torch.nn.Module) -> list[Any]:
-    """A module's class and the plain values among its attributes."""
-    plain = {
+    """A module's class and what is told among its attributes.
+
+    Of a class that no library has, these are values of any kind; what a guide of Pyro's notes
+    for itself are none, and of a library's class plain values alone.
+    """
+    is_own = not is_of_library(type(module))
+    kinds = _PLAIN + _COMPOSED if is_own else _PLAIN
+    hidden = not is_own or isinstance(module, AutoGuide)
+    told = {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, bool | int | float | str | tuple)
-        and not name.startswith("_")
-        and name != "training"
+        if isinstance(value, kinds)
+        and not (hidden and name.startswith("_"))
+        and name not in _OF_ANY_MODULE
+        and not (isinstance(value, Tensor) and value.requires_grad)
     }
-    return [type(module), plain]
+    return [type(module), told]
 
 
 def start_of(part: Any) -> str:

@@ -1,15 +1,24 @@
 """The batches of a DataLoader."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+    default_convert,
+)
 
 from ..checks import check, check_integer
 from .batches import Batches, Rows
-from .fingerprints import Fingerprint, fingerprint
+from .fingerprints import Fingerprint, fingerprint, is_of_library
 from .random_states import (
     kept_random_states,
     random_states,
@@ -21,6 +30,7 @@ from .reach import count_rows, length_of
 __all__ = ["LoaderBatches"]
 
 _ROWS_READ, _ROWS_READ_AGAIN, _ROWS_AT_ONCE = 65_536, 64, 512
+_BATCHES_ASKED = 64
 
 
 class LoaderBatches(Batches):
@@ -104,6 +114,26 @@ class LoaderBatches(Batches):
         """Checks that a run can be taken up again with these data."""
         expected = "a DataLoader without persistent_workers, whose draws cannot be taken up again"
         check(not self._loader.persistent_workers, "checkpoint", expected, "one with them")
+        once, again = self._order(), self._order()
+        expected = (
+            "rows in an order of torch's, NumPy's or Python's own generator, or of the loader's"
+        )
+        got = "orders that differ from pass to pass, though the generators do not"
+        check(once == again, "checkpoint", expected, got)
+
+    def _order(self) -> list[Any]:
+        """What the samplers of one's own ask for first, from where the generators are."""
+        loader, before = self._loader, self._random_states()
+        samplers: list[Any] = [
+            loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+        ]
+        samplers += [getattr(samplers[0], "sampler", None)]
+        if all(one is None or is_of_library(type(one)) for one in samplers):
+            return []
+        try:
+            return [fingerprint(i) for i in itertools.islice(samplers[0], _BATCHES_ASKED)]
+        finally:
+            self._restore(before)
 
     def fingerprint(self) -> str:
         """Tells these data from others."""
@@ -125,14 +155,15 @@ class LoaderBatches(Batches):
         dataset = self._loader.dataset
         if isinstance(dataset, IterableDataset):
             return f"in the order of a {type(dataset).__name__}"
-        if _is_held(dataset):
-            return f"rows {_held_rows(dataset)}"
+        held = f"rows {_held_rows(dataset)}" if _is_held(dataset) else ""
+        if held and self._loader.collate_fn in (default_collate, default_convert):
+            return held
         n_rows = len(dataset)  # type: ignore[arg-type]
         every, few = (range(0, n_rows, -(-n_rows // k)) for k in (_ROWS_READ, _ROWS_READ_AGAIN))
         once, again = self._read(few), self._read(few)
         expected = "rows that are drawn by torch's, NumPy's or Python's own generator, if at all"
         check(once == again, "checkpoint", expected, "rows that differ from reading to reading")
-        return f"rows {self._read(every)}"
+        return f"{held}, read as {once}" if held else f"rows {self._read(every)}"
 
     def _read(self, which: range) -> str:
         """Tells rows that are read from others."""
@@ -183,5 +214,7 @@ def _generators(loader: DataLoader) -> list[torch.Generator]:
         loader.batch_sampler,
         getattr(loader.batch_sampler, "sampler", None),
     )
-    owned = [getattr(owner, "generator", None) for owner in (loader, *samplers)]
+    owned = [
+        value for owner in (loader, *samplers) for value in getattr(owner, "__dict__", {}).values()
+    ]
     return list({id(one): one for one in owned if isinstance(one, torch.Generator)}.values())

@@ -123,7 +123,7 @@ def test_prior_and_posterior_of_every_site():
 def test_components_are_put_where_they_agree_with_the_classes():
     y = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
     labels = torch.tensor([3, 3, 1, 0, 0, 1, 1, 1])
-    ax = plot_components(labels, y, ["a", "b", "c"])
+    ax = plot_components(labels, y, ["a", "b", "c", "of none"])
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["3", "0", "1", "2"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
     counts = np.array([int(text.get_text()) for text in ax.texts]).reshape(3, 4)

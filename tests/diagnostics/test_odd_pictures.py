@@ -7,8 +7,10 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pyro
 import pytest
 import torch
+from pyro.infer import MCMC, NUTS
 
 from pyro_ugmm import diagnostics as di
 from pyro_ugmm.diagnostics import uncertainty_plot
@@ -188,6 +190,25 @@ def test_one_draw():
             function(idata)
     drawn(di.plot_density(model, idata, X[:, :1]))
     assert "fewer than 100 draws" in idata.posterior.attrs["verdict"]
+
+
+@pytest.mark.parametrize(("loc", "scale"), [(1e38, 1e30), (-1e38, 1.0), (0.0, 1e25)])
+def test_a_neuron_beyond_its_numbers_is_refused(loc, scale):
+    at = torch.tensor([[loc, -loc]])
+    nodes = UnivariateGaussianMixture(at, torch.full((1, 2), scale), logits=torch.zeros(1, 2))
+    with pytest.raises(ValueError, match=r"nodes: expected neurons whose moments torch\.float32"):
+        di.plot_neuron(nodes, 0)
+
+
+@pytest.mark.parametrize("num_samples", [1, 2])
+def test_one_draw_of_mcmc(num_samples):
+    model = BayesianGaussianMixture(2, 1)
+    mcmc = MCMC(NUTS(model), num_samples=num_samples, warmup_steps=2, disable_progbar=True)
+    pyro.set_rng_seed(0)
+    mcmc.run(X[:, :1])
+    idata = di.to_inference_data(model, mcmc, X[:, :1])
+    assert idata.sample_stats["diverging"].shape == (1, num_samples)
+    drawn(di.plot_density(model, idata, X[:, :1]))
 
 
 def test_one_neuron_is_drawn_alone(monkeypatch):

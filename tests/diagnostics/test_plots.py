@@ -41,6 +41,9 @@ def test_plot_losses():
     assert [*ax.lines[2].get_xdata()] == [120, 120]
     with pytest.raises(ValueError, match="results: expected a FitResult, or several by name"):
         plot_losses(3)
+    for wrong in ({}, {"a": result, "b": 1}):
+        with pytest.raises(ValueError, match="results: expected a FitResult, or several by name"):
+            plot_losses(wrong)
 
 
 def test_plot_neuron_draws_the_density():
@@ -102,6 +105,8 @@ def test_plot_neuron_draws_a_layers_components():
     assert labels[0].startswith(("length", "width")) and labels[-1] == "maximum likelihood"
     with pytest.raises(ValueError, match="names: expected 10 names"):
         plot_neuron(layer.nodes, 1, names=["a"])
+    with pytest.raises(ValueError, match="names: expected 10 names, one for each input, got int"):
+        plot_neuron(layer.nodes, 1, names=10)
     with pytest.raises(ValueError, match="nodes: expected a UnivariateGaussianMixture, such as"):
         plot_neuron(layer, 1)
 
@@ -127,6 +132,14 @@ def test_plots_of_a_model():
         plot_prior_posterior(model, idata, "layers.0.loc", (0,))
     with pytest.raises(ValueError, match="features: expected two different ones of 0 to 1"):
         plot_uncertainty(model, guide, x, y, (0, 1, 1))
+    with pytest.raises(ValueError, match=r"y: expected labels, shape .n,., got None"):
+        plot_uncertainty(model, guide, x, None)
+    with pytest.raises(ValueError, match="class_names: expected 3 names, one for each class"):
+        plot_uncertainty(model, guide, x, y, class_names=["a"])
+    with pytest.raises(ValueError, match=r"inference: expected a fitted guide.*the class Fun"):
+        to_inference_data(model, type("Fun", (), {}), x, y)
+    with pytest.raises(ValueError, match="draws: expected tensors by site, or None, got int"):
+        model.scores(x, 3)
     left, right = plot_uncertainty(model, guide, x, y, num_samples=20)
     total, parameters = (ax.collections[0].get_array() for ax in (left, right))
     assert (total >= parameters - 1e-5).all() and (parameters > -1e-5).all()

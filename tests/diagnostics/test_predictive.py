@@ -76,6 +76,8 @@ P, Y = simulated(10)
         (lambda: calibration(P, Y + 3), "y: expected labels from 0 to 2"),
         (lambda: calibration(P, Y, n_bins=0), "n_bins: expected a positive integer"),
         (lambda: uncertainty(P), r"probabilities: expected shape \(S, n, C\)"),
+        (lambda: calibration([[-0.5, 1.5]], [0]), "probabilities: expected numbers from zero to"),
+        (lambda: uncertainty([[[-0.5, 1.5]]]), "probabilities: expected numbers from zero to one"),
         (lambda: uncertainty([1]), r"probabilities: expected shape \(S, n, C\)"),
     ],
 )

@@ -8,7 +8,12 @@ import torch
 
 from pyro_ugmm.diagnostics import relabel
 from pyro_ugmm.diagnostics._arviz import arviz as az
-from pyro_ugmm.distributions import DiagonalCovariance, FullCovariance, GaussianMixture
+from pyro_ugmm.distributions import (
+    DiagonalCovariance,
+    FullCovariance,
+    GaussianMixture,
+    SphericalCovariance,
+)
 from pyro_ugmm.models import BayesianGaussianMixture
 
 S = 300
@@ -55,7 +60,8 @@ def posterior(structure="full", noise=0.05, seed=0, **truth):
 
 def as_mixture(values, structure="full"):
     means = {name: torch.as_tensor(value.mean(0)) for name, value in values.items()}
-    covariance = DiagonalCovariance(means["variances"])
+    kind = SphericalCovariance if structure == "spherical" else DiagonalCovariance
+    covariance = kind(means["variances"]) if structure != "full" else None
     if structure == "full":
         factor = means["variances"].sqrt().unsqueeze(-1) * means["correlations"]
         covariance = FullCovariance(factor @ factor.mT)
@@ -80,7 +86,11 @@ def test_by_whatever_differs(structure, what):
     ]
     assert any(matches)
     turn = {name: value[:, ::-1] for name, value in values.items()}
-    references = [as_mixture(turn, structure)] if structure != "spherical" else []
+    references = [as_mixture(turn, structure)]
+    if structure == "diagonal":  # matrices stand for the variances that they hold
+        matrix = torch.diag_embed(references[0].covariance.values)
+        full = FullCovariance(matrix)
+        references.append(GaussianMixture(references[0].weights, references[0].means, full))
     own = az.from_dict(
         posterior={name: value[None] for name, value in turn.items()},
         dims=BayesianGaussianMixture(2, 2, structure).dims(),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from pyro_ugmm.distributions import FullCovariance, GaussianMixture, TiedCovariance
 from pyro_ugmm.kept import Kept
 from tests.distributions.mixtures import by_structure, parameters, random_mixture, rebuilt, rows
 
@@ -106,6 +107,23 @@ def test_tensors_of_another_kind_count_as_changed(change):
     assert kept.find("a", [other]) is None
     tensor.data = other
     assert kept.find("a", [tensor]) is None and kept.find("a", []) is None
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -0.0])
+def test_what_is_no_usual_number_is_kept_as_well(value):
+    kept, tensor = Kept(), torch.tensor([1.0, value])
+    kept.keep("a", [tensor], 1)
+    assert kept.find("a", [tensor]) == 1
+    tensor[0] = torch.nan
+    assert kept.find("a", [tensor]) is None
+
+
+@pytest.mark.parametrize("structure", [FullCovariance, TiedCovariance])
+def test_a_factor_of_nan_is_a_result_and_no_error(structure):
+    factor = torch.eye(2).expand(3, 2, 2) if structure is FullCovariance else torch.eye(2)
+    covariance = structure.from_factor(factor * torch.nan)
+    mixture = GaussianMixture(torch.ones(3) / 3, torch.zeros(3, 2), covariance, validate_args=False)
+    assert mixture.log_prob(torch.zeros(5, 2)).isnan().all()
 
 
 def test_nothing_is_computed_twice_without_need():

@@ -1,5 +1,6 @@
 """Training a model leaves the network that it was made of as it is."""
 
+import numpy as np
 import pytest
 import torch
 from pyro.infer.autoguide import AutoNormal
@@ -76,6 +77,12 @@ def test_a_network_that_gradients_came_to_can_be_copied():
     again = UGMMClassifier(model.network, Priors())
     assert again.network is not model.network and network.layers[0].loc.grad is None
     AutoNormal(again)
+
+
+@pytest.mark.parametrize("copy", [np.True_, np.False_])
+def test_copy_may_be_a_truth_value_of_numpy(copy):
+    network = UGMMNetwork([2, 3, 2])
+    assert (UGMMClassifier(network, copy=copy).network is not network) == bool(copy)
 
 
 @pytest.mark.parametrize("copy", [None, 1, "yes"])

@@ -134,6 +134,10 @@ def test_priors_of_features_leave_the_label_its_own():
         (lambda: UGMMDensity(UGMMNetwork([3, 1]), 1), "n_classes: expected an integer of at least"),
         (lambda: UGMMDensity(torch.nn.Linear(3, 1), 2), "network: expected a UGMMNetwork"),
         (lambda: density()(X[:, :1], Y), r"x: expected shape \(n, 2\)"),
+        (
+            lambda: UGMMDensity(UGMMNetwork([3, 4, 1]), 3, Priors(center=torch.zeros(3))),
+            r"priors\.center: expected shape \(2,\) or \(\), as the network has .*, got \(3,\)",
+        ),
         (lambda: density()(X, Y + 1), "y: expected labels from 0 to 2, got 3"),
         (lambda: density()(X * math.nan, Y), "x: expected finite values"),
         (

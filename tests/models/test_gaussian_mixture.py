@@ -343,8 +343,48 @@ X = rows()
         (lambda: mean_field(mixture(), x=X[:, :1]), r"x: expected shape \(n, 2\)"),
         (lambda: fit_svi(mixture(), mean_field(mixture()), X, X), "y: expected nothing"),
         (lambda: fit_mle(mixture(), X), "model: expected a model without priors"),
+        (lambda: mixture(["full"]), r"covariance: expected one of 'full', .*, got \['full'\]"),
+        (lambda: mixture().mixture(3), "draws: expected tensors by site, or None, got int"),
+        (lambda: mixture().log_prior(3), "draws: expected tensors by site, or None, got int"),
+        (
+            lambda: mixture().log_likelihood(X, draws={"means": 0.0}),
+            "draws: expected a tensor of the site means, got float",
+        ),
+        (
+            lambda: fit_svi(mixture(), AutoNormal, X),
+            "guide: expected a Pyro guide, got the class AutoNormal",
+        ),
+        (
+            lambda: fit_svi(mixture(), mean_field(mixture()), X, progress="no"),
+            "progress: expected True or False, got 'no'",
+        ),
+        (
+            lambda: mixture()(torch.nested.nested_tensor([X[0], X[0]])),
+            "x: expected a dense tensor, got a nested one",
+        ),
     ],
 )
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("entry", [mean_field, lambda model: model(size=3), lambda m: m.mixture()])
+def test_half_precision_is_refused_in_words(half, entry):
+    with pytest.raises(ValueError, match=r"model: expected torch\.float32 or torch\.float64"):
+        entry(mixture().to(half))
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied"])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_nuts_goes_on_where_a_step_leaves_all_numbers(covariance, scale):
+    """While it looks for a step size it tries some that are far too large."""
+    x = rows().float() * scale
+    torch.manual_seed(1)
+    model = BayesianGaussianMixture(2, 2, covariance).float()
+    for seed in range(3):
+        pyro.set_rng_seed(seed)
+        mcmc = MCMC(NUTS(model), num_samples=2, warmup_steps=2, disable_progbar=True)
+        mcmc.run(x)
+        assert all(value.isfinite().all() for value in mcmc.get_samples().values())

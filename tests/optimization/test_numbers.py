@@ -73,7 +73,9 @@ def test_what_is_no_whole_number_is_refused(name, value, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "max_gradient_norm", "init_scale", "rates"])
-@pytest.mark.parametrize("value", [True, np.True_, "fast", math.nan, np.array([0.1]), -1.0, 1j])
+@pytest.mark.parametrize(
+    "value", [True, np.True_, "fast", math.nan, np.array([0.1]), -1.0, 1j, 10**400]
+)
 def test_what_is_no_positive_number_is_refused(name, value, tmp_path):
     with pytest.raises(ValueError, match=f"{name.replace('rates', 'learning_rate')}: expected"):
         run(tmp_path / "run.pt", **{name: value})

@@ -1,5 +1,8 @@
 """A checkpoint is of one run: every other is refused, in words that say what differs."""
 
+import functools
+
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -192,7 +195,53 @@ def constant_of(value):
     return Guide(0.1)
 
 
+class Holding(ModuleGuide):
+    """A guide whose scale is within something that it holds."""
+
+    def __init__(self, held, scale_of):
+        super().__init__(0.0)
+        self._held, self.scale_of = held, scale_of
+
+    def forward(self, x, y=None, size=None):
+        for i, loc in enumerate((self.loc0, self.loc1)):
+            scale = self.scale_of(self._held)
+            pyro.sample(f"layers.{i}.loc", dist.Normal(loc, scale).to_event(2))
+
+
+def first(held):
+    return held[0]
+
+
+def called(held):
+    return held()
+
+
+class OwnModel(UGMMClassifier):
+    """A model with something of its own."""
+
+    temperature = 1.0
+
+    def scores(self, x, draws=None):
+        return super().scores(x, draws) / self.temperature
+
+
+def svi_of_own_model(path, temperature):
+    model = OwnModel(make_network(), priors())
+    model.temperature = temperature
+    arguments = {"steps": 3, "seed": 0, "progress": False, "checkpoint": path}
+    return fit_svi(model, mean_field(model), X, Y, **arguments).losses
+
+
+HELD = [
+    (first, [0.1], [0.2]),
+    (first, {0: 0.1}, {0: 0.2}),
+    (first, torch.tensor([0.1]), torch.tensor([0.2])),
+    (first, np.array([0.1]), np.array([0.2])),
+    (called, lambda: 0.1, lambda: 0.2),
+    (called, functools.partial(float, "0.1"), functools.partial(float, "0.2")),
+]
 OTHERS_SVI = [
+    *(({"guide": Holding(a, f)}, {"guide": Holding(b, f)}, "guide") for f, a, b in HELD),
     ({}, {"guide": low_rank}, "parameters"),
     ({}, {"guide": start(init_scale=0.1)}, "start of the guide"),
     ({}, {"guide": start(start=make_network(3))}, "start of the"),
@@ -215,7 +264,9 @@ OTHERS_SVI = [
 
 @pytest.mark.parametrize(
     ("fit", "one", "other", "what"),
-    [(mle, *case) for case in OTHERS_MLE] + [(svi, *case) for case in OTHERS_SVI],
+    [(mle, *case) for case in OTHERS_MLE]
+    + [(svi, *case) for case in OTHERS_SVI]
+    + [(svi_of_own_model, {"temperature": 1.0}, {"temperature": 2.0}, "model")],
 )
 def test_another_run_is_refused_in_words(fit, one, other, what, tmp_path):
     path = tmp_path / "run.pt"

@@ -5,7 +5,15 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    Sampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+)
 
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
@@ -43,6 +51,32 @@ class OwnGenerator:
 
     def __call__(self):
         return float(self.generator.standard_normal())
+
+
+class InItsOrder(Sampler):
+    """Rows in an order that it draws by a generator of its own."""
+
+    def __init__(self, data, generator):
+        self.data, self.own = data, generator
+
+    def __len__(self):
+        return len(self.data)
+
+    def __iter__(self):
+        if isinstance(self.own, torch.Generator):
+            return iter(torch.randperm(len(self.data), generator=self.own).tolist())
+        return iter(self.own.permutation(len(self.data)).tolist())
+
+
+class Shifting:
+    """Collates rows, and moves them by what a generator of its own draws."""
+
+    def __init__(self):
+        self.generator = np.random.default_rng(0)
+
+    def __call__(self, rows):
+        x, y = default_collate(rows)
+        return x + float(self.generator.standard_normal()), y
 
 
 DRAWS = [lambda: 0.0, draw_by_numpy, draw_by_torch, random.random]
@@ -89,6 +123,8 @@ def test_augmentation_by_any_generator(draw, stop, seed, monkeypatch, tmp_path):
         {"sampler": lambda data: WeightedRandomSampler(torch.arange(48) + 1.0, 32)},
         {"sampler": lambda data: DistributedSampler(data, 2, 1)},
         {"generator": 7},
+        {"sampler": lambda data: InItsOrder(data, torch.Generator().manual_seed(0))},
+        {"sampler": lambda data: InItsOrder(data, np.random)},
     ],
 )
 @pytest.mark.parametrize("draw", [draw_by_numpy])
@@ -110,6 +146,13 @@ def test_what_cannot_be_taken_up_is_refused(tmp_path):
         run(path, num_workers=1, persistent_workers=True)
     with pytest.raises(ValueError, match=r"checkpoint: expected rows that are drawn by torch's"):
         run(path, draw=OwnGenerator())
+    held = DataLoader(TensorDataset(torch.randn(20, 2), torch.arange(20) % 3), 5)
+    shifting = DataLoader(held.dataset, 5, collate_fn=Shifting())
+    with pytest.raises(ValueError, match=r"checkpoint: expected rows that are drawn by torch's"):
+        fit_mle(UGMMClassifier(UGMMNetwork([2, 3])), shifting, steps=2, checkpoint=path)
+    with pytest.raises(ValueError, match=r"checkpoint: expected rows in an order of torch's"):
+        run(path, sampler=lambda data: InItsOrder(data, np.random.default_rng(0)))
+    fit_mle(UGMMClassifier(UGMMNetwork([2, 3])), held, steps=2, progress=False)
     assert not path.exists()
 
 
