@@ -7,7 +7,6 @@ import glob
 import os
 import secrets
 from pathlib import Path
-from typing import BinaryIO
 
 from .checks import check
 
@@ -53,9 +52,22 @@ def write_atomically(path: str | os.PathLike, contents: bytes, name: str = "path
     """
     target = target_of(name, path)
     _sweep(target)
-    temporary, file = _begin(target)
+    is_written = False
+    while not is_written:  # another writer may take the new file for one left behind
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        is_written = _write(temporary, target, contents)
+
+def _write(temporary: Path, target: Path, contents: bytes) -> bool:
+    """Writes a file that is locked meanwhile, and moves it; returns False if it was swept.
+
+    An interrupt, wherever it strikes, leaves nothing.
+    """
     try:
-        with file:
+        with temporary.open("xb") as file:
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not temporary.exists():
+                return False
             file.write(contents)
             file.flush()
             os.fsync(file.fileno())
@@ -63,18 +75,7 @@ def write_atomically(path: str | os.PathLike, contents: bytes, name: str = "path
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _begin(target: Path) -> tuple[Path, BinaryIO]:
-    """Opens a file beside the target, locked as long as its writer lives."""
-    while True:
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        file = temporary.open("xb")
-        with contextlib.suppress(OSError):  # some file systems have no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if temporary.exists():
-            return temporary, file
-        file.close()  # another writer took it for one left behind
+    return True
 
 
 def _sweep(target: Path) -> None:

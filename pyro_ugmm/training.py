@@ -301,6 +301,18 @@ def fit_svi(
         return _fit_svi(model, guide, batches, schedule, file, num_particles)
 
 
+@contextlib.contextmanager
+def _made_whole(guide: Any) -> Iterator[None]:
+    """A guide makes its parameters when it first runs: all of them anew, after an interrupt."""
+    is_new = getattr(guide, "prototype_trace", guide) is None
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            guide.prototype_trace = None
+        raise
+
+
 def _fit_svi(
     model: BayesianModel,
     guide: Any,
@@ -320,7 +332,7 @@ def _fit_svi(
         return bad_site(model, guide, *rows, size=batches.n_rows)
 
     with training_mode(model, True):
-        with torch.no_grad():  # a guide makes its parameters when it first runs
+        with torch.no_grad(), _made_whole(guide):
             elbo.loss(model, guide, *batches.first_rows(1), size=batches.n_rows)
         parameters = _learnable(model=model, guide=guide)
         with _same_run(file, batches, model=model, guide=guide) as run:
