@@ -85,8 +85,8 @@ def test_a_run_that_is_killed_at_any_time_goes_on_bit_for_bit(kind, attacks, tmp
         assert not [name for name in os.listdir(tmp_path) if name.endswith(".part")]
 
 
-def struck(strike, kind, path, parts):
-    before = settings()
+def struck(strike, kind, path, parts, before):
+    torch.manual_seed(0)
     modes = [part.training for part in parts[0].modules()]
     result = strike(lambda: run(kind, path, parts, steps=3))
     assert settings() == before
@@ -94,6 +94,7 @@ def struck(strike, kind, path, parts):
     assert result is None or isinstance(result, FitResult)
     assert all(p.isfinite().all() for one in parts for p in one.parameters())
     assert run(kind, parts=parts, steps=2).losses.isfinite().all()
+    assert settings() == before
     if path is not None:
         assert {*os.listdir(path.parent)} <= {path.name}
 
@@ -102,13 +103,14 @@ def struck(strike, kind, path, parts):
 @pytest.mark.parametrize("with_file", [False, True])
 def test_an_interrupt_at_any_line_leaves_all_as_it_was(kind, with_file, attacks, tmp_path):
     path = tmp_path / "run.pt" if with_file else None
+    before = settings()
     _, lines = interrupted_at(None, lambda: run(kind, path, steps=3))
     for number in attacks(3):
         if with_file:
             path.unlink(missing_ok=True)
         line = random.Random(number).randrange(1, lines)
         parts = KINDS[kind][1]()
-        struck(lambda call, line=line: interrupted_at(line, call)[0], kind, path, parts)
+        struck(lambda call, line=line: interrupted_at(line, call)[0], kind, path, parts, before)
     expected, found = (run(kind, steps=3).losses, run(kind, path, steps=3).losses)
     assert torch.equal(found, expected)
 
@@ -116,12 +118,13 @@ def test_an_interrupt_at_any_line_leaves_all_as_it_was(kind, with_file, attacks,
 @of_each_kind
 def test_a_signal_at_any_time_leaves_all_as_it_was(kind, attacks, tmp_path):
     path = tmp_path / "run.pt"
+    before = settings()
     _, seconds = timed(lambda: run(kind, path, steps=3))
     for number in attacks(3):
         path.unlink(missing_ok=True)
         after = random.Random(number).random() * seconds
         parts = KINDS[kind][1]()
-        struck(lambda call, after=after: interrupted_after(after, call), kind, path, parts)
+        struck(lambda call, after=after: interrupted_after(after, call), kind, path, parts, before)
     assert torch.equal(run(kind, path, steps=3).losses, run(kind, steps=3).losses)
 
 
