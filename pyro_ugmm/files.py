@@ -57,6 +57,7 @@ def write_atomically(path: str | os.PathLike, contents: bytes, name: str = "path
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         is_written = _write(temporary, target, contents)
 
+
 def _write(temporary: Path, target: Path, contents: bytes) -> bool:
     """Writes a file that is locked meanwhile, and moves it; returns False if it was swept.
 

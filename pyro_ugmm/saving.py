@@ -1,5 +1,6 @@
 """Fitted models and their guides in files, without pickles."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -96,8 +97,17 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
         description["rank"] = getattr(guide, "rank", None)
         tensors |= {f"guide.{name}": tensor for name, tensor in guide.state_dict().items()}
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": _FORMAT, "description": json.dumps(description)}
+    said = json.dumps(description)
+    metadata = {"format": _FORMAT, "description": said, "checksum": _checksum(save(contents), said)}
     write_atomically(path, save(contents, metadata))
+
+
+def _checksum(contents: bytes, description: str) -> str:
+    """Of a file's numbers, which follow its header, and what it says of them."""
+    numbers = memoryview(contents)[8 + int.from_bytes(contents[:8], "little") :]
+    total = hashlib.sha256(numbers)
+    total.update(description.encode())
+    return total.hexdigest()
 
 
 def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
@@ -120,15 +130,21 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
     """
     expected, contents = "a file that save_fitted wrote", Path(path).read_bytes()
     try:
-        return _rebuild(*_read(contents))
+        description, tensors, is_whole = _read(contents)
+        rebuilt = _rebuild(description, tensors)
+        check(is_whole, "checksum", "that of the numbers", "another one")
+        return rebuilt
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         got = f"{path}, in which {kind}{error}"
         raise ValueError(f"path: expected {expected}, got {got}") from error
 
 
-def _read(contents: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Reads the description and the tensors, of which nothing stays mapped to the file."""
+def _read(contents: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor], bool]:
+    """Reads the description and the tensors, of which nothing stays mapped to the file.
+
+    Also says whether they have the checksum that they were written with.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -141,7 +157,9 @@ def _read(contents: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     found = metadata.get("format")
     check(found == _FORMAT, "format", repr(_FORMAT), repr(found))
     check("description" in metadata, "description", "a model's", "none")
-    return json.loads(metadata["description"]), tensors
+    description = metadata["description"]
+    is_whole = metadata.get("checksum") == _checksum(contents, description)
+    return json.loads(description), tensors, is_whole
 
 
 @torch.inference_mode(False)  # so that it can be trained, wherever it is loaded

@@ -67,9 +67,9 @@ def interrupted_after(seconds, call):
             raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
     try:
         with contextlib.suppress(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
             return call()
     finally:
         waiting = False
