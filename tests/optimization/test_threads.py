@@ -79,7 +79,7 @@ def test_runs_without_a_seed_in_threads(fit, make):
 
 
 def test_runs_of_any_kinds_at_once(attacks):
-    """Of kinds and seeds in an order that is drawn, where threads are switched as often as drawn."""
+    """In an order that is drawn, where threads are switched as often as is drawn."""
     interval = sys.getswitchinterval()
     for number in attacks(1):
         choose = random.Random(number)
