@@ -3,18 +3,18 @@
 import contextlib
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer import Trace_ELBO
 from pyro.nn import PyroModule
 from torch import Tensor
 
 from .checks import check, check_integer
+from .first_run import first_run
 from .model_rows import model_rows, model_tensor
 from .models.base import BayesianModel, check_model
 from .nn.local_parameters import localize
@@ -303,37 +303,6 @@ def fit_svi(
         return _fit_svi(model, guide, batches, schedule, file, num_particles)
 
 
-def _run_once(
-    elbo: Trace_ELBO, model: BayesianModel, guide: Any, rows: Sequence[Tensor], size: int
-) -> None:
-    """Runs a model and its guide, and says so where the guide is none of this model."""
-    try:
-        elbo.loss(model, guide, *rows, size=size)
-    except (TypeError, ValueError) as error:
-        reason = _disagreement(model, guide, rows, size)
-        if reason is None:
-            raise
-        function = getattr(guide, "function", guide)
-        got = getattr(function, "__name__", type(function).__name__)
-        expected = "one of this model, such as mean_field(model), that takes its arguments"
-        raise ValueError(f"guide: expected {expected}, got {got}: {reason}") from error
-
-
-def _disagreement(
-    model: BayesianModel, guide: Any, rows: Sequence[Tensor], size: int
-) -> str | None:
-    """What keeps a guide from going with a model: it does not run, or draws other shapes."""
-    try:
-        drawn = poutine.trace(guide).get_trace(*rows, size=size).nodes
-    except (TypeError, ValueError) as error:
-        return str(error).partition("\n")[0]
-    for site, prior in model.site_distributions().items():
-        if site in drawn and drawn[site]["value"].shape != prior.shape():
-            shape, own = tuple(drawn[site]["value"].shape), tuple(prior.shape())
-            return f"it draws {site} of shape {shape}, the model of {own}"
-    return None
-
-
 def _fit_svi(
     model: BayesianModel,
     guide: Any,
@@ -353,8 +322,7 @@ def _fit_svi(
         return bad_site(model, guide, *rows, size=batches.n_rows)
 
     with training_mode(model, True):
-        with torch.no_grad():  # a guide makes its parameters when it first runs
-            _run_once(elbo, model, guide, batches.first_rows(1), batches.n_rows)
+        first_run(elbo, model, guide, batches.first_rows(1), batches.n_rows)
         parameters = _learnable(model=model, guide=guide)
         with _same_run(file, batches, model=model, guide=guide) as run:
             run |= {

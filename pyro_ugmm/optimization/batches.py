@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_integer
+from ..checks import check, check_integer
 from .fingerprints import fingerprint
 
 __all__ = ["Batches", "Rows", "TensorBatches"]
@@ -80,7 +80,11 @@ class TensorBatches(Batches):
 
     def load(self, state: dict[str, Any]) -> None:
         """Goes to a place."""
-        self._order = state["order"]
+        order = state["order"]
+        is_one = order.dtype == torch.long and order.dim() == 1
+        is_one = is_one and bool(((order >= 0) & (order < self._count)).all())
+        check(is_one, "order", f"positions of {self._count} rows", "others")
+        self._order = order
 
     def fingerprint(self) -> str:
         """Tells these data from others."""

@@ -214,8 +214,10 @@ class Descent:
         bad = bad_parameter(found)
         check(bad is None, "parameters", "finite ones", bad)
         losses, device = state["losses"], next(iter(self._parameters.values())).device
-        fits = losses.dim() == 1 and len(losses) <= self._schedule.steps
-        check(fits, "losses", f"up to {self._schedule.steps}", tuple(losses.shape))
+        fits = losses.is_floating_point() and losses.dim() == 1
+        fits = fits and len(losses) <= self._schedule.steps
+        got = f"{tuple(losses.shape)} of {losses.dtype}"
+        check(fits, "losses", f"up to {self._schedule.steps} numbers", got)
         self._batches.load(state["batches"])
         restore_random_states(state["random"])
         self._values.load(state["values"])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..checks import check
+
 __all__ = ["kept_random_states", "random_states", "restore_random_states", "seed_everything"]
 
 
@@ -30,12 +32,15 @@ def random_states(*, on_gpu: bool = False) -> dict[str, Any]:
 def restore_random_states(states: dict[str, Any]) -> None:
     """Takes over what :func:`random_states` returned."""
     torch.set_rng_state(states["torch"])
+    check(isinstance(states["cuda"], list), "cuda", "a list", type(states["cuda"]).__name__)
     if states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"])
     name, words, position, has_gauss, gauss = states["numpy"]
     words = words.numpy().astype(np.uint32)
     np.random.set_state((name, words, int(position), int(has_gauss), gauss))  # noqa: NPY002
     version, internal, next_gauss = states["python"]
+    is_number = next_gauss is None or isinstance(next_gauss, float)
+    check(is_number, "python", "a number or None", type(next_gauss).__name__)
     random.setstate((version, tuple(internal.tolist()), next_gauss))
 
 

@@ -94,8 +94,8 @@ def test_no_rows_make_it_raise(rows, settings, structure, dtype):
 
 
 @pytest.mark.parametrize("structure", ["full", "tied"])
-def test_many_fits_to_five_distinct_rows_among_twenty(structure):
-    for seed in range(150):
+def test_many_fits_to_five_distinct_rows_among_twenty(structure, attacks):
+    for seed in attacks(150):
         torch.manual_seed(seed)
         assert_ends_well(1e3 * few_distinct(torch.randn, 4), structure, seed)
 

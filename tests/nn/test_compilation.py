@@ -18,6 +18,8 @@ import torch
 from pyro_ugmm.nn import UGMMLayer
 from pyro_ugmm.nn.kernels import backend_for, compilation
 
+from ..attacking import damaged
+
 CC = shutil.which("cc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(CC is None, reason="there is no C compiler")
 is_root = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -111,6 +113,15 @@ def test_what_is_damaged_is_compiled_again(compiler, made, damage):
     assert runs(made) == 2 and kept().read_bytes() == sound
     compilation._load()
     assert runs(made) == 2
+
+
+def test_what_is_damaged_anywhere_is_compiled_again(compiler, made, attacks):
+    compilation._load()
+    sound = kept().read_bytes()
+    for number in attacks(3):
+        kept().write_bytes(damaged(sound, number))
+        assert compilation._load()[0] is not None
+        assert runs(made) == number + 2 and kept().read_bytes() == sound
 
 
 @pytest.mark.parametrize("name", ["empty.so", "cc.sh"])

@@ -1,5 +1,7 @@
 """Runs in threads equal those one after the other, and leave the caller's generators alone."""
 
+import random
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pyro
@@ -74,6 +76,28 @@ def test_seeded_runs_in_threads_equal_those_one_by_one(fit, make):
 def test_runs_without_a_seed_in_threads(fit, make):
     found = runs(fit, make, [None] * N_RUNS, 4)
     assert all(losses.isfinite().all() for losses in found)
+
+
+def test_runs_of_any_kinds_at_once(attacks):
+    """In an order that is drawn, where threads are switched as often as is drawn."""
+    interval = sys.getswitchinterval()
+    for number in attacks(1):
+        choose = random.Random(number)
+        drawn = [KINDS[choose.choice([*KINDS])] for _ in range(N_RUNS)]
+        found = []
+        for n_threads in (1, choose.randrange(2, 6)):
+            torch.manual_seed(number)
+            models = [make() for _, make in drawn]
+            sys.setswitchinterval(10 ** choose.uniform(-6, -2))
+            with ThreadPoolExecutor(n_threads) as pool:
+                tasks = [
+                    pool.submit(fit, model, seed)
+                    for seed, ((fit, _), model) in enumerate(zip(drawn, models, strict=True))
+                ]
+                found.append([task.result().losses for task in tasks])
+            sys.setswitchinterval(interval)
+        assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        assert not _PYRO_STACK and not _DIM_ALLOCATOR._stack and not list(pyro.get_param_store())
 
 
 def test_runs_of_both_kinds_at_once():

@@ -1,0 +1,58 @@
+"""The first run of a guide, in which it makes its parameters."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.infer import Trace_ELBO
+from torch import Tensor
+
+from .models.base import BayesianModel
+
+__all__ = ["first_run"]
+
+
+def first_run(
+    elbo: Trace_ELBO, model: BayesianModel, guide: Any, rows: Sequence[Tensor], size: int
+) -> None:
+    """Runs a model and its guide, and says so where the guide is none of this model."""
+    try:
+        with torch.no_grad(), _made_whole(guide):
+            elbo.loss(model, guide, *rows, size=size)
+    except (TypeError, ValueError) as error:
+        reason = _disagreement(model, guide, rows, size)
+        if reason is None:
+            raise
+        function = getattr(guide, "function", guide)
+        got = getattr(function, "__name__", type(function).__name__)
+        expected = "one of this model, such as mean_field(model), that takes its arguments"
+        raise ValueError(f"guide: expected {expected}, got {got}: {reason}") from error
+
+
+def _disagreement(
+    model: BayesianModel, guide: Any, rows: Sequence[Tensor], size: int
+) -> str | None:
+    """What keeps a guide from going with a model: it does not run, or draws other shapes."""
+    try:
+        drawn = poutine.trace(guide).get_trace(*rows, size=size).nodes
+    except (TypeError, ValueError) as error:
+        return str(error).partition("\n")[0]
+    for site, prior in model.site_distributions().items():
+        if site in drawn and drawn[site]["value"].shape != prior.shape():
+            shape, own = tuple(drawn[site]["value"].shape), tuple(prior.shape())
+            return f"it draws {site} of shape {shape}, the model of {own}"
+    return None
+
+
+@contextlib.contextmanager
+def _made_whole(guide: Any) -> Iterator[None]:
+    """A guide makes its parameters when it first runs: all of them anew, after an interrupt."""
+    is_new = getattr(guide, "prototype_trace", guide) is None
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            guide.prototype_trace = None
+        raise
