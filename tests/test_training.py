@@ -387,9 +387,10 @@ def test_other_bad_arguments():
         fit_svi(mean_field(model), model, X, Y)
     with pytest.raises(ValueError, match="guide: expected a Pyro guide, got int"):
         fit_svi(model, 3, X, Y)
+    with pytest.raises(ValueError, match="guide: expected a Pyro guide, got the class AutoNormal"):
+        fit_svi(model, AutoNormal, X, Y)
     wider = UGMMClassifier(UGMMNetwork([2, 5, 3]), Priors())
     for guide, reason in (
-        (AutoNormal, "AutoNormal: "),
         (mean_field, "mean_field: "),
         (lambda: None, "<lambda>: .* positional"),
         (mean_field(wider), r"AutoNormal: it draws layers.0.loc of shape \(5, 2\), the model of "),

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pyro_ugmm.em import ConjugatePrior, EMFitter, initialize, run
 from .cases import STRUCTURE_NAMES, clusters, parameters
 
 X = clusters(90)
+ROOT = Path(__file__).parent.parent.parent
 WEIGHT = torch.linspace(0.5, 1.5, 90).double()
 
 
@@ -195,7 +197,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 
 
 SCRIPT = """
-import sys, time, torch
+import sys, time, torch, tests
 from pyro_ugmm.em import EMFitter, initialize, run
 x = torch.load(sys.argv[1])
 maximize = run.maximize
@@ -216,7 +218,7 @@ def test_a_killed_process_loses_nothing(tmp_path):
     torch.save(X, data)
     for n_steps in (21, None):
         command = [sys.executable, "-c", SCRIPT, str(data), str(tmp_path / "fit"), str(out)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
         if n_steps is None:
             n_left = len(process.communicate()[0].split())
             assert process.returncode == 0
@@ -234,6 +236,7 @@ def test_a_killed_process_loses_nothing(tmp_path):
 
 def _process(rank, folder, results):
     torch.set_num_threads(1)
+    start = starts()  # of all rows, alone
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
     )
@@ -242,15 +245,15 @@ def _process(rank, folder, results):
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, 4)
         with pytest.raises((RuntimeError, ValueError), match="went down"):
-            STOPPING.fit(mine, starts(), **options)
+            STOPPING.fit(mine, start, **options)
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, 0)
         with pytest.raises((RuntimeError, ValueError), match="went down"):
-            STOPPING.fit(mine, starts(), **options)
-    results["history", rank] = STOPPING.fit(mine, starts(), **options).history
+            STOPPING.fit(mine, start, **options)
+    results[rank] = STOPPING.fit(mine, start, **options)
     elsewhere = f"{folder}/fit" if rank == 0 else f"{folder}/another"
     with pytest.raises(ValueError, match="all processes see"):
-        STOPPING.fit(mine, starts(), checkpoint=elsewhere)
+        STOPPING.fit(mine, start, checkpoint=elsewhere)
     torch.distributed.destroy_process_group()
 
 
@@ -261,8 +264,9 @@ def test_of_several_processes_one_writes_and_all_go_on(tmp_path):
         mp.spawn(_process, (str(tmp_path), results), nprocs=2)
         found = dict(results)
     whole = STOPPING.fit(X, starts())
-    torch.testing.assert_close(found["history", 0], whole.history, rtol=1e-9, atol=0)
-    assert torch.equal(found["history", 1], found["history", 0])
+    # Which restart is the best may be a matter of rounding.
+    torch.testing.assert_close(found[0].restarts, whole.restarts, rtol=1e-9, atol=0)
+    assert torch.equal(found[1].history, found[0].history)
 
 
 def test_a_memory_map_is_read_in_blocks(tmp_path):

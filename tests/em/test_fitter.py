@@ -297,7 +297,7 @@ def _with(row, column, value):
         (lambda: fitter().fit(X.int(), START), "x: expected float32 or float64"),
         (lambda: fitter().fit(iter([X]), START), "x: expected .*read again"),
         (lambda: fitter().fit(3, START), "x: expected a tensor"),
-        (lambda: fitter().fit([X[0]], START), "x: expected blocks"),
+        (lambda: fitter().fit([X, X[0]], START), "x: expected blocks"),
         (lambda: fitter().fit(_with(2, 1, float("nan")), START), "x: .*nan in row 2, column 1"),
         (lambda: fitter().fit([X, _with(2, 1, float("inf"))], START), "x: .*inf in row 6"),
         (
