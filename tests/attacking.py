@@ -90,6 +90,7 @@ def killed_after(seconds, function, *args):
     ours, theirs = context.Pipe()
     process = context.Process(target=_begin, args=(theirs, function, args))
     process.start()
+    theirs.close()  # so that a process that does not begin is an error, and not waited for
     assert ours.recv() == "begun"
     time.sleep(seconds)
     process.kill()
