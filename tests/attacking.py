@@ -9,6 +9,10 @@ import time
 
 import torch
 
+# Whichever test starts a process first, the others begin as fast.
+_PRELOADED = ["pytest", "sklearn.mixture", "pyro_ugmm.em", "pyro_ugmm.training"]
+multiprocessing.set_forkserver_preload(_PRELOADED)
+
 
 def damaged(contents, number):
     """Contents of a file, other than they are: as a disk, a cut-off copy or a stray write leaves
@@ -86,10 +90,10 @@ def timed(call):
 def killed_after(seconds, function, *args):
     """Kills a process some time after a function begins in it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
     ours, theirs = context.Pipe()
     process = context.Process(target=_begin, args=(theirs, function, args))
     process.start()
+    theirs.close()  # so that a process that does not begin is an error, and not waited for
     assert ours.recv() == "begun"
     time.sleep(seconds)
     process.kill()
