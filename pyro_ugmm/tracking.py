@@ -10,7 +10,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 def is_recorded() -> bool:
     """Whether a graph is being recorded, whose branches must not depend on numbers."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.compiler.is_compiling() or torch._C._is_tracing()
 
 
 def is_tracked(*tensors: Tensor) -> bool:
