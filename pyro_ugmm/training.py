@@ -78,7 +78,7 @@ def fit_mle(
     .. math:: \hat\theta = \arg\max_\theta \sum_i \log p(y_i \mid x_i, \theta)
 
     A network also notes the scale of the scores that reach its hidden layers now: priors over
-    these layers, of models made of it from then on, are in these units.
+    these layers, of models made of ``model.network`` from then on, are in these units.
 
     Args:
         model: a model without any prior; its parameters are updated in place.
