@@ -92,7 +92,7 @@ def fit_mle(
             once. A DataLoader has its own.
         size: the number of rows of the full data, to which losses are scaled. By default those
             that are given; of a DataLoader, the different rows that its passes can reach
-            (see :func:`pyro_ugmm.optimization.reach.count_rows`), however often a sampler draws
+            (the rule is in ``optimization/reach.py``), however often a sampler draws
             them. A sampler that draws some rows more often than others changes what is learned:
             these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
@@ -255,7 +255,7 @@ def fit_svi(
             once. A DataLoader has its own.
         size: the number of rows of the full data, to which losses are scaled. By default those
             that are given; of a DataLoader, the different rows that its passes can reach
-            (see :func:`pyro_ugmm.optimization.reach.count_rows`), however often a sampler draws
+            (the rule is in ``optimization/reach.py``), however often a sampler draws
             them. A sampler that draws some rows more often than others changes what is learned:
             these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.

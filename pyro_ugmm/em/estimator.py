@@ -57,7 +57,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         random_state: a seed, a ``RandomState``, or ``None``.
         device: the torch device to fit on; by default, that of a tensor, else the processor.
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``.
-        group: the processes that fit together, as to :class:`EMFitter`.
+        group: the processes that fit together, as to :class:`pyro_ugmm.em.EMFitter`.
 
     Raises:
         ValueError: if an argument is out of its range or ``X`` is not a matrix of finite numbers.
