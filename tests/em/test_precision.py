@@ -112,7 +112,11 @@ def test_doubles_are_made_in_one_place(call, structure, prior, monkeypatch):
         monkeypatch.setattr(module, "double", mode.double)
     with mode:
         mixture = function(*args)
-    assert_same(mixture, expected, rtol=1e-3, atol=1e-3)
+    if "restarts" in call:  # of two that end alike, rounding chooses
+        found, wanted = (one.log_prob(X).mean() for one in (mixture, expected))
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    else:
+        assert_same(mixture, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_total_on_a_device_without_doubles():

@@ -126,13 +126,8 @@ def test_starts_are_given_to_all_restarts(structure, n_init, given):
     again = estimator(covariance_type=kind, n_init=n_init, **starts).fit(X.numpy())
     assert len(again.result_.restarts) == (1 if "means" in given else n_init)
     assert again.score(X.numpy()) > first.score(X.numpy()) - 0.2
-    if len(given) == 3:
+    if len(given) == 3:  # the other ways may lead to another maximum
         np.testing.assert_allclose(again.means_, first.means_, atol=0.2)
-    else:
-        theirs = sklearn.mixture.GaussianMixture(
-            3, covariance_type=kind, n_init=n_init, random_state=0, max_iter=300, **starts
-        ).fit(X.numpy())
-        assert again.lower_bound_ > theirs.lower_bound_ - 0.3
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
