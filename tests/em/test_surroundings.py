@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import sklearn
 import torch
 
 from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, initialize, select
