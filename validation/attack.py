@@ -43,7 +43,7 @@ def _table(report: Path) -> list[str]:
 def main() -> int:
     """Makes the attacks, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--factor", type=int, default=30, help="times as many as the suite makes")
+    parser.add_argument("--factor", type=int, default=10, help="times as many as the suite makes")
     parser.add_argument("tests", nargs="*", default=["tests"], help="by default, all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
