@@ -60,7 +60,7 @@ class EMFitter:
     Example:
         >>> import torch
         >>> from pyro_ugmm.em import EMFitter, initialize
-        >>> x = torch.cat([torch.randn(100, 2) - 3, torch.randn(200, 2) + 3])
+        >>> x = torch.cat([torch.randn(100, 2) - 9, torch.randn(200, 2) + 9])
         >>> result = EMFitter().fit(x, initialize(x, n_components=2, seed=0))
         >>> result.converged, result.mixture.weights.sort().values
         (True, tensor([0.3333, 0.6667]))
