@@ -51,7 +51,7 @@ tutorials: $(VENV)/.installed  ## all notebooks of tutorials/, run in full, with
 validate: $(VENV)/.installed  ## slow checks of inference, up to an hour: calibration, SVI against NUTS; writes validation/results
 	OMP_NUM_THREADS=1 $(RUN) -W ignore validation/validate.py
 
-test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without a compiler, 25 minutes
+test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without a compiler, half an hour
 	$(RUN) validation/elsewhere.py
 
 attack: $(VENV)/.installed  ## runs that are killed, damaged, interrupted and forked, by the hundred

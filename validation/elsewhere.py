@@ -1,7 +1,7 @@
 """The test suite as other machines would run it: other kernels, threads, seeds, no compiler.
 
-Writes ``elsewhere.md`` to ``validation/results``. Run as ``make test-elsewhere``; takes about 25
-minutes on two cores. Ends with an error if a test failed anywhere.
+Writes ``elsewhere.md`` to ``validation/results``. Run as ``make test-elsewhere``; takes about half
+an hour on two cores. Ends with an error if a test failed anywhere.
 """
 
 import argparse
