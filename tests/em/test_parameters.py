@@ -59,7 +59,7 @@ ENTRIES = {
             "means_init": NONE,
             "precisions_init": NONE,
             "random_state": NONE + ZERO,
-            "device": NONE,
+            "device": NONE + (ZERO if torch.cuda.is_available() else []),  # the first GPU
             "missing": [],
             "group": NONE,
         },
