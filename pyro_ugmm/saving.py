@@ -14,13 +14,12 @@ from pyro.infer.autoguide import (
 )
 
 from .checks import check
-from .files import target_of, write_atomically
 from .guides import full_rank, low_rank, mean_field
 from .models import BayesianGaussianMixture, UGMMClassifier, UGMMDensity
 from .models.base import BayesianModel
-from .optimization.fingerprints import fingerprint
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
+from .safetensors_file import read_safetensors, write_safetensors
 from .saved_description import (
     check_description,
     check_guide_sizes,
@@ -33,7 +32,7 @@ from .saved_description import (
 
 __all__ = ["load_fitted", "save_fitted"]
 
-_FORMAT = "pyro_ugmm fitted model 2"
+_FORMAT = "pyro_ugmm fitted model 3"
 _MODELS = {m.__name__: m for m in (BayesianGaussianMixture, UGMMClassifier, UGMMDensity)}
 _GUIDES: dict[type[AutoGuide], Callable[..., AutoGuide]] = {
     AutoNormal: mean_field,
@@ -73,8 +72,6 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
         >>> again
         UGMMClassifier(UGMMNetwork([2, 4, 3], n_parameters=60), priors=Priors(...))
     """
-    from safetensors.torch import save
-
     kind = type(model).__name__
     check(_MODELS.get(kind) is type(model), "model", f"one of {[*_MODELS]}", kind)
     description: dict[str, Any] = {
@@ -95,14 +92,8 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
         description["guide"] = type(guide).__name__
         description["rank"] = getattr(guide, "rank", None)
         tensors |= {f"guide.{name}": tensor for name, tensor in guide.state_dict().items()}
-    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    said = json.dumps(description)
-    metadata = {"format": _FORMAT, "description": said, "checksum": _checksum(said, contents)}
-    write_atomically(path, save(contents, metadata))
-
-
-def _checksum(description: str, tensors: dict[str, torch.Tensor]) -> str:
-    return fingerprint(description, sorted(tensors.items()))
+    metadata = {"format": _FORMAT, "description": json.dumps(description)}
+    write_safetensors(path, tensors, metadata)
 
 
 def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
@@ -123,14 +114,11 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
         ...     load_fitted(path)
         (UGMMClassifier(UGMMNetwork([2, 4, 3], n_parameters=60), priors=None), None)
     """
-    expected, contents = "a file that save_fitted wrote", target_of("path", path).read_bytes()
+    expected = "a file that save_fitted wrote"
+    file = read_safetensors(path, expected)
     try:
-        metadata, tensors = _read(contents)
-        said = metadata["description"]
-        found = _rebuild(json.loads(said), tensors)
-        # At the end, so that an error names the field that is damaged if that shows.
-        is_whole = metadata.get("checksum") == _checksum(said, tensors)
-        check(is_whole, "checksum", "that of all the file says and holds", "another: it is damaged")
+        found = _rebuild(_described(file.metadata), file.tensors)
+        file.check_digest()  # at the end, so that an error names the field that is damaged
         return found
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
@@ -138,21 +126,10 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
         raise ValueError(f"path: expected {expected}, got {got}") from error
 
 
-def _read(contents: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Reads the metadata and the tensors, of which nothing stays mapped to the file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        tensors = load(contents)
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(f"contents: expected tensors by safetensors, got {error}") from error
-    size = int.from_bytes(contents[:8], "little")
-    metadata = json.loads(contents[8 : 8 + size]).get("__metadata__") or {}
-    found = metadata.get("format")
-    check(found == _FORMAT, "format", repr(_FORMAT), repr(found))
+def _described(metadata: dict[str, str]) -> dict[str, Any]:
+    check(metadata.get("format") == _FORMAT, "format", repr(_FORMAT), repr(metadata.get("format")))
     check("description" in metadata, "description", "a model's", "none")
-    return metadata, tensors
+    return json.loads(metadata["description"])
 
 
 @torch.inference_mode(False)  # so that it can be trained, wherever it is loaded

@@ -13,6 +13,7 @@ from pyro.infer import Trace_ELBO
 from pyro.nn import PyroModule
 from torch import Tensor
 
+from .checkpoint import Checkpoint
 from .checks import check, check_integer
 from .first_run import first_run
 from .model_rows import model_rows, model_tensor
@@ -21,7 +22,6 @@ from .nn.local_parameters import localize
 from .nn.mode import training_mode
 from .optimization.batches import Batches
 from .optimization.breakdown import bad_rows, bad_site
-from .optimization.checkpoint import Checkpoint
 from .optimization.data import make_batches
 from .optimization.descent import Descent, FitResult
 from .optimization.identity import guide_identity, model_identity, start_of

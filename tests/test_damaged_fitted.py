@@ -198,11 +198,11 @@ def test_numbers_of_another_value_are_damage(model, tmp_path):
         bits[0] ^= 1  # the last digit
         changed = bits.view(torch.float32).reshape(tensor.shape)
         rewrite(path, description, tensors | {name: changed}, metadata)
-        with pytest.raises(ValueError, match=r"fitted\.safetensors, in which checksum: expected"):
+        with pytest.raises(ValueError, match=r"fitted\.safetensors, in which digest: expected"):
             load_fitted(path)
     description["priors"]["means"]["parameters"]["scale"] += 1
     rewrite(path, description, tensors, metadata)
-    with pytest.raises(ValueError, match=r"fitted\.safetensors, in which checksum: expected"):
+    with pytest.raises(ValueError, match=r"fitted\.safetensors, in which digest: expected"):
         load_fitted(path)
 
 

@@ -1,7 +1,5 @@
 """A Gaussian mixture in files and in scikit-learn."""
 
-import hashlib
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_device, check_same_kind, check_values
-from ..files import target_of, write_atomically
+from ..safetensors_file import read_safetensors, write_safetensors
 from ..tables import as_table
 from .covariance import STRUCTURES
 
@@ -18,14 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["SKLEARN_NAMES", "from_sklearn", "load", "save", "to_sklearn"]
 
-_FORMAT, _VERSION = "pyro_ugmm.GaussianMixture", "1"
+_FORMAT, _VERSION = "pyro_ugmm.GaussianMixture", "2"
 SKLEARN_NAMES = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
 
 
 def save(mixture: "GaussianMixture", path: str | os.PathLike) -> None:
     """Writes a mixture to a safetensors file, atomically."""
-    from safetensors.torch import save as to_bytes
-
     tensors = {
         "weights": mixture.weights,
         "means": mixture.means,
@@ -40,19 +36,7 @@ def save(mixture: "GaussianMixture", path: str | os.PathLike) -> None:
         "covariance": mixture.covariance.name,
         "missing": mixture.missing,
     }
-    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata["digest"] = _digest(metadata, contents)
-    write_atomically(path, to_bytes(contents, metadata))
-
-
-def _digest(metadata: dict[str, str], tensors: dict[str, Tensor]) -> str:
-    """Tells what is in a file from all else, but for the digest itself."""
-    said = {name: value for name, value in metadata.items() if name != "digest"}
-    total = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return total.hexdigest()[:32]
+    write_safetensors(path, tensors, metadata)
 
 
 def load(
@@ -63,8 +47,8 @@ def load(
     One that was damaged, even by one bit, is refused.
     """
     check_device("device", device)
-    metadata, tensors = _read(path)
-    digest = _digest(metadata, tensors)
+    file = read_safetensors(path)
+    metadata, tensors = file.metadata, file.tensors
     known, names = STRUCTURES, {"weights", "means", "covariance"}
     kind = metadata.get("format"), metadata.get("version")
     valid = kind == (_FORMAT, _VERSION) and metadata.get("covariance") in known
@@ -82,7 +66,7 @@ def load(
         if logarithms is not None:
             _check_log_weights(logarithms, mixture.weights)
             mixture._rows.given_log_weights = logarithms
-        check(metadata.get("digest") == digest, "digest", digest, metadata.get("digest"))
+        file.check_digest()
     except ValueError as error:
         raise ValueError(f"path: expected {expected}, got {path}, in which {error}") from None
     return mixture
@@ -94,20 +78,6 @@ def _check_log_weights(logarithms: Tensor, weights: Tensor) -> None:
     check(shape == expected, "log_weights", f"shape {expected}, as weights has", shape)
     same = (logarithms.exp() - weights).abs() <= 1e-4
     check_values("log_weights", logarithms, same, "the logarithms of weights")
-
-
-def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Reads a file whole, so that nothing stays mapped to it."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load as from_bytes
-
-    contents = target_of("path", path).read_bytes()
-    try:
-        tensors = from_bytes(contents)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"path: expected a safetensors file, got {path}: {error}") from error
-    size = int.from_bytes(contents[:8], "little")
-    return json.loads(contents[8 : 8 + size]).get("__metadata__") or {}, tensors
 
 
 def to_sklearn(mixture: "GaussianMixture") -> Any:

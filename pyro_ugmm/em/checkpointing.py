@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..checkpoint import Checkpoint
 from ..checks import check
 from ..distributions import GaussianMixture
-from ..optimization.checkpoint import Checkpoint
 from ..processes import current
 from .rows import Rows
 

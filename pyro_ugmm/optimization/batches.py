@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_integer
-from .fingerprints import fingerprint
+from ..fingerprints import fingerprint
 
 __all__ = ["Batches", "Rows", "TensorBatches"]
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..checkpoint import Checkpoint, check_form
 from ..checks import check
+from ..fingerprints import fingerprint
+from ..random_states import random_states, restore_random_states
 from .batches import Batches
 from .breakdown import bad_parameter, largest_parameter
-from .checkpoint import Checkpoint, check_form
 from .convergence import verdict
-from .fingerprints import fingerprint
-from .random_states import random_states, restore_random_states
 from .saving import Saving
 from .schedule import Schedule
 from .values import Values

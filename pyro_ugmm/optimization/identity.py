@@ -13,9 +13,9 @@ from pyro.nn import PyroModule
 from torch import Tensor
 from torch.distributions import biject_to
 
+from ..fingerprints import fingerprint, is_of_library
 from ..models.base import BayesianModel
 from ..models.priors import Priors
-from .fingerprints import fingerprint, is_of_library
 
 __all__ = ["guide_identity", "model_identity", "start_of"]
 

@@ -17,14 +17,14 @@ from torch.utils.data import (
 )
 
 from ..checks import check, check_integer
-from .batches import Batches, Rows
-from .fingerprints import Fingerprint, fingerprint, is_of_library
-from .random_states import (
+from ..fingerprints import Fingerprint, fingerprint, is_of_library
+from ..random_states import (
     kept_random_states,
     random_states,
     restore_random_states,
     seed_everything,
 )
+from .batches import Batches, Rows
 from .reach import count_rows, length_of
 
 __all__ = ["LoaderBatches"]

@@ -3,7 +3,7 @@
 import warnings
 from typing import Any, Protocol
 
-from .checkpoint import Checkpoint
+from ..checkpoint import Checkpoint
 
 __all__ = ["Resumable", "Saving"]
 

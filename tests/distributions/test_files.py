@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from pyro_ugmm.distributions import GaussianMixture
 from tests.distributions.mixtures import by_structure, parameters, random_mixture
 
-METADATA = {"format": "pyro_ugmm.GaussianMixture", "version": "1", "missing": "error"}
+METADATA = {"format": "pyro_ugmm.GaussianMixture", "version": "2", "missing": "error"}
 
 
 def written(path, structure="full", metadata=None, **changes):
@@ -70,7 +70,7 @@ def test_damaged_tensors(structure, name, damage, tmp_path):
     [
         ({"missing": "drop"}, {}, "missing: expected 'error' or 'marginalize', got 'drop'"),
         ({"covariance": "banded"}, {}, "expected a saved pyro_ugmm.GaussianMixture"),
-        ({"version": "2"}, {}, "expected a saved pyro_ugmm.GaussianMixture, version 1"),
+        ({"version": "1"}, {}, "expected a saved pyro_ugmm.GaussianMixture, version 2"),
         ({}, {"weights": None}, "expected a saved"),
         ({}, {"means": lambda t: t.float()}, "weights: expected torch.float32"),
         ({}, {"covariance": lambda t: -t}, "positive definite"),

@@ -7,10 +7,10 @@ import os
 import pytest
 import torch
 
+from pyro_ugmm.checkpoint import Checkpoint
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
 from pyro_ugmm.optimization import saving
-from pyro_ugmm.optimization.checkpoint import Checkpoint
 from pyro_ugmm.training import fit_svi
 
 X = torch.randn(20, 1, generator=torch.Generator().manual_seed(0))

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check, check_integer
-from ..files import target_of, write_atomically
+from .checks import check, check_integer
+from .files import target_of, write_atomically
 
 __all__ = ["Checkpoint", "check_form"]
 

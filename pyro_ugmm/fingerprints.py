@@ -31,7 +31,7 @@ class Fingerprint:
     shape counts, of modules, data sets and random generators the class, and of the latter the seed.
 
     Example:
-        >>> from pyro_ugmm.optimization.fingerprints import Fingerprint
+        >>> from pyro_ugmm.fingerprints import Fingerprint
         >>> one, other = Fingerprint(), Fingerprint()
         >>> one.add([1, 2])
         >>> other.add([2, 1])
@@ -175,7 +175,7 @@ def fingerprint(*values: Any) -> str:
 
     Example:
         >>> import torch
-        >>> from pyro_ugmm.optimization.fingerprints import fingerprint
+        >>> from pyro_ugmm.fingerprints import fingerprint
         >>> fingerprint(torch.ones(3)) == fingerprint(torch.ones(3))
         True
     """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_ugmm.optimization.fingerprints import fingerprint
+from pyro_ugmm.fingerprints import fingerprint
 
 
 def adding(number):

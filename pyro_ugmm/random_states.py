@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checks import check
+from .checks import check
 
 __all__ = ["kept_random_states", "random_states", "restore_random_states", "seed_everything"]
 
