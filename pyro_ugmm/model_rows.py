@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .checks import check
+from .missing_values import mixture_rule, network_rule
 from .models.base import BayesianModel
 from .tables import Table, as_labels, as_table
 
@@ -54,8 +55,8 @@ def _check_columns(model: BayesianModel, table: Table) -> None:
     """Says in which column a value is not finite, which the model cannot know."""
     if table.columns is not None and table.values.dim() == 2:
         owner = getattr(model, "network", model)
-        option = "missing='marginalize'" if owner is model else "missing='omit'"
-        table.check_finite(option, missing=owner.missing != "error")
+        rule_of = mixture_rule if owner is model else network_rule
+        table.check_finite(rule_of(owner.missing))
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .checks import check, check_same_kind
+from .missing_values import MissingRule
 from .tracking import is_recorded, known_to_hold
 
 __all__ = ["Table", "as_labels", "as_table", "as_vector", "native"]
@@ -71,24 +72,13 @@ class Table:
         where = self.place(at, first_row)
         raise ValueError(f"{self.name}: expected {expected}, got {value}{where}{count}")
 
-    def check_finite(self, option: str | None = None, *, missing: bool = False) -> None:
-        """Checks that all entries are finite; or, if they may be missing, NaN, but not whole rows.
-
-        Args:
-            option: the argument, such as ``missing='omit'``, that would take NaN.
-            missing: whether NaN stands for what was not observed.
-        """
+    def check_finite(self, missing: MissingRule | None = None) -> None:
+        """Checks that all entries are finite, or missing where a rule takes NaN."""
         values = self.values.detach()
         if is_recorded() or known_to_hold(values.sum().isfinite()):  # one quick look at many rows
             return
-        valid, expected = values.isfinite(), "finite values"
-        if missing:
-            is_nan = values.isnan()
-            valid = valid | (is_nan & ~is_nan.all(-1, keepdim=True))
-            expected = "finite values, or NaN in rows of which something was observed"
-        elif option:
-            expected = f"finite values ({option} takes NaN)"
-        self.check_entries(valid, expected)
+        valid = values.isfinite() if missing is None else missing.valid(values)
+        self.check_entries(valid, "finite values" if missing is None else missing.expected)
 
     def check_observed(self, seen: Tensor | None = None, where: str = "") -> None:
         """Checks that something was observed of every column; ``seen`` says of which, ``(D,)``."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_values
 from ..distributions import GaussianMixture
+from ..missing_values import mixture_rule
 from ..models import BayesianGaussianMixture
 from ..precision import full_precision
 from ..tables import as_labels, as_table
@@ -68,7 +69,7 @@ def plot_mixture(
     fits = len(shape) == 2 and shape[0] > 0 and shape[1] == n_features
     check(fits, "x", f"rows (n, {n_features}), at least one", shape)
     table = table.like("the mixture", mixture.means)
-    table.check_finite("missing='marginalize'", missing=mixture.missing == "marginalize")
+    table.check_finite(mixture_rule(mixture.missing))
     x = table.values.detach()
     dims = check_pair("dims", dims, n_features, table.labels)
     names = table.labels or [f"dimension {d}" for d in range(n_features)]

@@ -15,6 +15,7 @@ from ..checks import (
     check_same_kind,
     check_values,
 )
+from ..missing_values import mixture_rule
 from ..tables import as_table
 from .covariance import Covariance
 
@@ -30,8 +31,7 @@ __all__ = [
 
 def check_missing(missing: str) -> None:
     """Checks the option that says what a NaN means."""
-    valid = isinstance(missing, str) and missing in ("error", "marginalize")
-    check(valid, "missing", "'error' or 'marginalize'", repr(missing))
+    mixture_rule(missing)
 
 
 def check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..kept import Kept
+from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tracking import is_tracked, known_to_hold
 from .blocks import BlockEvaluator
@@ -50,7 +51,7 @@ class RowEvaluator:
     ) -> None:
         self._weights, self._means, self._covariance = weights, means, covariance
         self.given_log_weights: Tensor | None = None
-        self._marginalizes = missing == "marginalize"
+        self._marginalizes = mixture_rule(missing).takes_nan
         self.batch_shape = torch.broadcast_shapes(
             weights.shape[:-1], means.shape[:-2], covariance.batch_shape
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ..checks import check, check_broadcast, check_same_kind, check_values
+from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tables import Table, as_table
 from . import interchange
@@ -112,7 +113,8 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self):
         """Real vectors, with NaN for missing entries where these are marginalized."""
-        return constraints.real_vector if self.missing == "error" else _PartlyObserved()
+        takes_nan = mixture_rule(self.missing).takes_nan
+        return _PartlyObserved() if takes_nan else constraints.real_vector
 
     def expand(self, batch_shape, _instance=None):
         """Broadcasts the batch to ``batch_shape``, without copying the parameters."""
@@ -127,7 +129,7 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
         return new
 
     def __repr__(self) -> str:
-        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
+        missing = mixture_rule(self.missing).shown
         return (
             f"{type(self).__name__}(batch_shape={tuple(self.batch_shape)}, "
             f"n_components={self.n_components}, n_features={self.n_features}, "
@@ -222,7 +224,7 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
         check(shape[-1:] == self.event_shape, "value", expected, f"shape {shape}")
         check_broadcast({"value": shape[:-1], "the batch": self.batch_shape})
         check_same_kind({"means": self._means, "value": table.values})
-        table.check_finite("missing='marginalize'", missing=self.missing == "marginalize")
+        table.check_finite(mixture_rule(self.missing))
 
     def _evaluate(self, value: Any, reduce: Reduction) -> Tensor:
         table = as_table("value", value)

@@ -25,6 +25,7 @@ from ..distributions import GaussianMixture
 from ..distributions.covariance import Covariance
 from ..distributions.interchange import SKLEARN_NAMES
 from ..distributions.multivariate import check_missing
+from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..processes import all_reduce, as_one, is_distributed
 from ..randomness import generator_for
@@ -150,7 +151,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         table = as_table("X", X)
         check_precision("X", table.values)
         validate_data(self, X, reset=reset, skip_check_array=True)
-        table.check_finite("missing='marginalize'", missing=may_miss)
+        table.check_finite(mixture_rule(self.missing))
         array = table.values.detach().cpu().numpy()
         check_array(array, estimator=self, input_name="X", **options)
         return table

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..accumulation import double, double_device
 from ..checks import check
+from ..missing_values import mixture_rule
 from ..processes import all_reduce, current, is_distributed
 from ..tables import Table, as_table, as_vector, native
 
@@ -225,13 +226,8 @@ class Rows:
         check(n_features, self._name, "at least one feature", "none")
         if block.square().sum().isfinite():
             return
-        valid, expected = block.isfinite(), "finite values (missing='marginalize' takes NaN)"
-        if self.missing == "marginalize":
-            is_nan = block.isnan()
-            valid = (valid | is_nan) & ~is_nan.all(1, keepdim=True)
-            expected = "finite values, or NaN in rows of which something was observed"
-        table = Table(self._name, block, self._columns)
-        table.check_entries(valid, expected, start)
+        rule, table = mixture_rule(self.missing), Table(self._name, block, self._columns)
+        table.check_entries(rule.valid(block), rule.expected, start)
         largest = torch.finfo(dtype).max ** 0.5 / 1e3
         expected = f"values below {largest:.0e}, whose squares {dtype} can hold"
         table.check_entries(~(block.abs() > largest), expected, start)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
+from ..missing_values import mixture_rule
 from ..nn.local_parameters import LocalModule
 from ..precision import full_precision
 from .base import BayesianModel, Draws, check_draws
@@ -199,8 +200,7 @@ class BayesianGaussianMixture(BayesianModel):
                 finite.
         """
         check(y is None, "y", "nothing: a mixture has no labels", type(y).__name__)
-        missing = self.missing == "marginalize"
-        return (rows_for(x, self.sites.center, "missing='marginalize'", missing),)
+        return (rows_for(x, self.sites.center, mixture_rule(self.missing)),)
 
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site, and of the data; a single feature needs none."""
@@ -226,7 +226,7 @@ class BayesianGaussianMixture(BayesianModel):
         return self.sites.center.unsqueeze(0)
 
     def __repr__(self) -> str:
-        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
+        missing = mixture_rule(self.missing).shown
         return (
             f"{type(self).__name__}({self.n_components}, {self.n_features}, "
             f"{self.covariance!r}, priors={self.priors!r}{missing})"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..checks import check
+from ..missing_values import network_rule
 from ..standardization import center_and_spread
 from ..tables import Table, as_table
 from .kernels.dispatch import check_dtype
@@ -25,9 +26,10 @@ def as_rows(layer: "UGMMLayer", x: Any, whose: str = "the layer") -> Table:
     expected = f"shape (n, {layer.in_features}) with at least 2 rows"
     shape = tuple(rows.values.shape)
     check(len(shape) == 2 and shape[0] > 1 and shape[1] == layer.in_features, "x", expected, shape)
-    if layer.missing == "omit":
+    rule = network_rule(layer.missing)
+    if rule.takes_nan:
         rows.check_observed()
-    rows.check_finite("missing='omit'", missing=layer.missing == "omit")
+    rows.check_finite(rule)
     return rows
 
 
@@ -42,8 +44,8 @@ def draw_parameters(layer: "UGMMLayer", rows: Table | None) -> None:
     check_dtype("the layer", layer.input_center.dtype)
     center, spread = torch.zeros_like(layer.input_center), torch.ones_like(layer.input_spread)
     if rows is not None:
-        values = rows.values.detach()
-        center, spread = center_and_spread(values, omit_missing=layer.missing == "omit")
+        values, rule = rows.values.detach(), network_rule(layer.missing)
+        center, spread = center_and_spread(values, omit_missing=rule.takes_nan)
     loc = center + spread * torch.randn_like(layer.loc)
     scale = spread * torch.empty_like(layer.loc).uniform_(1, 2)
     if rows is not None and not loc.is_meta:

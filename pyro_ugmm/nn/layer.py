@@ -19,11 +19,12 @@ from ..checks import (
     check_values,
 )
 from ..distributions import UnivariateGaussianMixture
+from ..missing_values import network_rule
 from .initialization import as_rows, draw_parameters
 from .kernels import layer_log_density
 from .kernels.dispatch import check_dtype
 from .local_parameters import LocalModule
-from .missing import check_missing_inputs, check_observed, leaves_nothing, score_observed
+from .missing import check_observed, leaves_nothing, score_observed
 
 __all__ = ["UGMMLayer", "drop_components"]
 
@@ -106,7 +107,7 @@ class UGMMLayer(LocalModule):
         self.dropout = check_number("dropout", dropout, lambda p: 0 <= p < 1, expected)
         expected = "a non-negative number"
         self.min_scale = check_number("min_scale", min_scale, lambda m: 0 <= m < math.inf, expected)
-        self.missing = check_missing_inputs(missing)
+        self.missing = network_rule(missing).missing
         check_dtype("dtype", torch.get_default_dtype() if dtype is None else dtype)
         self._make_parameters({"device": check_device("device", device), "dtype": dtype})
         self.reset_parameters()
@@ -241,7 +242,7 @@ class UGMMLayer(LocalModule):
 
     def __repr__(self) -> str:
         dropout = f", dropout={self.dropout}" if self.dropout else ""
-        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
+        missing = network_rule(self.missing).shown
         return (
             f"{type(self).__name__}(in_features={self.in_features}, "
             f"out_features={self.out_features}{dropout}{missing})"

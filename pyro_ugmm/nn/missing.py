@@ -5,15 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from ..checks import check_choice, check_values
+from ..checks import check_values
 from .kernels import layer_log_density
 
-__all__ = ["check_missing_inputs", "check_observed", "leaves_nothing", "score_observed"]
-
-
-def check_missing_inputs(missing: str) -> str:
-    """Checks what a missing input is said to mean; returns a plain ``str``."""
-    return check_choice("missing", missing, ("error", "omit"))
+__all__ = ["check_observed", "leaves_nothing", "score_observed"]
 
 
 def check_observed(x: Tensor) -> None:

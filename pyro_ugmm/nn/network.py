@@ -15,7 +15,6 @@ from ..tables import Table, as_table
 from .initialization import as_rows, draw_parameters
 from .layer import UGMMLayer
 from .local_parameters import LocalModule
-from .missing import check_missing_inputs
 from .normalization import normalization_of
 
 __all__ = ["UGMMNetwork", "check_network"]
@@ -102,7 +101,6 @@ class UGMMNetwork(LocalModule):
     ) -> None:
         sizes = _as_sizes(sizes)
         dropouts = _as_dropouts(dropout, len(sizes) - 1)
-        missing = check_missing_inputs(missing)
         normalize = normalization_of(normalization)
         narrow = normalization != "none" and 1 in sizes[1:-1]
         check(not narrow, "sizes", "hidden layers of 2 neurons or more to be normalized", sizes)

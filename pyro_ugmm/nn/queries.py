@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_integer, check_seed
+from ..missing_values import network_rule
 from ..randomness import generator_for
 from ..tables import Table, as_table, as_vector
 from .network import UGMMNetwork, check_network
@@ -102,8 +103,8 @@ def _as_rows(network: UGMMNetwork, x: Any, asked: Sequence[int]) -> Table:
     known = torch.ones(first.in_features, dtype=torch.bool, device=rows.values.device)
     known[list(asked)] = False
     given = rows.values.masked_fill(~known, 0.0)
-    may_miss = given.isnan() & (network.missing == "omit")
-    rows.check_entries(given.isfinite() | may_miss, "finite values, but for what is asked for")
+    valid = network_rule(network.missing).valid(given)
+    rows.check_entries(valid, "finite values, but for what is asked for")
     return rows
 
 

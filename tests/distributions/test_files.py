@@ -68,7 +68,7 @@ def test_damaged_tensors(structure, name, damage, tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "changes", "message"),
     [
-        ({"missing": "drop"}, {}, "missing: expected 'error' or 'marginalize', got 'drop'"),
+        ({"missing": "drop"}, {}, "missing: expected one of 'error', 'marginalize', got 'drop'"),
         ({"covariance": "banded"}, {}, "expected a saved pyro_ugmm.GaussianMixture"),
         ({"version": "1"}, {}, "expected a saved pyro_ugmm.GaussianMixture, version 2"),
         ({}, {"weights": None}, "expected a saved"),

@@ -284,7 +284,7 @@ def _with(row, column, value):
         (lambda: EMFitter(tol=-1), "tol: expected"),
         (lambda: EMFitter(reg_covar=float("nan")), "reg_covar: expected"),
         (lambda: EMFitter(max_iter=0), "max_iter: expected a positive"),
-        (lambda: EMFitter(missing="omit"), "missing: expected 'error' or 'marginalize'"),
+        (lambda: EMFitter(missing="omit"), "missing: expected one of 'error', 'marginalize'"),
         (
             lambda: fitter().fit(X, "kmeans"),
             "start: expected a GaussianMixture, such as initialize",
