@@ -14,7 +14,7 @@ from .files import target_of, write_atomically
 
 __all__ = ["Checkpoint", "check_form"]
 
-_FORMAT = "pyro_ugmm checkpoint 3"
+_FORMAT = "pyro_ugmm checkpoint 4"
 _REMEDY = "give another path, or delete the file to begin anew"
 _DIGITS = 64  # of the checksum, which is the comment at the end of the archive
 _LEFT: dict[tuple[str, str], tuple[str, str]] = {}

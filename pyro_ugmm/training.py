@@ -23,8 +23,9 @@ from .nn.mode import training_mode
 from .optimization.batches import Batches
 from .optimization.breakdown import bad_rows, bad_site
 from .optimization.data import make_batches
-from .optimization.descent import Descent, FitResult
+from .optimization.descent import Descent
 from .optimization.identity import guide_identity, model_identity, start_of
+from .optimization.result import FitResult
 from .optimization.schedule import Schedule
 from .precision import full_precision
 from .pyro_state import exclusive_pyro

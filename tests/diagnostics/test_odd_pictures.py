@@ -19,6 +19,7 @@ from pyro_ugmm.distributions import FullCovariance, GaussianMixture, UnivariateG
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.status import Status
 from pyro_ugmm.training import FitResult
 
 matplotlib.use("Agg")
@@ -148,9 +149,9 @@ def test_a_mixture_over_data_with_gaps(columns):
     ],
 )
 def test_losses_of_a_run_that_broke_down(losses):
-    result = FitResult(torch.tensor(losses), False, "broke down")
+    result = FitResult(torch.tensor(losses), Status.BROKEN_DOWN, "broke down")
     drawn(di.plot_losses(result))
-    fine = FitResult(torch.tensor([3.0, 2.0]), True, "done")
+    fine = FitResult(torch.tensor([3.0, 2.0]), Status.CONVERGED, "done")
     ax = drawn(di.plot_losses({"it": result, "fine": fine}))
     never = not np.isfinite(losses).any()
     assert ("it (never finite)" in [t.get_text() for t in ax.get_legend().get_texts()]) == never

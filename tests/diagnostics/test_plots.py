@@ -16,6 +16,7 @@ from pyro_ugmm.distributions import UnivariateGaussianMixture
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
+from pyro_ugmm.status import Status
 from pyro_ugmm.training import FitResult
 from tests.models.test_network_model import data
 
@@ -29,12 +30,12 @@ def closed():
 
 
 def test_plot_losses():
-    result = FitResult(torch.linspace(100, 1, 200), True, "done")
+    result = FitResult(torch.linspace(100, 1, 200), Status.CONVERGED, "done")
     ax = plot_losses({"a": result, "b": result})
     assert len(ax.lines) == 4
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), result.losses)
-    settled = FitResult(torch.linspace(100, 1, 200), True, "done", averaged_from=120)
+    settled = FitResult(torch.linspace(100, 1, 200), Status.CONVERGED, "done", averaged_from=120)
     ax = plot_losses({"a": settled, "b": settled, "c": result})
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["a", "settled: parameters averaged from here on", "b", "c"]

@@ -1,4 +1,4 @@
-"""The values that a run learns, and how a step changes them."""
+"""Adam along a schedule, whose last step can be taken back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,15 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .convergence import Iterates
 from .schedule import Schedule
 
-__all__ = ["Values"]
+__all__ = ["Optimizer"]
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-class Values:
+class Optimizer:
     """Parameters, moved by Adam along a schedule; the last step can be taken back.
 
     Args:
@@ -26,11 +25,6 @@ class Values:
         self._tensors, self._schedule = list(tensors), schedule
         self._optimizer = torch.optim.Adam(self._tensors, lr=1.0, fused=True)
         self._before = [tensor.detach().clone() for tensor in self._tensors]
-        steps = range(schedule.steps)
-        self.cool_from = next(step for step in steps if schedule.is_cool(step + 1))
-        """The step from which on the learning rate has come down to stay."""
-        self.iterates = Iterates(self._tensors, schedule.steps - self.cool_from)
-        """The parameters of the steps since then."""
 
     def step(self, loss: Tensor, step: int) -> None:
         """Takes a step, counted from zero, down the gradient of a loss."""
@@ -42,8 +36,6 @@ class Values:
             torch.nn.utils.clip_grad_norm_(self._tensors, self._schedule.max_gradient_norm)
         self._optimizer.param_groups[0]["lr"] = self._schedule.rate(step)
         self._optimizer.step()
-        if self._schedule.is_cool(step + 1):
-            self.iterates.update()
 
     @torch.no_grad()
     def replace(self, values: Sequence[Tensor]) -> None:
@@ -59,7 +51,6 @@ class Values:
         return {
             "parameters": [tensor.detach().clone() for tensor in self._tensors],
             "moments": [self._moments(tensor) for tensor in self._tensors],
-            "iterates": self.iterates.state(),
         }
 
     def _moments(self, tensor: Tensor) -> list[Tensor]:
@@ -72,12 +63,11 @@ class Values:
     def load(self, state: dict[str, Any]) -> None:
         """Takes over what :meth:`state` returned."""
         moments = [
-            {name: tensor.clone() for name, tensor in zip(_MOMENTS, found, strict=True)}
-            for found in state["moments"]
+            {name: tensor.clone() for name, tensor in zip(_MOMENTS, known, strict=True)}
+            for known in state["moments"]
         ]
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": dict(enumerate(moments)), "param_groups": groups})
-        self.iterates.load(state["iterates"])
         self.replace(state["parameters"])
         with torch.no_grad():
             torch._foreach_copy_(self._before, self._tensors)

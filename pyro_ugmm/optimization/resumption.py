@@ -1,11 +1,11 @@
-"""A run's checkpoint, from its start to its end."""
+"""A run's checkpoint: taken up at the start, written on the way."""
 
 import warnings
 from typing import Any, Protocol
 
 from ..checkpoint import Checkpoint
 
-__all__ = ["Resumable", "Saving"]
+__all__ = ["Resumable", "Resumption"]
 
 
 class Resumable(Protocol):
@@ -25,12 +25,12 @@ class Resumable(Protocol):
         """Takes over what :meth:`state` returned."""
 
 
-class Saving:
+class Resumption:
     """Takes up what is in a checkpoint, and writes it anew.
 
     Args:
         checkpoint: the file.
-        descent: the run, to which the state is given.
+        run: the run, to which the state is given.
 
     Raises:
         ValueError: if what is there is damaged or of another run, or the file cannot be written.
