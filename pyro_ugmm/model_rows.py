@@ -56,7 +56,7 @@ def _check_columns(model: BayesianModel, table: Table) -> None:
     if table.columns is not None and table.values.dim() == 2:
         owner = getattr(model, "network", model)
         rule_of = mixture_rule if owner is model else network_rule
-        table.check_finite(rule_of(owner.missing))
+        table.check_finite(rule_of(str(owner.missing)))
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -1,8 +1,6 @@
 """The states of the random generators of the process: torch's, NumPy's and Python's."""
 
-import contextlib
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,7 @@ import torch
 
 from .checks import check
 
-__all__ = ["kept_random_states", "random_states", "restore_random_states", "seed_everything"]
+__all__ = ["random_states", "restore_random_states", "seed_everything"]
 
 
 def random_states(*, on_gpu: bool = False) -> dict[str, Any]:
@@ -49,13 +47,3 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     random.seed(seed)
-
-
-@contextlib.contextmanager
-def kept_random_states() -> Iterator[None]:
-    """Restores the generators on the way out."""
-    before = random_states(on_gpu=torch.cuda.is_initialized())
-    try:
-        yield
-    finally:
-        restore_random_states(before)

@@ -20,9 +20,7 @@ from .model_rows import model_rows, model_tensor
 from .models.base import BayesianModel, check_model
 from .nn.local_parameters import localize
 from .nn.mode import training_mode
-from .optimization.batches import Batches
 from .optimization.breakdown import bad_rows, bad_site
-from .optimization.data import make_batches
 from .optimization.descent import Descent
 from .optimization.identity import guide_identity, model_identity, start_of
 from .optimization.result import FitResult
@@ -30,6 +28,7 @@ from .optimization.schedule import Schedule
 from .precision import full_precision
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
+from .sources import Batches, Batching, source_of
 from .trainable import trainable
 
 __all__ = ["FitResult", "fit_mle", "fit_svi"]
@@ -44,7 +43,8 @@ def _make_batches(
     def convert(x: Any, y: Any = None) -> tuple[Tensor, ...]:
         return model_rows(model, x, y)
 
-    return make_batches(x, y, batch_size, size, model_tensor(model).device, convert)
+    device = model_tensor(model).device
+    return source_of(x).batches(y, Batching(batch_size, size, device, convert))
 
 
 def _learnable(**parts: Any) -> dict[str, Tensor]:
@@ -93,7 +93,7 @@ def fit_mle(
             once. A DataLoader has its own.
         size: the number of rows of the full data, to which losses are scaled. By default those
             that are given; of a DataLoader, the different rows that its passes can reach
-            (the rule is in ``optimization/reach.py``), however often a sampler draws
+            (the rule is in ``sources/reach.py``), however often a sampler draws
             them. A sampler that draws some rows more often than others changes what is learned:
             these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
@@ -256,7 +256,7 @@ def fit_svi(
             once. A DataLoader has its own.
         size: the number of rows of the full data, to which losses are scaled. By default those
             that are given; of a DataLoader, the different rows that its passes can reach
-            (the rule is in ``optimization/reach.py``), however often a sampler draws
+            (the rule is in ``sources/reach.py``), however often a sampler draws
             them. A sampler that draws some rows more often than others changes what is learned:
             these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.

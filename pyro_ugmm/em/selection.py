@@ -14,10 +14,11 @@ from ..distributions.covariance import STRUCTURES
 from ..distributions.multivariate import check_missing
 from ..precision import full_precision
 from ..processes import all_reduce, together
+from ..sources import source_of
 from .fitter import EMFitter
 from .initialization import initialize
 from .result import EMResult
-from .rows import Rows, opened
+from .rows import Rows
 from .untracked import untracked
 
 __all__ = ["Candidate", "Selection", "select"]
@@ -186,7 +187,7 @@ def select(
         missing = (fitter.missing or "error") if missing is None else missing
         check_missing(missing)
         processes.agree({"criterion": criterion, "pairs of covariance and n_components": pairs})
-        x = opened(x)
+        x = source_of(x)
         try:
             for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
                 one = _fit(replace(fitter, missing=missing), x, size, name, sample_weight, options)

@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 from ..checkpoint import Checkpoint, check_form
 from ..checks import check
 from ..random_states import random_states, restore_random_states
+from ..sources import Batches
 from ..status import Status
-from .batches import Batches
 from .breakdown import bad_parameter, largest_parameter
 from .convergence import Settled
 from .optimizer import Optimizer

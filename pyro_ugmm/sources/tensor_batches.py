@@ -1,6 +1,5 @@
-"""The rows of each step: where they come from, and those of tensors."""
+"""The batches of tensors."""
 
-from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -8,41 +7,9 @@ from torch import Tensor
 
 from ..checks import check, check_integer
 from ..fingerprints import fingerprint
+from .batches import Batches
 
-__all__ = ["Batches", "Rows", "TensorBatches"]
-
-Rows = tuple[Tensor, ...]
-
-
-class Batches(ABC):
-    """Batches of rows without end, whose place in the data can be kept and found again."""
-
-    n_rows: int
-    """The number of rows of the full data."""
-
-    @abstractmethod
-    def first_rows(self, count: int) -> Rows:
-        """Returns some rows, for a model to be set up with: ``count``, or fewer."""
-
-    @abstractmethod
-    def next(self) -> Rows:
-        """Returns the rows of the next step."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """Returns the place, as tensors and numbers."""
-
-    @abstractmethod
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes to a place."""
-
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """Tells these data from others."""
-
-    @abstractmethod
-    def check_resumable(self) -> None:
-        """Checks that a run can be taken up again with these data."""
+__all__ = ["TensorBatches"]
 
 
 class TensorBatches(Batches):
@@ -54,17 +21,17 @@ class TensorBatches(Batches):
         size: the number of rows of the full data, if these are a part of it.
     """
 
-    def __init__(self, data: Rows, batch_size: int | None, size: int | None) -> None:
+    def __init__(self, data: tuple[Tensor, ...], batch_size: int | None, size: int | None) -> None:
         self._data, self._count = data, len(data[0])
         self.n_rows = self._count if size is None else check_integer("size", size, self._count)
         self._size = None if batch_size is None or batch_size >= self._count else batch_size
         self._order = torch.zeros(0, dtype=torch.long)
 
-    def first_rows(self, count: int) -> Rows:
+    def first_rows(self, count: int) -> tuple[Tensor, ...]:
         """Returns some rows, of the first batch if the data come in batches."""
         return tuple(part[:count] for part in self._data)
 
-    def next(self) -> Rows:
+    def next(self) -> tuple[Tensor, ...]:
         """Returns the rows of the next step."""
         if self._size is None:
             return self._data

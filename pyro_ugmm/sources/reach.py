@@ -1,6 +1,6 @@
 """How many rows the passes of a DataLoader go over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,16 +42,16 @@ def count_rows(loader: DataLoader) -> int:
         ValueError: if there is no telling, as with a sampler of one's own whose length is not the
             data set's.
     """
-    found = _count(loader)
+    n_rows = _count(loader)
     who: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
     if type(who) is BatchSampler:
         who = who.sampler
     kind = type(who).__name__
     expected = f"the number of rows that passes reach, which a {kind} does not tell"
-    check(found is not None, "size", expected, "None")
-    check(found, "x", "a DataLoader that reaches at least one row", "none")
-    assert found is not None
-    return found
+    check(n_rows is not None, "size", expected, "None")
+    check(n_rows, "x", "a DataLoader that reaches at least one row", "none")
+    assert n_rows is not None
+    return n_rows
 
 
 def _count(loader: DataLoader) -> int | None:
@@ -73,18 +73,19 @@ def _count(loader: DataLoader) -> int | None:
 
 def _count_sampled(sampler: Any, n_rows: int, multiple: int) -> int | None:
     """Counts the rows that a sampler reaches; of a fixed order, a multiple of so many are used."""
-    kind = type(sampler)
-    if kind is SequentialSampler:
-        return len(sampler) - len(sampler) % multiple
-    if kind is RandomSampler:
-        return len(sampler.data_source)
-    if kind is SubsetRandomSampler:
-        return len({int(i) % n_rows for i in sampler.indices})
-    if kind is WeightedRandomSampler:
-        return int((sampler.weights > 0).sum())
-    if kind is DistributedSampler:
-        return len(sampler.dataset)
+    count = _SAMPLED.get(type(sampler))
+    if count is not None:
+        return count(sampler, n_rows, multiple)
     if isinstance(sampler, Sequence | Tensor | np.ndarray):
         used = sampler[: len(sampler) - len(sampler) % multiple]
         return len({int(i) % n_rows for i in used})
     return n_rows if length_of(sampler) == n_rows else None
+
+
+_SAMPLED: dict[type, Callable[[Any, int, int], int]] = {
+    SequentialSampler: lambda sampler, _, multiple: len(sampler) - len(sampler) % multiple,
+    RandomSampler: lambda sampler, *_: len(sampler.data_source),
+    SubsetRandomSampler: lambda sampler, n, _: len({int(i) % n for i in sampler.indices}),
+    WeightedRandomSampler: lambda sampler, *_: int((sampler.weights > 0).sum()),
+    DistributedSampler: lambda sampler, *_: len(sampler.dataset),
+}
