@@ -74,20 +74,20 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            found = self.path.read_bytes()
+            contents = self.path.read_bytes()
         except OSError as error:
             raise self.damaged(f"cannot be read ({error.strerror})") from error
-        if found[-_DIGITS:] != _checksum(found[:-_DIGITS]):
+        if contents[-_DIGITS:] != _checksum(contents[:-_DIGITS]):
             raise self.damaged("is none, or damaged: its checksum is wrong")
         try:
-            contents = torch.load(io.BytesIO(found), map_location="cpu", weights_only=True)
-            is_ours = contents["format"] == _FORMAT
-            theirs, state = dict(contents["run"]), dict(contents["state"])
+            held = torch.load(io.BytesIO(contents), map_location="cpu", weights_only=True)
+            is_ours = held["format"] == _FORMAT
+            theirs, state = dict(held["run"]), dict(held["state"])
         except Exception as error:
             words = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise self.damaged(f"cannot be read ({words[:200]})") from error
         if not is_ours:
-            raise self.damaged(f"is of the format {contents['format']!r}")
+            raise self.damaged(f"is of the format {held['format']!r}")
         self._check_same(run, theirs)
         return state
 
@@ -110,22 +110,22 @@ def _checksum(contents: bytes) -> bytes:
     return hashlib.sha256(contents).hexdigest().encode()
 
 
-def check_form(found: Any, expected: Any, name: str) -> None:
+def check_form(given: Any, expected: Any, name: str) -> None:
     """Checks that a value has the types, lengths, names and shapes of another.
 
     Raises:
         ValueError: if it does not; it names the part.
     """
-    same = isinstance(found, type(expected))
-    check(same, name, type(expected).__name__, type(found).__name__)
+    same = isinstance(given, type(expected))
+    check(same, name, type(expected).__name__, type(given).__name__)
     if isinstance(expected, dict):
-        check(found.keys() == expected.keys(), name, f"{[*expected]}", f"{[*found]}")
+        check(given.keys() == expected.keys(), name, f"{[*expected]}", f"{[*given]}")
         for key, value in expected.items():
-            check_form(found[key], value, f"{name}.{key}")
+            check_form(given[key], value, f"{name}.{key}")
     elif isinstance(expected, list):
-        check(len(found) == len(expected), name, f"{len(expected)} of them", len(found))
+        check(len(given) == len(expected), name, f"{len(expected)} of them", len(given))
         for i, value in enumerate(expected):
-            check_form(found[i], value, f"{name}.{i}")
+            check_form(given[i], value, f"{name}.{i}")
     elif isinstance(expected, Tensor):
-        ours, theirs = ((tuple(t.shape), t.dtype) for t in (expected, found))
+        ours, theirs = ((tuple(t.shape), t.dtype) for t in (expected, given))
         check(ours == theirs, name, str(ours), str(theirs))

@@ -5,7 +5,7 @@ import hashlib
 import sys
 import sysconfig
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Fingerprint:
             self._say("again")
         else:
             self._seen[id(value)] = value  # which keeps its address its own
+            self._say(type(value).__name__)
             self._object(value)
             if isinstance(value, _CONTAINERS):  # equal ones may be one, or may not
                 del self._seen[id(value)]
@@ -81,36 +82,52 @@ class Fingerprint:
         else:
             self._hash.update(array.tobytes())
 
+    @functools.singledispatchmethod
     def _object(self, value: Any) -> None:
-        self._say(type(value).__name__)
-        if isinstance(value, range):
-            self._say(repr(value))
-        elif isinstance(value, list | tuple):
-            self._parts(value)
-        elif isinstance(value, set | frozenset):
-            self._parts(sorted(map(fingerprint, value)))
-        elif isinstance(value, Mapping):
-            self._parts([part for item in value.items() for part in item])
-        elif isinstance(value, types.CodeType):
-            self._parts([value.co_code, value.co_names, value.co_varnames, value.co_consts])
-        elif isinstance(value, types.FunctionType):
-            self._function(value)
-        elif isinstance(value, types.MethodType):
-            self._parts([value.__func__, value.__self__])
-        elif isinstance(value, functools.partial):
-            self._parts([value.func, value.args, value.keywords])
-        elif isinstance(value, type):
-            self._class(value)
-        elif isinstance(value, torch.Generator):
-            self._say(f"generator {value.initial_seed()}")
-        else:
-            self._instance(value)
+        """Takes in an object by its class and attributes; the methods below, what is told else."""
+        self.add(type(value))
+        self._say(str(getattr(value, "__name__", "")))  # of what is written in C
+        holds_much = isinstance(value, torch.nn.Module | Dataset | DataLoader | types.ModuleType)
+        if not holds_much:
+            self.add(dict(getattr(value, "__dict__", {})))
 
-    def _parts(self, values: Any) -> None:
+    @_object.register
+    def _range(self, value: range) -> None:
+        self._say(repr(value))
+
+    @_object.register(list)
+    @_object.register(tuple)
+    def _parts(self, values: Sequence) -> None:
         self._say(f"{len(values)} parts")
         for value in values:
             self.add(value)
 
+    @_object.register(set)
+    @_object.register(frozenset)
+    def _unordered(self, values: Iterable) -> None:
+        self._parts(sorted(map(fingerprint, values)))
+
+    @_object.register(Mapping)
+    def _mapping(self, value: Mapping) -> None:
+        self._parts([part for item in value.items() for part in item])
+
+    @_object.register
+    def _code(self, code: types.CodeType) -> None:
+        self._parts([code.co_code, code.co_names, code.co_varnames, code.co_consts])
+
+    @_object.register
+    def _method(self, method: types.MethodType) -> None:
+        self._parts([method.__func__, method.__self__])
+
+    @_object.register(functools.partial)
+    def _partial(self, value: functools.partial) -> None:
+        self._parts([value.func, value.args, value.keywords])
+
+    @_object.register
+    def _generator(self, generator: torch.Generator) -> None:
+        self._say(f"generator {generator.initial_seed()}")
+
+    @_object.register
     def _function(self, function: types.FunctionType) -> None:
         self._say(function.__qualname__)
         if is_of_library(function):
@@ -134,19 +151,13 @@ class Fingerprint:
         else:
             self.add(value)
 
+    @_object.register
     def _class(self, kind: type) -> None:
         self._say(f"class {kind.__module__}.{kind.__qualname__}")
         for one in kind.__mro__:
             if not is_of_library(one):
-                found = vars(one).values()
-                self._parts([v for v in found if isinstance(v, types.FunctionType)])
-
-    def _instance(self, value: Any) -> None:
-        self.add(type(value))
-        self._say(str(getattr(value, "__name__", "")))  # of what is written in C
-        holds_much = isinstance(value, torch.nn.Module | Dataset | DataLoader | types.ModuleType)
-        if not holds_much:
-            self.add(dict(getattr(value, "__dict__", {})))
+                held = vars(one).values()
+                self._parts([v for v in held if isinstance(v, types.FunctionType)])
 
 
 def _module_of(value: Any) -> str:
@@ -179,7 +190,7 @@ def fingerprint(*values: Any) -> str:
         >>> fingerprint(torch.ones(3)) == fingerprint(torch.ones(3))
         True
     """
-    found = Fingerprint()
+    total = Fingerprint()
     for value in values:
-        found.add(value)
-    return str(found)
+        total.add(value)
+    return str(total)

@@ -48,9 +48,9 @@ def bad_site(model: Callable, guide: Callable, *rows: Tensor, size: int) -> str 
         for trace in (drawn, scored):
             for name, site in trace.nodes.items():
                 if site["type"] == "sample":
-                    found = _bad_part(site)
-                    if found:
-                        return f"{found} of site {name} is not finite"
+                    part = _bad_part(site)
+                    if part:
+                        return f"{part} of site {name} is not finite"
     return None
 
 

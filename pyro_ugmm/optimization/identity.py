@@ -33,11 +33,11 @@ def _describe(distribution: Any) -> str:
     if not isinstance(distribution, torch.distributions.Distribution):
         return str(distribution)
     kind = type(distribution)
-    found = {name: getattr(distribution, name).tolist() for name in distribution.arg_constraints}
-    if not found:
+    told = {name: getattr(distribution, name).tolist() for name in distribution.arg_constraints}
+    if not told:
         points = biject_to(distribution.support)(torch.tensor([-1.0, 0.0, 1.0]))
-        found = {"log_prob": distribution.log_prob(points).tolist()}
-    return f"{kind.__name__}({found}) {fingerprint(kind)}"
+        told = {"log_prob": distribution.log_prob(points).tolist()}
+    return f"{kind.__name__}({told}) {fingerprint(kind)}"
 
 
 def model_identity(model: BayesianModel) -> dict[str, str]:
@@ -45,7 +45,7 @@ def model_identity(model: BayesianModel) -> dict[str, str]:
     arguments = json.dumps(model.arguments(), sort_keys=True, default=str)
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     own = [_settings(part) for part in model.modules() if not is_of_library(type(part))]
-    found = {
+    identity = {
         "model": f"{type(model).__name__}({arguments}) {fingerprint(type(model), own)}",
         "frozen parameters": ", ".join(frozen) or "none",
     }
@@ -53,8 +53,8 @@ def model_identity(model: BayesianModel) -> dict[str, str]:
     if isinstance(priors, Priors):
         names = ("means", "variances", "weights", "correlations")
         said = [f"{name}={_describe(getattr(priors, name))}" for name in names]
-        found["priors"] = f"{', '.join(said)}, units {fingerprint([*_units(model)])}"
-    return found
+        identity["priors"] = f"{', '.join(said)}, units {fingerprint([*_units(model)])}"
+    return identity
 
 
 def _units(model: BayesianModel) -> Iterator[Tensor]:
@@ -96,7 +96,7 @@ def _settings(module: torch.nn.Module) -> list[Any]:
 
 def start_of(part: Any) -> str:
     """What tells the values of a model or guide from others: all parameters, and buffers."""
-    found = [(name, tensor.detach()) for name, tensor in part.named_parameters()]
+    values = [(name, tensor.detach()) for name, tensor in part.named_parameters()]
     if isinstance(part, torch.nn.Module):
-        found += [(name, tensor.detach()) for name, tensor in part.named_buffers()]
-    return fingerprint(found)
+        values += [(name, tensor.detach()) for name, tensor in part.named_buffers()]
+    return fingerprint(values)

@@ -56,7 +56,7 @@ class Iterates:
         r"""The median :math:`\hat R` of all parameters that moved."""
         first = (self._count + 1) // 2
         counts = (first, self._count - first)
-        found = []
+        ratios = []
         for noted in zip(*self._sums, *self._squares, strict=True):
             *sums, a, b = (tensor.cpu().double() for tensor in noted)  # some GPUs have no doubles
             means = [s / n for s, n in zip(sums, counts, strict=True)]
@@ -67,8 +67,8 @@ class Iterates:
             variance = (within[0] + within[1]) / 2
             between = (means[0] - means[1]).square() / 2
             ratio = (counts[0] - 1) / counts[0] + between / variance
-            found.append(ratio[variance > 0].sqrt())
-        values = torch.cat(found)
+            ratios.append(ratio[variance > 0].sqrt())
+        values = torch.cat(ratios)
         return float(values.median()) if len(values) else 1.0
 
     def state(self) -> dict[str, Any]:
