@@ -72,16 +72,16 @@ class Descent:
 
     def _take_steps(self, resumption: Resumption | None) -> FitResult:
         steps, hide = self._schedule.steps, not self._schedule.progress
-        taken = len(self._losses)
+        taken, is_done = len(self._losses), self.is_done
         with tqdm(total=steps, initial=taken, desc=self._title, disable=hide, delay=1) as bar:
-            while not self.is_done:
+            while not is_done:
                 if not self._step():
                     loss, at = self._losses[-1].item(), len(self._losses)
                     return self._breakdown(f"the loss became {loss} at step {at}: {self._cause}")
-                taken = len(self._losses)
-                if self.is_done or (resumption and taken % resumption.every == 0):
+                taken, is_done = len(self._losses), self.is_done
+                if is_done or (resumption and taken % resumption.every == 0):
                     cause = bad_parameter(self._parameters)
-                    if cause and self.is_done:
+                    if cause and is_done:
                         return self._breakdown(f"{cause} after step {taken}")
                     if resumption and not cause:
                         resumption.save()
@@ -132,10 +132,8 @@ class Descent:
 
     def identity(self) -> dict[str, str]:
         """What tells this run from others."""
-        shapes = {
-            name: (tuple(tensor.shape), str(tensor.dtype))
-            for name, tensor in self._parameters.items()
-        }
+        named = self._parameters.items()
+        shapes = {name: (tuple(tensor.shape), str(tensor.dtype)) for name, tensor in named}
         return {
             "title": self._title,
             "parameters": str(shapes),
@@ -170,8 +168,8 @@ class Descent:
         bad = bad_parameter(dict(zip(self._parameters, given, strict=True)))
         check(bad is None, "parameters", "finite ones", bad)
         losses, device = state["losses"], next(iter(self._parameters.values())).device
-        fits = losses.is_floating_point() and losses.dim() == 1
-        fits = fits and len(losses) <= self._schedule.steps
+        is_list = losses.is_floating_point() and losses.dim() == 1
+        fits = is_list and len(losses) <= self._schedule.steps
         got = f"{tuple(losses.shape)} of {losses.dtype}"
         check(fits, "losses", f"up to {self._schedule.steps} numbers", got)
         self._batches.load(state["batches"])

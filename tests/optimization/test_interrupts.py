@@ -17,10 +17,10 @@ from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.optimization import breakdown, convergence, descent
-from pyro_ugmm.optimization.batches import TensorBatches
 from pyro_ugmm.optimization.descent import Descent
 from pyro_ugmm.optimization.iterates import Iterates
 from pyro_ugmm.optimization.optimizer import Optimizer
+from pyro_ugmm.sources.tensor_batches import TensorBatches
 from pyro_ugmm.status import Status
 from pyro_ugmm.training import FitResult, fit_mle, fit_svi
 
