@@ -114,8 +114,9 @@ def test_a_device_without_double_precision():
     path = paths()["walk"].float()
     iterates, losses = iterates_of(path), torch.linspace(20, 10, N)
     expected = verdict(iterates, losses)
-    for noted in (*iterates._sums, *iterates._squares):
+    sums, squares = (iterates.state()[name] for name in ("sums", "squares"))
+    for noted in (*sums, *squares):
         noted[:] = [tensor.as_subclass(Far) for tensor in noted]
     with pytest.raises(TypeError, match="no float64"):
-        iterates._sums[0][0].double()
+        sums[0][0].double()
     assert verdict(iterates, losses.as_subclass(Far)) == expected
