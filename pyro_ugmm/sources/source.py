@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -44,7 +44,7 @@ class Source(ABC):
         """The shape of all rows, or ``None`` where only a reading tells."""
         return None
 
-    def in_precision_of(self, like: Tensor) -> Self | "Source":
+    def in_precision_of(self, like: Tensor) -> "Source":
         """The same data, converted once and not at each reading if they are of another dtype.
 
         Raises:
