@@ -53,7 +53,8 @@ def check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None
         (n_features, covariance.n_features, "features"),
     ):
         check(got in (None, count), "covariance", f"{count} {what}, as means has", got)
-    check_same_kind({"means": means, "weights": weights, "covariance": covariance.values})
+    for tensor in covariance.tensors().values():
+        check_same_kind({"means": means, "weights": weights, "covariance": tensor})
     check_broadcast(
         {
             "weights": weights.shape[:-1],

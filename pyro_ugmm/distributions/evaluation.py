@@ -1,6 +1,5 @@
 """Evaluation of a Gaussian mixture at rows: with gradients, or in blocks without."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -10,23 +9,17 @@ from ..kept import Kept
 from ..precision import full_precision
 from ..tracking import is_tracked, known_to_hold
 from .blocks import BlockEvaluator
-from .covariance import Covariance
+from .components import Components
 from .far_rows import far_log_prob, settle_far_rows
 from .missing import observed_log_density
 from .steep import is_gentle
 
-__all__ = ["Reduction", "RowEvaluator", "log_weights"]
+__all__ = ["Reduction", "RowEvaluator"]
 
 Reduction = Callable[[Tensor, int], Tensor]
 """What becomes of joint log densities along the dimension of the components."""
 
 _COMPLETION_ENTRIES = 4_000_000
-
-
-def log_weights(weights: Tensor) -> Tensor:
-    """Takes logarithms; those of zero are minus infinity, with gradients of zero."""
-    is_zero = weights == 0
-    return torch.where(is_zero, 1, weights).log().masked_fill(is_zero, -math.inf)
 
 
 class RowEvaluator:
@@ -36,64 +29,48 @@ class RowEvaluator:
     of the parameters is computed once and kept until these hold other numbers.
 
     Args:
-        weights: shape ``(..., K)``.
-        means: shape ``(..., K, D)``.
-        covariance: of the components.
+        components: whose batches broadcast.
         missing: what NaN means.
-
-    Attributes:
-        given_log_weights: the logarithms of weights that underflow as numbers, or ``None``.
     """
 
-    def __init__(
-        self, weights: Tensor, means: Tensor, covariance: Covariance, missing: str
-    ) -> None:
-        self._weights, self._means, self._covariance = weights, means, covariance
-        self.given_log_weights: Tensor | None = None
+    def __init__(self, components: Components, missing: str) -> None:
+        self._components = components
         self._marginalizes = missing == "marginalize"
-        self.batch_shape = torch.broadcast_shapes(
-            weights.shape[:-1], means.shape[:-2], covariance.batch_shape
-        )
         self._kept = Kept()
-
-    @property
-    def log_weights(self) -> Tensor:
-        """The logarithms of the weights."""
-        given = self.given_log_weights
-        return log_weights(self._weights) if given is None else given
 
     @full_precision
     def evaluate(self, x: Tensor, reduce: Reduction) -> Tensor:
         """Reduces the joint log densities of rows ``(..., D)``, broadcast with the batch."""
         tensors = x, *self._tensors
         differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        is_batch = self.batch_shape.numel() > 1
+        batch_shape = self._components.batch_shape
+        is_batch = batch_shape.numel() > 1
         if differentiates or is_batch or not x.numel() or is_tracked(*tensors):
             return self._reduced(x, reduce)
         with torch.no_grad():
             result = self._evaluate_rows(x.reshape(-1, x.shape[-1]), reduce)
-        added = (1,) * (len(self.batch_shape) - x.dim() + 1)
+        added = (1,) * (len(batch_shape) - x.dim() + 1)
         return result.reshape(added + x.shape[:-1] + result.shape[1:])
 
     @property
     def _tensors(self) -> tuple[Tensor, ...]:
-        given = self.given_log_weights
-        return self._weights if given is None else given, self._means, self._covariance.values
+        return tuple(self._components.tensors().values())
 
     def _log_joint(self, x: Tensor) -> Tensor:
-        log_density = (
-            observed_log_density(x, self._means, self._covariance.dense(*self._means.shape[-2:]))
-            if self._marginalizes and not known_to_hold(~x.isnan())
-            else self._covariance.log_density(x, self._means)
-        )
-        return self.log_weights + log_density
+        means, covariance = self._components.means, self._components.covariance
+        if self._marginalizes and not known_to_hold(~x.isnan()):
+            log_density = observed_log_density(x, means, covariance.dense(*means.shape[-2:]))
+        else:
+            log_density = covariance.log_density(x, means)
+        return self._components.log_weights + log_density
 
     def _evaluate_rows(self, x: Tensor, reduce: Reduction) -> Tensor:
         is_partial = x.isnan().any(-1) if self._marginalizes else x.new_zeros(0, dtype=torch.bool)
         if not is_partial.any():
             return self._map(x, reduce)
         partial, complete = is_partial.nonzero()[:, 0], (~is_partial).nonzero()[:, 0]
-        log_weights, means, covariance = self._unbatched()
+        one = self._components.single()
+        log_weights, means, covariance = one.log_weights, one.means, one.covariance
         step = max(1, _COMPLETION_ENTRIES // (means.numel() * means.shape[1]))
         parts = []
         for at in partial.split(step):
@@ -113,22 +90,17 @@ class RowEvaluator:
         return torch.cat([self._reduced(part, reduce) for part in rows])
 
     def _reduced(self, x: Tensor, reduce: Reduction) -> Tensor:
-        log_joint = self._log_joint(x)
-        components = self.log_weights, self._means, self._covariance
+        log_joint, parts = self._log_joint(x), self._components
+        components = parts.log_weights, parts.means, parts.covariance
         if reduce is torch.logsumexp:
             result = reduce(log_joint, -1)
             return result if is_gentle(result) else far_log_prob(log_joint, x, *components)
         return reduce(settle_far_rows(log_joint, x, *components), -1)
 
-    def _unbatched(self) -> tuple[Tensor, Tensor, Covariance]:
-        covariance, n_batch = self._covariance, len(self._covariance.batch_shape)
-        if n_batch:
-            covariance = covariance.reindex(lambda t: t.reshape(t.shape[n_batch:]))
-        means = self._means.reshape(self._means.shape[-2:])
-        return self.log_weights.reshape(-1), means, covariance
-
     def _blocks(self) -> BlockEvaluator:
+        def make() -> BlockEvaluator:
+            one = self._components.single()
+            return BlockEvaluator(one.log_weights, one.means, one.covariance)
+
         with torch.inference_mode(False), torch.no_grad():
-            return self._kept.get(
-                "blocks", self._tensors, lambda: BlockEvaluator(*self._unbatched())
-            )
+            return self._kept.get("blocks", self._tensors, make)

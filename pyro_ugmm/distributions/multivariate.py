@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import pyro.distributions as dist
@@ -22,7 +23,8 @@ from .arguments import (
     given_values,
     sample_size,
 )
-from .covariance import Covariance
+from .components import Components
+from .covariance import STRUCTURES, Covariance
 from .covariance.matrices import apply_matrices
 from .evaluation import Reduction, RowEvaluator
 from .far_rows import settle_far_rows
@@ -102,10 +104,10 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     ) -> None:
         check_missing(missing)
         check_shapes(weights, means, covariance)
-        self._weights, self._means, self.covariance = weights, means, covariance
-        self.missing = missing
-        self._rows = RowEvaluator(weights, means, covariance, missing)
-        super().__init__(self._rows.batch_shape, means.shape[-1:], validate_args=validate_args)
+        self._components, self.missing = Components(weights, means, covariance), missing
+        self._rows = RowEvaluator(self._components, missing)
+        batch_shape = self._components.batch_shape
+        super().__init__(batch_shape, means.shape[-1:], validate_args=validate_args)
         if self._validate_args:
             check_numbers(weights, means)
 
@@ -117,7 +119,7 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     def expand(self, batch_shape, _instance=None):
         """Broadcasts the batch to ``batch_shape``, without copying the parameters."""
         new = self._get_checked_instance(GaussianMixture, _instance)
-        for name in ("_weights", "_means", "covariance", "missing", "_rows"):
+        for name in ("_components", "missing", "_rows"):
             setattr(new, name, getattr(self, name))
         shape = torch.Size(batch_shape)
         expected = f"a shape that {tuple(self.batch_shape)} expands to"
@@ -136,16 +138,81 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Returns the mixture on another device or in another dtype, as tensors' ``to`` does."""
-        covariance = self.covariance.to(*args, **kwargs)
-        weights, means = (t.to(*args, **kwargs) for t in (self._weights, self._means))
-        logarithms = self._rows.given_log_weights
-        logarithms = None if logarithms is None else logarithms.to(*args, **kwargs)
-        return self._like(weights, means, covariance, logarithms)
+        return self._broadcast(self._components.to(*args, **kwargs))
 
     def as_wide_as(self, dtype: torch.dtype) -> Self:
         """Returns the mixture in the wider of its own dtype and another."""
-        wide = torch.promote_types(dtype, self._means.dtype)
-        return self if wide == self._means.dtype else self.to(wide)
+        wide = torch.promote_types(dtype, self.means.dtype)
+        return self if wide == self.means.dtype else self.to(wide)
+
+    # -- batches ----------------------------------------------------------------------------
+
+    def reindex(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Returns the mixture whose tensors are ``function`` of this one's.
+
+        Args:
+            function: which may only touch the batch's dimensions. All tensors have them all.
+        """
+        return self._like(self._components.expand(self.batch_shape).reindex(function))
+
+    @classmethod
+    def stack(cls, mixtures: Sequence[Self]) -> Self:
+        """Returns a batch of mixtures of one batch shape, along a new first dimension."""
+        parts = [mixture._components.expand(mixture.batch_shape) for mixture in mixtures]
+        return mixtures[0]._like(Components.stack(parts))
+
+    def tensors(self, *, computed: bool = False) -> dict[str, Tensor]:
+        """Returns all parameters by name, for :meth:`from_tensors`.
+
+        Args:
+            computed: whether to add what was computed from them, so that nothing is computed anew.
+        """
+        return self._whole.tensors(computed=computed)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: dict[str, Tensor],
+        structure: str,
+        *,
+        missing: str = "error",
+    ) -> Self:
+        """Returns the mixture of which :meth:`tensors` gave the parameters.
+
+        Args:
+            tensors: the parameters by name.
+            structure: the name of its covariance's structure.
+            missing: as of the mixture.
+        """
+        components = Components.from_tensors(tensors, STRUCTURES[structure])
+        return cls._of(components, missing=missing, validate_args=False)
+
+    @classmethod
+    def _of(cls, components: Components, **options: Any) -> Self:
+        mixture = cls(components.weights, components.means, components.covariance, **options)
+        if components.given_log_weights is not None:
+            mixture._components = components
+            mixture._rows = RowEvaluator(components, mixture.missing)
+        return mixture
+
+    @property
+    def _whole(self) -> Components:
+        """The parameters, with the whole batch in those that are small."""
+        parts, logarithms = self._components, self._components.given_log_weights
+        if logarithms is not None:
+            logarithms = logarithms.expand(self.weights.shape)
+        return replace(parts, weights=self.weights, given_log_weights=logarithms)
+
+    def _like(self, components: Components) -> Self:
+        other = self._of(components, missing=self.missing, validate_args=False)
+        other._validate_args = self._validate_args
+        return other
+
+    def _broadcast(self, components: Components) -> Self:
+        """A mixture whose batch is also that of this one."""
+        other = self._like(components)
+        batch = torch.broadcast_shapes(other.batch_shape, self.batch_shape)
+        return other if batch == other.batch_shape else other.expand(batch)
 
     @classmethod
     def infer_shapes(cls, weights, means, covariance=()) -> tuple[torch.Size, torch.Size]:
@@ -166,27 +233,39 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     @property
     def n_components(self) -> int:
         """The number of components :math:`K`."""
-        return self._means.shape[-2]
+        return self._components.means.shape[-2]
 
     @property
     def n_features(self) -> int:
         """The number of dimensions :math:`D`."""
-        return self._means.shape[-1]
+        return self._components.means.shape[-1]
 
     @property
     def weights(self) -> Tensor:
         """The weights :math:`w`, shape ``batch_shape + (K,)``."""
-        return self._weights.expand(*self.batch_shape, -1)
+        return self._components.weights.expand(*self.batch_shape, -1)
+
+    @property
+    def log_weights(self) -> Tensor:
+        r"""The logarithms of the weights, shape ``batch_shape + (K,)``; also of those that, as
+        numbers, underflow in a conditional mixture.
+        """
+        return self._components.log_weights.expand(*self.batch_shape, -1)
 
     @property
     def means(self) -> Tensor:
         r"""The components' means :math:`\mu`, shape ``batch_shape + (K, D)``."""
-        return self._means.expand(*self.batch_shape, -1, -1)
+        return self._components.means.expand(*self.batch_shape, -1, -1)
+
+    @property
+    def covariance(self) -> Covariance:
+        r"""The components' covariances :math:`\Sigma`, whose batch may be smaller."""
+        return self._components.covariance
 
     @property
     def mean(self) -> Tensor:
         r"""The whole mixture's mean :math:`\sum_k w_k \mu_k`, shape ``batch_shape + (D,)``."""
-        return (self.weights.unsqueeze(-1) * self._means).sum(-2)
+        return (self.weights.unsqueeze(-1) * self._components.means).sum(-2)
 
     @property
     @full_precision
@@ -195,7 +274,7 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
 
         .. math:: \sum_k w_k \left[\Sigma_k + (\mu_k - \mu)(\mu_k - \mu)^T\right]
         """
-        deviations = self._means - self.mean.unsqueeze(-2)
+        deviations = self._components.means - self.mean.unsqueeze(-2)
         between = (self.weights.unsqueeze(-1) * deviations).mT @ deviations
         within = self.covariance.dense(self.n_components, self.n_features)
         return between + (self.weights[..., None, None] * within).sum(-3)
@@ -221,21 +300,21 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
         expected = f"{self.n_features} features in the last dimension"
         check(shape[-1:] == self.event_shape, "value", expected, f"shape {shape}")
         check_broadcast({"value": shape[:-1], "the batch": self.batch_shape})
-        check_same_kind({"means": self._means, "value": table.values})
+        check_same_kind({"means": self._components.means, "value": table.values})
         table.check_finite("missing='marginalize'", missing=self.missing == "marginalize")
 
     def _evaluate(self, value: Any, reduce: Reduction) -> Tensor:
         table = as_table("value", value)
         if not table.is_tensor:
             wide = self.as_wide_as(table.values.dtype)
-            return wide._evaluate_table(table.like("means", wide._means), reduce)
+            return wide._evaluate_table(table.like("means", wide.means), reduce)
         return self._evaluate_table(table, reduce)
 
     def _evaluate_table(self, table: Table, reduce: Reduction) -> Tensor:
         if self._validate_args:
             self._check_rows(table)
         else:
-            check_same_kind({"means": self._means, "value": table.values})
+            check_same_kind({"means": self._components.means, "value": table.values})
         result = self._rows.evaluate(table.values, reduce)
         batch = torch.broadcast_shapes(table.values.shape[:-1], self.batch_shape)
         trailing = result.shape[-1:] if reduce is torch.softmax else ()
@@ -290,16 +369,11 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
         component = draw_components(self.weights, sample_size(sample_shape), generator)
         shape, at = component.shape, component.unsqueeze(-1)
         n_components, n_features = self.n_components, self.n_features
-        values, covariance = self.covariance.values, self.covariance
-        leading = values.shape[: values.dim() - covariance.values_dim]
-        index = torch.arange(math.prod(leading), device=values.device).reshape(leading)
-        if not covariance.per_component:
-            index = index.unsqueeze(-1)
-        index = index.expand(*shape, n_components).gather(-1, at)
         means = self.means.expand(*shape, n_components, n_features)
         mean = means.gather(-2, at.unsqueeze(-1).expand(*shape, 1, n_features)).squeeze(-2)
         noise = torch.empty(math.prod(shape), n_features, dtype=mean.dtype, device=mean.device)
-        noise = covariance.color(noise.normal_(generator=generator), index.reshape(-1))
+        index = self.covariance.place(component, n_components)
+        noise = self.covariance.color(noise.normal_(generator=generator), index)
         return mean + noise.reshape(mean.shape), component
 
     def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
@@ -321,24 +395,14 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
 
     # -- marginals and conditionals ---------------------------------------------------------
 
-    def _like(
-        self,
-        weights: Tensor,
-        means: Tensor,
-        covariance: Covariance,
-        log_weights: Tensor | None = None,
-    ) -> Self:
-        other = type(self)(weights, means, covariance, missing=self.missing, validate_args=False)
-        other._validate_args = self._validate_args
-        other._rows.given_log_weights = log_weights
-        batch = torch.broadcast_shapes(other.batch_shape, self.batch_shape)
-        return other if batch == other.batch_shape else other.expand(batch)
-
     def marginal(self, dims: Sequence[int]) -> Self:
         """Returns the mixture of some dimensions alone, in the order given."""
-        at = torch.tensor(checked_dims("dims", dims, self.n_features), device=self._means.device)
-        means, covariance = self._means[..., at], self.covariance.marginal(at)
-        return self._like(self._weights, means, covariance, self._rows.given_log_weights)
+        at = torch.tensor(
+            checked_dims("dims", dims, self.n_features), device=self._components.means.device
+        )
+        parts = self._components
+        means, covariance = parts.means[..., at], parts.covariance.marginal(at)
+        return self._broadcast(replace(parts, means=means, covariance=covariance))
 
     @full_precision
     def condition(self, values: Mapping[int, Any]) -> Self:
@@ -359,7 +423,7 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
         given = checked_dims("values", list(values), self.n_features)
         kept = [dim for dim in range(self.n_features) if dim not in given]
         check(kept, "values", f"fewer than all {self.n_features} dimensions", given)
-        x = given_values(values, self._means)
+        x = given_values(values, self._components.means)
         check_values("values", x, x.isfinite(), "finite values")
         check_broadcast({"values": x.shape[:-1], "the batch": self.batch_shape})
         return self.as_wide_as(x.dtype)._given(x, kept, given)
@@ -367,29 +431,33 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     def _given(self, x: Tensor, kept: list[int], given: list[int]) -> Self:
         a, b = (torch.tensor(dims, device=x.device) for dims in (kept, given))
         covariance, regression = self.covariance.conditional(a, b)
-        means_b, evidence = self._means[..., b], self.covariance.marginal(b)
-        prior = self._rows.log_weights
+        means_b, evidence = self._components.means[..., b], self.covariance.marginal(b)
+        prior = self._components.log_weights
         log_joint = prior + evidence.log_density(x, means_b)
         log_weights = settle_far_rows(log_joint, x, prior, means_b, evidence).log_softmax(-1)
-        means = self._means[..., a] + apply_matrices(regression, x.unsqueeze(-2) - means_b)
-        return self._like(log_weights.exp(), means, covariance, log_weights)
+        means = self._components.means[..., a] + apply_matrices(
+            regression, x.unsqueeze(-2) - means_b
+        )
+        parts = Components(log_weights.exp(), means, covariance, log_weights)
+        return self._broadcast(parts)
 
     # -- files and scikit-learn -------------------------------------------------------------
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the mixture to a safetensors file, atomically."""
-        interchange.save(self, path)
+        interchange.save(self._whole, self.missing, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> Self:
         """Reads a mixture that :meth:`save` wrote."""
-        return interchange.load(cls, path, device)
+        components, missing = interchange.load(path, device)
+        return cls._of(components, missing=missing)
 
     def to_sklearn(self) -> Any:
         """Returns a fitted ``sklearn.mixture.GaussianMixture`` with these parameters."""
-        return interchange.to_sklearn(self)
+        return interchange.to_sklearn(self._whole)
 
     @classmethod
     def from_sklearn(cls, model: Any, device: str | torch.device = "cpu") -> Self:
         """Takes the parameters of a fitted ``sklearn.mixture.GaussianMixture``."""
-        return cls(**interchange.from_sklearn(model, device))
+        return cls._of(interchange.from_sklearn(model, device))

@@ -105,7 +105,7 @@ def _settings(fitter: EMFitter) -> str:
 
 
 def _digest_of_mixture(mixture: GaussianMixture) -> str:
-    tensors = mixture.weights, mixture.means, mixture.covariance.values
+    tensors = mixture.tensors().values()
     kind = f"{mixture.covariance.name} {mixture.missing} {mixture.means.dtype}"
     digest = _digest([kind.encode(), *(_bytes(tensor) for tensor in tensors)])
     return f"{kind} {tuple(mixture.means.shape)} {digest}"

@@ -9,7 +9,6 @@ from ..accumulation import double, double_device
 from ..distributions import GaussianMixture
 from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm
 from ..distributions.covariance.moments import SecondMoments
-from ..distributions.evaluation import log_weights
 from ..processes import all_reduce
 from .rows import Rows
 from .statistics import SufficientStatistics
@@ -131,10 +130,8 @@ class Expectation:
         self._missing = mixture.missing
         self._pivots = mixture.means
         self._means = mixture.means.flatten(0, -2)
-        self._log_weights = log_weights(mixture.weights.flatten())
-        self._covariance = mixture.covariance.reindex(
-            lambda t: t.flatten(0, 1) if mixture.covariance.per_component else t.squeeze(0)
-        )
+        self._log_weights = mixture.log_weights.flatten()
+        self._covariance = mixture.covariance.joined()
         self._evaluator = BlockEvaluator(self._log_weights, self._means, self._covariance)
         kinds = {NaturalForm: _NaturalSums, CenteredForm: _CenteredSums}
         self._sums: list[tuple[Tensor | slice, _NaturalSums | _CenteredSums]] = [
@@ -210,24 +207,23 @@ class Expectation:
 
     def statistics(self) -> SufficientStatistics:
         """Returns the statistics of all rows added so far, of every process."""
-        per_component = self._structure.per_component
+        moments = self._structure.moments
         mass, first = torch.zeros_like(self._log_weights), torch.zeros_like(self._means)
-        second = self._structure.moments.outer(first, mass)
+        second = moments.outer(first, mass)
         for at, sums in self._sums:
             mass[at], first[at], part = sums.about_means()
-            second[at if per_component else ...] += part
+            moments.add(second, at, part)
         if self._completed is not None:
             for total, part in zip((mass, first, second), self._completed, strict=True):
                 total += part
         batch = self._pivots.shape[:-2]
         mass, first = mass.unflatten(0, (*batch, -1)), first.unflatten(0, (*batch, -1))
-        second = second.unflatten(0, (*batch, -1)) if per_component else second.unsqueeze(0)
         return SufficientStatistics(
             structure=self._structure,
             pivots=self._pivots,
             mass=mass,
             first=first,
-            second=second,
+            second=moments.unflatten(second, batch),
             log_likelihood=self._log_likelihood.value(),
             weight=self._weight.value(),
             missing=self._missing,

@@ -169,12 +169,9 @@ class EMFitter:
 
 def _settings(fitter: EMFitter, start: GaussianMixture) -> dict[str, Any]:
     """What processes have to agree on."""
-    covariance = start.covariance
     return {
-        "start's weights": start.weights,
-        "start's means": start.means,
-        "start's structure": covariance.name,
-        "start's covariance": covariance.values,
+        **{f"start's {name}": tensor for name, tensor in start.tensors().items()},
+        "start's structure": start.covariance.name,
         "missing": start.missing,
         **{name: value for name, value in vars(fitter).items() if name not in _NOT_SHARED},
     }
@@ -192,21 +189,13 @@ def _as_batch(name: str, mixture: Any, missing: str | None) -> GaussianMixture:
     check_floating(name, mixture.means)
     dtype = mixture.means.dtype
     check(dtype in (torch.float32, torch.float64), name, "float32 or float64", dtype)
-    n_restarts = mixture.batch_shape.numel()
-    covariance = mixture.covariance.reindex(torch.Tensor.detach)
-    tensors = mixture.weights, mixture.means, covariance.values
-    finite = all(torch.isfinite(tensor).all() for tensor in tensors)
+    batch = mixture.expand(shape or (1,)).reindex(torch.Tensor.detach)
+    covariance = batch.covariance
+    finite = all(tensor.isfinite().all() for tensor in batch.tensors().values())
     check(finite, name, "finite parameters", "some that are not")
-    n_batch = len(covariance.batch_shape)
-    values = covariance.values.expand(n_restarts, *covariance.values.shape[n_batch:])
-    raised, _ = type(covariance).regularized(values, 0.0)
-    change = (raised.values - values).abs().amax() / values.abs().amax()
+    raised, _ = covariance.regularized(0.0)
     expected = "positive definite covariances"
-    check(change < _MOST_RAISED, name, expected, "some that are not, beyond rounding")
-    return GaussianMixture(
-        mixture.weights.detach().reshape(n_restarts, -1),
-        mixture.means.detach().reshape(n_restarts, *mixture.means.shape[-2:]),
-        raised,
-        missing=missing or mixture.missing,
-        validate_args=False,
-    )
+    is_sound = covariance.relative_change(raised) < _MOST_RAISED
+    check(is_sound, name, expected, "some that are not, beyond rounding")
+    missing = missing or mixture.missing
+    return GaussianMixture(batch.weights, batch.means, raised, missing=missing, validate_args=False)

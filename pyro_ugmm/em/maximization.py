@@ -42,15 +42,11 @@ def maximize(
         strength = prior.mean_strength
         central = central + moments.outer(step - gap, strength * held / (held + strength))
         step = step + (gap - step) * (strength / (held + strength)).unsqueeze(-1)
-        matrix = prior.covariance_strength * prior.covariance
-        if structure.per_component:
-            matrix = matrix.expand(*mass.shape, n_features, n_features)
-            held = held + prior.covariance_strength
-        else:
-            matrix = matrix.expand(*mass.shape[:-1], 1, n_features, n_features)
-            held = held + prior.covariance_strength / n_components
-        central = central + moments.project(matrix)
+        strength = prior.covariance_strength * structure.n_distinct(n_components) / n_components
+        matrices = (strength * prior.covariance).expand(*mass.shape, n_features, n_features)
+        held = held + strength
+        central = central + moments.project(matrices)
     covariance, raised = structure.from_moments(central, held, n_features, reg_covar)
     means = statistics.pivots + step
     mixture = GaussianMixture(weights, means, covariance, missing=missing, validate_args=False)
-    return mixture, raised
+    return mixture, raised.expand(mass.shape)

@@ -125,6 +125,7 @@ class ConjugatePrior:
                 ]
             )
             spread = (structure.log_determinant(n_features) + columns.sum(0)).sum(-1)
-            share = 1.0 if structure.per_component else 1.0 / mixture.n_components
+            n_components = mixture.n_components
+            share = structure.n_distinct(n_components) / n_components
             density = density - 0.5 * self.covariance_strength * share * spread
         return density

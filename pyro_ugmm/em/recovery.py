@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..distributions import GaussianMixture
+from ..distributions import Covariance, GaussianMixture
 from ..processes import current
-from .result import EMPTY_SHARE, Finding, concerned
+from .result import EMPTY_SHARE, Finding
 from .rows import Rows
 from .statistics import SufficientStatistics
 
@@ -84,10 +85,8 @@ def _distinct(x: Tensor, densities: Tensor) -> tuple[Tensor, Tensor]:
 
 def _finite(mixture: GaussianMixture) -> Tensor:
     """Whether a component's parameters are well within the numbers' range, ``(S, K)``."""
-    values, largest = mixture.covariance.values, _largest(mixture)
-    n_leading = 1 + mixture.covariance.per_component
-    values = (values.abs() < largest).reshape(*values.shape[:n_leading], -1).all(-1)
-    return (mixture.means.square().sum(-1) < largest) & values.reshape(len(values), -1)
+    largest = _largest(mixture)
+    return (mixture.means.square().sum(-1) < largest) & mixture.covariance.is_finite(largest)
 
 
 def _largest(mixture: GaussianMixture) -> float:
@@ -140,35 +139,33 @@ class Recovery:
         revived = [False] * len(alive)
         failed = [False] * len(alive)
         empty = statistics.mass < (EMPTY_SHARE * statistics.weight).to(statistics.mass)
-        total = mixture.means.square().sum() + mixture.covariance.values.abs().sum()
-        if not ((empty | raised).any() | ~(total < _largest(mixture))):
-            return mixture, revived, failed
-        self._note(alive, raised.cpu(), iteration, mixture.covariance.per_component)
         unsound = ~_finite(mixture)
         keep = unsound | empty
+        if not (keep | raised).any():
+            return mixture, revived, failed
+        self._note(alive, raised.cpu(), iteration, type(mixture.covariance))
         if not keep.any():
             return mixture, revived, failed
         failed = (unsound & ~empty).any(-1).tolist()
         weights = mixture.weights.nan_to_num(nan=0.0)
         means = torch.where(keep.unsqueeze(-1), before.means, mixture.means)
-        values = mixture.covariance.values
-        back = keep if mixture.covariance.per_component else unsound.any(-1)
-        back = back.reshape(*back.shape, *(1,) * (values.dim() - back.dim()))
-        values = torch.where(back, before.covariance.values, values)
+        covariance = mixture.covariance.where(keep, before.covariance)
         lost = {i: self._lost(restart, empty[i]) for i, restart in enumerate(alive) if may_revive}
         lost = {i: components for i, components in lost.items() if components}
-        singles = [_mixture(weights[i], means[i], mixture, values[i]) for i in lost]
+        sound = _mixture(weights, means, covariance, mixture.missing)
+        singles = [sound.reindex(itemgetter(i)) for i in lost]
+        moved_to = torch.zeros_like(keep)
         found = worst_rows(self._rows, singles, [len(k) for k in lost.values()]) if lost else []
         for (i, components), moved in zip(lost.items(), found, strict=True):
             components = components[: len(moved)]
             means[i, components] = moved
-            if mixture.covariance.per_component:
-                values[i, components] = torch.tensordot(weights[i], values[i], 1)
-            weights[i, components] = 1.0 / mixture.n_components
+            moved_to[i, components] = True
             self._note_revival(alive[i], components, iteration)
             revived[i] = bool(components)
+        covariance = covariance.where(moved_to, covariance.pooled(weights))
+        weights = torch.where(moved_to, 1.0 / mixture.n_components, weights)
         weights = weights / weights.sum(-1, keepdim=True)
-        return _mixture(weights, means, mixture, values), revived, failed
+        return _mixture(weights, means, covariance, mixture.missing), revived, failed
 
     def _lost(self, restart: int, empty: Tensor) -> list[int]:
         """Returns the empty components that may be revived once more."""
@@ -185,7 +182,7 @@ class Recovery:
             self.events[restart].append(Finding(k, "revived", message, iteration + 1))
 
     def _note(
-        self, alive: Sequence[int], raised: Tensor, iteration: int, per_component: bool
+        self, alive: Sequence[int], raised: Tensor, iteration: int, structure: type[Covariance]
     ) -> None:
         message = (
             "reg_covar did not make the covariance positive definite in this precision; its "
@@ -193,13 +190,13 @@ class Recovery:
             "features, or use float64"
         )
         for restart, flags in zip(alive, raised, strict=True):
-            for k in concerned(flags & ~self._raised[restart], per_component):
+            for k in structure.concerned(flags & ~self._raised[restart]):
                 self.events[restart].append(Finding(k, "singular", message, iteration + 1))
             self._raised[restart] |= flags
 
 
 def _mixture(
-    weights: Tensor, means: Tensor, like: GaussianMixture, values: Tensor
+    weights: Tensor, means: Tensor, covariance: Covariance, missing: str
 ) -> GaussianMixture:
-    covariance, _ = type(like.covariance).regularized(values, 0.0)
-    return GaussianMixture(weights, means, covariance, missing=like.missing, validate_args=False)
+    covariance, _ = covariance.regularized(0.0)
+    return GaussianMixture(weights, means, covariance, missing=missing, validate_args=False)

@@ -149,12 +149,5 @@ def _collapsed(mixture: GaussianMixture, reg_covar: float) -> list[Finding]:
     return [
         Finding(k, "collapsed", f"{cause}. {remedy}")
         for flags, cause in causes
-        for k in concerned(flags, covariance.per_component)
+        for k in covariance.concerned(flags)
     ]
-
-
-def concerned(flags: Tensor, per_component: bool) -> list[int | None]:
-    """The components that are flagged, or ``None`` for all if they share a covariance."""
-    if per_component:
-        return flags.nonzero()[:, 0].tolist()
-    return [None] if flags.any() else []

@@ -46,7 +46,7 @@ class Run:
         self._fitter, self._rows, self._starts = fitter, rows, starts
         self._n_restarts = n_restarts = starts.batch_shape.numel()
         at_once = max(1, _MOST_COMPONENTS_AT_ONCE // starts.n_components)
-        self._at_once = at_once if starts.covariance.per_component else 1
+        self._at_once = at_once if starts.covariance.n_components else 1
         self._recovery = Recovery(rows, n_restarts, starts.n_components)
         self._stage = Stage(0, (), None, None, 0, 0, None, (math.nan,) * n_restarts)
         self._interrupted = False
@@ -196,10 +196,7 @@ class Run:
 
 def _single(mixture: GaussianMixture) -> GaussianMixture:
     """Returns the mixture of a batch of one, without the batch."""
-    covariance = mixture.covariance.reindex(lambda t: t[0])
-    return GaussianMixture(
-        mixture.weights[0], mixture.means[0], covariance, missing=mixture.missing
-    )
+    return mixture.reindex(lambda t: t[0])
 
 
 def _selected(statistics: SufficientStatistics, at: list[int]) -> SufficientStatistics:

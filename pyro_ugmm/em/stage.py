@@ -6,23 +6,14 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from torch import Tensor
-
 from ..distributions import GaussianMixture
-from ..distributions.covariance import STRUCTURES
 
 __all__ = ["Outcome", "Stage", "Trace", "select_restarts"]
 
 
 def select_restarts(mixture: GaussianMixture, at: slice | list[int]) -> GaussianMixture:
     """Returns some of the mixtures in a batch of shape ``(S,)``."""
-    return GaussianMixture(
-        mixture.weights[at],
-        mixture.means[at],
-        mixture.covariance.reindex(lambda t: t[at]),
-        missing=mixture.missing,
-        validate_args=False,
-    )
+    return mixture.reindex(lambda t: t[at])
 
 
 @dataclass(frozen=True)
@@ -153,16 +144,12 @@ def _selected(mixture: GaussianMixture | None, at: list[int]) -> GaussianMixture
 def _unmade(mixture: GaussianMixture | None) -> dict[str, Any] | None:
     if mixture is None:
         return None
-    covariance = mixture.covariance
-    kept = {"weights": mixture.weights, "means": mixture.means, **covariance.tensors()}
-    return {"structure": covariance.name, **{name: t.clone() for name, t in kept.items()}}
+    tensors = {name: t.clone() for name, t in mixture.tensors(computed=True).items()}
+    return {"structure": mixture.covariance.name, "tensors": tensors}
 
 
 def _made(state: dict[str, Any] | None, like: GaussianMixture) -> GaussianMixture | None:
     if state is None:
         return None
-    device = like.means.device
-    kept: dict[str, Tensor] = {n: t.to(device) for n, t in state.items() if n != "structure"}
-    weights, means = kept.pop("weights"), kept.pop("means")
-    covariance = STRUCTURES[state["structure"]].from_tensors(kept)
-    return GaussianMixture(weights, means, covariance, missing=like.missing, validate_args=False)
+    tensors = {name: t.to(like.means.device) for name, t in state["tensors"].items()}
+    return GaussianMixture.from_tensors(tensors, state["structure"], missing=like.missing)

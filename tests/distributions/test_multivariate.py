@@ -110,7 +110,9 @@ def test_no_rows():
 def test_gradcheck(structure, batches):
     mixture, _ = random_mixture(structure, 3, 2, batches)
     weights = mixture.weights[(0,) * (len(mixture.batch_shape) - len(batches[0]))]
-    inputs = with_gradient(weights, mixture._means, mixture.covariance.values, rows(2, 2))
+    inputs = with_gradient(
+        weights, mixture.tensors()["means"], mixture.covariance.values, rows(2, 2)
+    )
 
     def log_prob(*tensors):
         return rebuilt(structure, *tensors[:3], validate_args=False).log_prob(tensors[3])
@@ -384,6 +386,6 @@ def test_changes_in_inference_mode_count(structure, n_components):
         mixture, _ = random_mixture(structure, n_components)
         x = rows(20, 2)
         mixture.log_prob(x)
-        for tensor in (mixture._means, mixture.covariance.values):
+        for tensor in (mixture.tensors()["means"], mixture.covariance.values):
             tensor.mul_(2)
         close(mixture.log_prob(x), rebuilt(structure, *parameters(mixture)).log_prob(x))

@@ -10,10 +10,9 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from torch.utils.data import DataLoader, TensorDataset
 
 from pyro_ugmm.distributions import GaussianMixture
-from pyro_ugmm.distributions.interchange import SKLEARN_NAMES
 from pyro_ugmm.em import EMFitter, initialize, select
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters, sklearn_start
+from .cases import SKLEARN_NAMES, STRUCTURE_NAMES, assert_same, clusters, sklearn_start
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 structures = pytest.mark.parametrize("structure", STRUCTURE_NAMES)

@@ -92,7 +92,7 @@ def test_an_empty_component_is_revived(structure):
     x = clusters(300, n_clusters=3)
     start = initialize(x, 2, structure, seed=0)
     values = start.covariance.values
-    if start.covariance.per_component:
+    if not start.covariance.is_shared:
         values = torch.cat([values, values[:1]])
     far = torch.full((1, 3), 1e5, dtype=x.dtype)  # from all rows
     empty = GaussianMixture(
