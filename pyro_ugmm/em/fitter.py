@@ -9,7 +9,7 @@ import torch
 
 from ..checks import check, check_flag, check_floating, check_integer, check_number
 from ..distributions import GaussianMixture
-from ..distributions.multivariate import check_missing
+from ..distributions.arguments import check_missing
 from ..processes import as_one, check_group, current
 from .checkpointing import EMCheckpoint
 from .expectation import Expectation
