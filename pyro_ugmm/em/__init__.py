@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .algorithm import EMAlgorithm
 from .fitter import EMFitter
 from .initialization import initialize
 from .priors import ConjugatePrior
 from .result import EMResult, Finding
 from .selection import Candidate, Selection, select
+from .state import EMState
 from .statistics import SufficientStatistics
 
 if TYPE_CHECKING:
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Candidate",
     "ConjugatePrior",
+    "EMAlgorithm",
     "EMFitter",
     "EMResult",
+    "EMState",
     "Finding",
     "GaussianMixtureEstimator",
     "Selection",

@@ -38,7 +38,8 @@ def outcome(result):
 def assert_identical(result, other):
     for a, b in zip(outcome(result), outcome(other), strict=True):
         assert torch.equal(a, b)
-    assert (result.status, result.events) == (other.status, other.events)
+    assert (result.status, result.reason) == (other.status, other.reason)
+    assert result.events == other.events
 
 
 @pytest.mark.parametrize("structure", ["full", "tied"])
