@@ -102,14 +102,13 @@ def endings_of_step(
     One that broke down in it, or led beyond the numbers' range, ends as it was before; others end
     if there is a reason.
     """
-    beyond = Status.BROKEN_DOWN, _beyond_range(after.n_steps, after.mixture.means.dtype)
-    endings = []
+    endings, dtype = [], after.mixture.means.dtype
     for i, (trace, is_sound) in enumerate(zip(at_work, after.soundness(), strict=True)):
-        is_broken = broken[i] or not is_sound
-        why = beyond if is_broken else reasons[i]
+        state, why = after, reasons[i]
+        if broken[i] or not is_sound:
+            state, why = before, (Status.BROKEN_DOWN, _beyond_range(after.n_steps, dtype))
         if why is not None:
             history = trace.history[: after.n_steps]
-            state = before if is_broken else after
             endings.append(Ending.at(state, i, trace.index, history, *why))
     return endings
 
