@@ -10,6 +10,7 @@ from .result import EMResult, Finding
 from .selection import Candidate, Selection, select
 from .state import EMState
 from .statistics import SufficientStatistics
+from .stopping import StoppingRule
 
 if TYPE_CHECKING:
     from .estimator import GaussianMixtureEstimator
@@ -24,6 +25,7 @@ __all__ = [
     "Finding",
     "GaussianMixtureEstimator",
     "Selection",
+    "StoppingRule",
     "SufficientStatistics",
     "initialize",
     "select",

@@ -20,7 +20,7 @@ from .result import EMResult
 from .rows import Rows
 from .starts import checked_start
 from .statistics import SufficientStatistics
-from .stopping import Tolerance
+from .stopping import StoppingRule, Tolerance
 from .untracked import untracked
 
 __all__ = ["EMFitter"]
@@ -46,6 +46,7 @@ class EMFitter:
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``; by default, what
             it means to the start.
         progress: whether to show a progress bar on fits of more than a second.
+        stopping: when to stop, instead of ``tol``.
         group: the processes that fit together: by default all, where ``torch.distributed`` is
             initialized; a process group; or ``False`` for this process alone. With NCCL, set the
             process's CUDA device first.
@@ -72,6 +73,7 @@ class EMFitter:
     prior: ConjugatePrior | None = None
     missing: str | None = None
     progress: bool = True
+    stopping: StoppingRule | None = None
     group: Any = None
 
     def __post_init__(self) -> None:
@@ -82,6 +84,8 @@ class EMFitter:
         if self.missing is not None:
             check_missing(self.missing)
         check_flag("progress", self.progress)
+        is_rule = self.stopping is None or isinstance(self.stopping, StoppingRule)
+        check(is_rule, "stopping", "a StoppingRule, or None", type(self.stopping).__name__)
         check_group(self.group)
 
     @untracked
@@ -133,7 +137,7 @@ class EMFitter:
         unit = rows.normalize_weights()
         prior = None if prior is None else prior.in_units_of(unit)
         algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=prior)
-        stopping, max_iter = Tolerance(self.tol), self.max_iter
+        stopping, max_iter = self.stopping or Tolerance(self.tol), self.max_iter
         restarts = Restarts(algorithm, stopping, max_iter, rows, starts, self.progress)
         if checkpoint is None:
             return restarts.run()

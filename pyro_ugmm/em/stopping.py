@@ -14,7 +14,23 @@ __all__ = ["StoppingRule", "Tolerance"]
 class StoppingRule(ABC):
     """Says of each mixture of a state whether one more step is the last, and why.
 
-    Its ``repr`` tells it from others: a checkpoint is of one rule.
+    A rule is a frozen dataclass: its numbers tell it from others, as a checkpoint has to.
+
+    Example:
+        >>> import torch
+        >>> from dataclasses import dataclass
+        >>> from pyro_ugmm.em import EMFitter, StoppingRule, initialize
+        >>> @dataclass(frozen=True)
+        ... class RelativeChange(StoppingRule):
+        ...     share: float
+        ...     def is_met(self, state):
+        ...         return (state.change.abs() < self.share * state.objective.abs()).tolist()
+        ...     def reason(self, state, at, objective):
+        ...         return f"converged: the {objective} changed by less than {self.share:.0%}"
+        >>> x = torch.randn(100, 2)
+        >>> fitter = EMFitter(stopping=RelativeChange(0.01))
+        >>> fitter.fit(x, initialize(x, 2, seed=0)).reason
+        'converged: the log-likelihood changed by less than 1%'
     """
 
     @abstractmethod
