@@ -14,7 +14,7 @@ from pyro_ugmm.em import EMFitter, initialize, select
 
 from ..attacking import damaged, interrupted_after, interrupted_at, killed_after, timed
 from .cases import STRUCTURE_NAMES, clusters, parameters
-from .test_degenerate import ROWS, SETTINGS, assert_ends_well
+from .degenerate_rows import ROWS, SETTINGS, assert_ends_well
 
 X = clusters(90)
 FITTER = EMFitter(tol=0, max_iter=12, progress=False)
