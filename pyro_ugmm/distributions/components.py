@@ -32,9 +32,8 @@ class Components:
     @property
     def batch_shape(self) -> torch.Size:
         """What the batches broadcast to."""
-        return torch.broadcast_shapes(
-            self.weights.shape[:-1], self.means.shape[:-2], self.covariance.batch_shape
-        )
+        shapes = self.weights.shape[:-1], self.means.shape[:-2], self.covariance.batch_shape
+        return shapes[0] if shapes[0] == shapes[1] == shapes[2] else torch.broadcast_shapes(*shapes)
 
     @property
     def log_weights(self) -> Tensor:

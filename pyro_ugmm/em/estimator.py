@@ -118,7 +118,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         table = replace(table, values=table.values.to(device), is_tensor=True)
         result = fitter.fit(table, self._start(table, n_components))
         if not result.converged:
-            warnings.warn(result.status, ConvergenceWarning, stacklevel=4)
+            warnings.warn(result.reason, ConvergenceWarning, stacklevel=4)
         self.result_, self.mixture_ = result, result.mixture
         self.converged_, self.n_iter_ = result.converged, result.n_iter
         self.lower_bound_, self.lower_bounds_ = result.objective, result.history.tolist()

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..accumulation import double, double_device
+from ..accumulation import BlockSum
 from ..distributions import GaussianMixture
 from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm, Scratch
 from ..distributions.components import Components
@@ -35,32 +35,15 @@ def _normalize(log_joint: Tensor, n_restarts: int) -> Tensor:
     return (total.log_() + largest).squeeze(1)
 
 
-class _Total:
-    """A sum over the last dimension of many blocks, in double precision.
+def _added(sums: list[Tensor] | None, others: list[Tensor]) -> list[Tensor]:
+    """Adds to sums, in place, if there are any."""
+    return others if sums is None else [a.add_(b) for a, b in zip(sums, others, strict=True)]
 
-    A device without it sums each block, and these sums are added elsewhere at the end, so that it
-    never waits.
 
-    Args:
-        like: a tensor on the device.
-        shape: of the total.
-    """
-
-    def __init__(self, like: Tensor, *shape: int) -> None:
-        device = double_device(like.device)
-        self._sum = torch.zeros(shape, dtype=torch.float64, device=device)
-        self._parts: list[Tensor] | None = None if device == like.device else []
-        self.count = 0
-
-    def add(self, block: Tensor) -> None:
-        if self._parts is None:
-            self._sum += block.sum(-1, dtype=torch.float64)
-        else:
-            self._parts.append(block.sum(-1))
-
-    def value(self) -> Tensor:
-        parts = double(torch.stack(self._parts)).sum(0) if self._parts else 0.0
-        return self._sum + parts + self.count
+def _zeros(means: Tensor, moments: type[SecondMoments]) -> list[Tensor]:
+    """The sums of no rows: mass, first and second moments of components with means ``(K, D)``."""
+    mass, first = means.new_zeros(len(means)), torch.zeros_like(means)
+    return [mass, first, moments.outer(first, mass)]
 
 
 class _NaturalSums:
@@ -78,7 +61,7 @@ class _NaturalSums:
         if shared is not None:
             self._shared = shared if self._shared is None else self._shared.add_(shared)
 
-    def about_means(self) -> tuple[Tensor, Tensor, Tensor]:
+    def about_means(self) -> list[Tensor]:
         """Moves the moments' origin from the center to each component's mean.
 
         Where a component narrows, what is left of its moments may be rounding alone. They are then
@@ -94,38 +77,35 @@ class _NaturalSums:
         shift = outer(average, mass)
         rounding = 4 * torch.finfo(mass.dtype).eps * shift
         second = self._moments.raised(second - shift, rounding) + outer(average - means, mass)
-        return mass, first - mass.unsqueeze(-1) * means, second
+        return [mass, first - mass.unsqueeze(-1) * means, second]
 
 
 class _CenteredSums:
     """Moments about the means, of components in their centered form."""
 
     def __init__(self, form: CenteredForm, means: Tensor, moments: type[SecondMoments]) -> None:
-        self._form, self._moments = form, moments
-        mass = means.new_zeros(len(means))
-        self._sums = mass, torch.zeros_like(means), moments.outer(torch.zeros_like(means), mass)
+        self._form, self._means, self._moments = form, means, moments
+        self._sums: list[Tensor] | None = None
 
     def add(self, responsibilities: Tensor, deviations: Tensor, scratch: Scratch) -> None:
         weighted = self._form.weighted(deviations, responsibilities, scratch)
-        mass, first, second = self._sums
-        mass += responsibilities.sum(1)
-        first += weighted.sum(2)
-        second += self._moments.sum(weighted, deviations)
+        second = self._moments.sum(weighted, deviations)
+        self._sums = _added(self._sums, [responsibilities.sum(1), weighted.sum(2), second])
 
-    def about_means(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self._sums
+    def about_means(self) -> list[Tensor]:
+        return _zeros(self._means, self._moments) if self._sums is None else self._sums
 
 
 class Expectation:
     """Gathers the sufficient statistics of rows under a mixture, block by block.
 
     Args:
-        mixture: of batch shape ``(S,)``, one for each restart; all see each block while it is in
-            the cache.
+        mixture: of batch shape ``()``, or ``(S,)``; all S see each block while it is in the cache.
         only_likelihood: whether to leave out the moments.
     """
 
     def __init__(self, mixture: GaussianMixture, *, only_likelihood: bool = False) -> None:
+        self._batch_shape = mixture.batch_shape
         self._n_restarts = mixture.batch_shape.numel()
         self._structure = type(mixture.covariance)
         self._missing = mixture.missing
@@ -145,8 +125,8 @@ class Expectation:
             if not only_likelihood
         ]
         self._only_likelihood = only_likelihood
-        self._log_likelihood = _Total(self._joined.means, self._n_restarts)
-        self._weight = _Total(self._joined.means)
+        self._log_likelihood = BlockSum(self._joined.means, self._n_restarts)
+        self._weight = BlockSum(self._joined.means)
         self._completed: list[Tensor] | None = None
 
     def read(self, rows: Rows) -> Self:
@@ -194,45 +174,41 @@ class Expectation:
             weighted = deviations * log_joint.unsqueeze(1)
             moments = self._structure.moments
             second = moments.project(completion.conditional_moments(log_joint.T))
-            sums = [
-                log_joint.sum(1),
-                weighted.sum(2),
-                second + moments.sum(weighted, deviations),
-            ]
-            if self._completed is not None:
-                sums = [a + b for a, b in zip(sums, self._completed, strict=True)]
-            self._completed = sums
+            second = second + moments.sum(weighted, deviations)
+            sums = [log_joint.sum(1), weighted.sum(2), second]
+            self._completed = _added(self._completed, sums)
 
     def mean_log_likelihood(self) -> tuple[Tensor, Tensor]:
-        """Returns the log-likelihood per row of all rows added, of every process, ``(S,)``, and
-        their weight.
+        """Returns the log-likelihood per row of all rows added, of every process, in the batch's
+        shape, and their weight.
         """
         total, weight = all_reduce([self._log_likelihood.value(), self._weight.value()])
-        return total / weight, weight
+        return total.view(self._batch_shape) / weight, weight
 
     def statistics(self) -> SufficientStatistics:
         """Returns the statistics of all rows added so far, of every process."""
-        moments = self._structure.moments
-        mass, first = (
-            torch.zeros_like(self._joined.log_weights),
-            torch.zeros_like(self._joined.means),
-        )
-        second = moments.outer(first, mass)
-        for at, sums in self._sums:
-            mass[at], first[at], part = sums.about_means()
-            moments.add(second, at, part)
-        if self._completed is not None:
-            for total, part in zip((mass, first, second), self._completed, strict=True):
-                total += part
-        batch = self._pivots.shape[:-2]
-        mass, first = mass.unflatten(0, (*batch, -1)), first.unflatten(0, (*batch, -1))
+        batch, moments = self._batch_shape, self._structure.moments
+        sums = [*self._all_sums(), self._log_likelihood.value(), self._weight.value()]
+        mass, first, second, log_likelihood, weight = all_reduce(sums)
         return SufficientStatistics(
             structure=self._structure,
             pivots=self._pivots,
-            mass=mass,
-            first=first,
+            mass=mass.view(*batch, -1),
+            first=first.view(self._pivots.shape),
             second=moments.unflatten(second, batch),
-            log_likelihood=self._log_likelihood.value(),
-            weight=self._weight.value(),
+            log_likelihood=log_likelihood.view(batch),
+            weight=weight,
             missing=self._missing,
-        ).all_reduce()
+        )
+
+    def _all_sums(self) -> list[Tensor]:
+        """Mass, first and second moments of all components and rows."""
+        if len(self._sums) == 1 and self._completed is None:
+            return self._sums[0][1].about_means()
+        moments = self._structure.moments
+        mass, first, second = _zeros(self._joined.means, moments)
+        for at, part in self._sums:
+            mass[at], first[at], others = part.about_means()
+            moments.add(second, at, others)
+        whole = [mass, first, second]
+        return whole if self._completed is None else _added(whole, self._completed)

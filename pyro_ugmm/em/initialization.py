@@ -32,7 +32,7 @@ _BLOCK_ENTRIES = 1 << 22
 _NOT_NEGATIVE = "a finite non-negative number"
 
 
-@untracked()
+@untracked
 @full_precision
 def initialize(
     x: Any,
@@ -212,7 +212,7 @@ class _Beginning:
             outer, mass = self.structure.moments.outer, statistics.mass
             spread = sum(outer(d.expand_as(statistics.pivots), mass) for d in deviations)
             statistics = replace(statistics, second=statistics.second + spread)
-        mixture, _ = maximize(statistics, self.reg_covar, None, self.missing)
+        mixture, _ = maximize(replace(statistics, missing=self.missing), self.reg_covar)
         covariance = self._with_average(mixture.covariance, mixture.weights)
         means = mixture.means if means is None else means
         return GaussianMixture(mixture.weights, means, covariance, missing=self.missing)

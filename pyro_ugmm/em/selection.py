@@ -43,8 +43,8 @@ class Candidate:
     Example:
         >>> import torch
         >>> from pyro_ugmm.em import select
-        >>> found = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
-        >>> first = found.table[0]
+        >>> selection = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
+        >>> first = selection.table[0]
         >>> first.n_components, first.covariance, first.n_parameters, first.unsound
         (1, 'full', 5, ())
     """
@@ -79,10 +79,10 @@ class Selection:
     Example:
         >>> import torch
         >>> from pyro_ugmm.em import select
-        >>> found = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
-        >>> len(found.table), found.criterion, found.best.result.mixture.n_features
+        >>> selection = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
+        >>> len(selection.table), selection.criterion, selection.best.result.mixture.n_features
         (2, 'bic', 2)
-        >>> found.plot().get_ylabel()
+        >>> selection.plot().get_ylabel()
         'BIC (nats, lower is better)'
     """
 
@@ -231,7 +231,7 @@ def _fit(
     return _candidate(result, Rows(x, start.means, sample_weight, missing))
 
 
-@untracked()
+@untracked
 def _candidate(result: EMResult, rows: Rows) -> Candidate:
     mixture, unit = result.mixture, rows.normalize_weights()
     sums = torch.zeros(2, dtype=torch.float64, device=double_device(mixture.means.device))

@@ -67,7 +67,7 @@ class SecondMoments(ABC):
     @staticmethod
     def unflatten(total: Tensor, batch_shape: torch.Size) -> Tensor:
         """Returns the moments of a batch whose components were joined to those of one mixture."""
-        return total.unflatten(0, (*batch_shape, -1))
+        return total.unflatten(0, (*batch_shape, -1)) if batch_shape else total
 
 
 class SharedMoments(SecondMoments):
@@ -91,4 +91,4 @@ class SharedMoments(SecondMoments):
 
     @staticmethod
     def unflatten(total: Tensor, batch_shape: torch.Size) -> Tensor:
-        return total.unsqueeze(0)
+        return total.expand(*batch_shape, *total.shape)

@@ -113,8 +113,11 @@ class ComponentTensors(ABC):
 
     def joined(self) -> Self:
         """Returns the covariances of a batch of shape ``(S,)`` as those of one mixture, of S times
-        as many components; a covariance that all components share is that of a batch of one.
+        as many components; a covariance that all components share is that of a batch of one. So is
+        one without a batch.
         """
+        if not self.batch_shape:
+            return self
         return self.reindex(lambda t: t.squeeze(0) if self.is_shared else t.flatten(0, 1))
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
