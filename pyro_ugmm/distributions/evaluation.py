@@ -30,12 +30,13 @@ class RowEvaluator:
 
     def __init__(self, components: Components, missing: str, kept: Kept) -> None:
         self._components, self._kept = components, kept
+        self._tensors = tuple(components.tensors().values())
         self._marginalizes = missing == "marginalize"
 
     @full_precision
     def evaluate(self, x: Tensor, reduction: Reduction) -> Tensor:
         """Reduces the joint log densities of rows ``(..., D)``, broadcast with the batch."""
-        tensors = x, *self._components.tensors().values()
+        tensors = x, *self._tensors
         differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         batch_shape = self._components.batch_shape
         is_batch = batch_shape.numel() > 1
@@ -75,10 +76,9 @@ class RowEvaluator:
         return torch.cat(parts)
 
     def _in_blocks(self, x: Tensor, reduction: Reduction) -> Tensor:
-        tensors = tuple(self._components.tensors().values())
         with torch.inference_mode(False), torch.no_grad():
             blocks = self._kept.get(
-                "blocks", tensors, lambda: BlockEvaluator(self._components.single())
+                "blocks", self._tensors, lambda: BlockEvaluator(self._components.single())
             )
         if not blocks.overflows(x):
             return blocks.map(x, reduction.reduce)

@@ -51,7 +51,7 @@ class Restarts:
         self._rows, self._starts, self._show_progress = rows, starts, show_progress
         self._n_restarts = n_restarts = starts.batch_shape.numel()
         at_once = max(1, _MOST_COMPONENTS_AT_ONCE // starts.n_components)
-        self._at_once = at_once if starts.covariance.n_components else 1
+        self._at_once = 1 if starts.covariance.is_shared else at_once
         self._recovery = Recovery(rows, n_restarts, starts.n_components)
         self._progress = Progress(log_likelihoods=(math.nan,) * n_restarts)
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..missing import MatrixCompletion, VarianceCompletion
+from ..missing import Completion
 from .moments import SecondMoments
 from .tensors import ComponentTensors
 
@@ -136,7 +136,7 @@ class Covariance(ComponentTensors):
         torch.mul(whitener, deviations, out=out)
 
     @abstractmethod
-    def complete(self, x: Tensor, means: Tensor) -> MatrixCompletion | VarianceCompletion:
+    def complete(self, x: Tensor, means: Tensor) -> Completion:
         """Completes rows ``(n, D)`` that have NaN for what is missing."""
 
     @abstractmethod

@@ -78,7 +78,7 @@ class MatrixCovariance(Covariance):
     def _argument(self) -> str:
         return next(iter(self.arguments))
 
-    def _check_positive_definite(self) -> None:
+    def check_positive_definite(self) -> None:
         values = self.values.detach()
         check_values(self._argument, values, values.isfinite(), "finite values")
         scale = values.diagonal(dim1=-2, dim2=-1).abs().sqrt()

@@ -42,13 +42,13 @@ class ComponentTensors(ABC):
         if validate_args is None:
             validate_args = torch.distributions.Distribution._validate_args
         if validate_args:
-            self._check_positive_definite()
+            self.check_positive_definite()
 
     def _fits(self, name: str, shape: Sequence[int]) -> bool:
         return len(shape) + self.is_shared > self.arguments[name].n_dims and 0 not in shape
 
     @abstractmethod
-    def _check_positive_definite(self) -> None:
+    def check_positive_definite(self) -> None:
         """Raises a ``ValueError`` unless all covariances are positive definite."""
 
     def __repr__(self) -> str:

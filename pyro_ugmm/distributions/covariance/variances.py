@@ -21,7 +21,7 @@ class VarianceCovariance(Covariance):
         self.values = variances
         super().__init__(variances, validate_args=validate_args)
 
-    def _check_positive_definite(self) -> None:
+    def check_positive_definite(self) -> None:
         valid = self.values.isfinite() & (self.values > 0)
         check_values("variances", self.values.detach(), valid, "finite positive values")
 
