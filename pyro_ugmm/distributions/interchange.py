@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -16,13 +16,37 @@ from .components import Components
 from .covariance import SKLEARN_STRUCTURES, STRUCTURES
 from .covariance.matrices import MatrixCovariance
 from .covariance.variances import VarianceCovariance
+from .parameters import MixtureParameters
 
-__all__ = ["from_sklearn", "load", "save", "to_sklearn"]
+__all__ = ["StoredMixture"]
 
 _FORMAT, _VERSION = "pyro_ugmm.GaussianMixture", "1"
 
 
-def save(components: Components, missing: str, path: str | os.PathLike) -> None:
+class StoredMixture(MixtureParameters):
+    """A mixture that goes to files and to scikit-learn, and comes from there."""
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the mixture to a safetensors file, atomically."""
+        _save(self._whole, self.missing, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> Self:
+        """Reads a mixture that :meth:`save` wrote."""
+        components, missing = _load(path, device)
+        return cls._of(components, missing=missing)
+
+    def to_sklearn(self) -> Any:
+        """Returns a fitted ``sklearn.mixture.GaussianMixture`` with these parameters."""
+        return _to_sklearn(self._whole)
+
+    @classmethod
+    def from_sklearn(cls, model: Any, device: str | torch.device = "cpu") -> Self:
+        """Takes the parameters of a fitted ``sklearn.mixture.GaussianMixture``."""
+        return cls._of(_from_sklearn(model, device))
+
+
+def _save(components: Components, missing: str, path: str | os.PathLike) -> None:
     """Writes a mixture to a safetensors file, atomically."""
     from safetensors.torch import save as to_bytes
 
@@ -47,8 +71,8 @@ def _digest(metadata: dict[str, str], tensors: dict[str, Tensor]) -> str:
     return total.hexdigest()[:32]
 
 
-def load(path: str | os.PathLike, device: str | torch.device) -> tuple[Components, str]:
-    """Reads a mixture from a file that :func:`save` wrote, and what a NaN means to it.
+def _load(path: str | os.PathLike, device: str | torch.device) -> tuple[Components, str]:
+    """Reads a mixture from a file that :func:`_save` wrote, and what a NaN means to it.
 
     One that was damaged, even by one bit, is refused.
     """
@@ -105,7 +129,7 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, Tensor]]:
     return json.loads(contents[8 : 8 + size]).get("__metadata__") or {}, tensors
 
 
-def to_sklearn(components: Components) -> Any:
+def _to_sklearn(components: Components) -> Any:
     """Returns a fitted ``sklearn.mixture.GaussianMixture`` with a mixture's parameters."""
     from sklearn.mixture import GaussianMixture as SklearnMixture
 
@@ -127,7 +151,7 @@ def to_sklearn(components: Components) -> Any:
     return model
 
 
-def from_sklearn(model: Any, device: str | torch.device) -> Components:
+def _from_sklearn(model: Any, device: str | torch.device) -> Components:
     """Reads a mixture from a fitted ``sklearn.mixture.GaussianMixture``."""
     check_device("device", device)
     expected = "a fitted sklearn.mixture.GaussianMixture (call its fit first)"

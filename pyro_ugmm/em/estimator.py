@@ -22,8 +22,8 @@ from ..checks import (
     check_values,
 )
 from ..distributions import GaussianMixture
+from ..distributions.arguments import check_missing
 from ..distributions.covariance import SKLEARN_STRUCTURES, Covariance
-from ..distributions.multivariate import check_missing
 from ..precision import full_precision
 from ..processes import all_reduce, as_one, is_distributed
 from ..randomness import generator_for

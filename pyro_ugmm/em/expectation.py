@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ..accumulation import BlockSum
 from ..distributions import GaussianMixture
-from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm
+from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm, Scratch
+from ..distributions.components import Components
 from ..distributions.covariance.moments import SecondMoments
 from ..processes import all_reduce
 from .rows import Rows
@@ -54,9 +55,9 @@ class _NaturalSums:
         self._sums = means.new_zeros(form.n_terms, len(means))
         self._shared: Tensor | None = None
 
-    def add(self, responsibilities: Tensor) -> None:
-        self._sums.addmm_(self._form.terms, responsibilities.T)
-        shared = self._moments.shared(self._form.centered_rows, responsibilities)
+    def add(self, responsibilities: Tensor, terms: Tensor, scratch: Scratch) -> None:
+        self._sums.addmm_(terms, responsibilities.T)
+        shared = self._moments.shared(self._form.centered_rows(terms), responsibilities)
         if shared is not None:
             self._shared = shared if self._shared is None else self._shared.add_(shared)
 
@@ -86,9 +87,9 @@ class _CenteredSums:
         self._form, self._means, self._moments = form, means, moments
         self._sums: list[Tensor] | None = None
 
-    def add(self, responsibilities: Tensor) -> None:
-        weighted = self._form.weighted(responsibilities)
-        second = self._moments.sum(weighted, self._form.deviations)
+    def add(self, responsibilities: Tensor, deviations: Tensor, scratch: Scratch) -> None:
+        weighted = self._form.weighted(deviations, responsibilities, scratch)
+        second = self._moments.sum(weighted, deviations)
         self._sums = _added(self._sums, [responsibilities.sum(1), weighted.sum(2), second])
 
     def about_means(self) -> list[Tensor]:
@@ -109,20 +110,24 @@ class Expectation:
         self._structure = type(mixture.covariance)
         self._missing = mixture.missing
         self._pivots = mixture.means
-        self._means = mixture.means.flatten(0, -2)
-        self._log_weights = mixture.log_weights.flatten()
         covariance = mixture.covariance
-        self._covariance = covariance.joined() if self._batch_shape else covariance
-        self._evaluator = BlockEvaluator(self._log_weights, self._means, self._covariance)
+        self._joined = Components(
+            mixture.weights.flatten(),
+            mixture.means.flatten(0, -2),
+            covariance.joined() if self._batch_shape else covariance,
+            mixture.log_weights.flatten(),
+        )
+        self._evaluator = BlockEvaluator(self._joined)
+        self._scratch = Scratch()
         kinds = {NaturalForm: _NaturalSums, CenteredForm: _CenteredSums}
         self._sums: list[tuple[Tensor | slice, _NaturalSums | _CenteredSums]] = [
-            (at, kinds[type(form)](form, self._means[at], self._structure.moments))
+            (at, kinds[type(form)](form, self._joined.means[at], self._structure.moments))
             for at, form in self._evaluator.parts
             if not only_likelihood
         ]
         self._only_likelihood = only_likelihood
-        self._log_likelihood = BlockSum(self._means, self._n_restarts)
-        self._weight = BlockSum(self._means)
+        self._log_likelihood = BlockSum(self._pivots, self._n_restarts)
+        self._weight = BlockSum(self._pivots)
         self._completed: list[Tensor] | None = None
 
     def read(self, rows: Rows) -> Self:
@@ -144,10 +149,10 @@ class Expectation:
                 x = x[~is_partial]
                 weight = None if weight is None else weight[~is_partial]
         if len(x):
-            responsibilities = self._evaluator.log_joint(x.T)
+            responsibilities, left = self._evaluator.log_joint(x.T, self._scratch)
             self._weigh(responsibilities, weight)
-            for at, sums in self._sums:
-                sums.add(responsibilities[at])
+            for (at, sums), mine in zip(self._sums, left, strict=False):
+                sums.add(responsibilities[at], mine, self._scratch)
 
     def _weigh(self, log_joint: Tensor, weight: Tensor | None) -> None:
         """Makes weighted responsibilities of ``(S K, B)``, in place, and notes the likelihood."""
@@ -159,10 +164,10 @@ class Expectation:
 
     def _add_partial(self, x: Tensor, weight: Tensor | None) -> None:
         """Adds rows of which something is missing."""
-        step = max(1, _COMPLETION_ENTRIES // (self._means.numel() * x.shape[1]))
+        step = max(1, _COMPLETION_ENTRIES // (self._joined.means.numel() * x.shape[1]))
         for at in range(0, len(x), step):
-            completion = self._covariance.complete(x[at : at + step], self._means)
-            log_joint = (self._log_weights + completion.log_density).T.contiguous()
+            completion = self._joined.covariance.complete(x[at : at + step], self._joined.means)
+            log_joint = (self._joined.log_weights + completion.log_density).T.contiguous()
             self._weigh(log_joint, None if weight is None else weight[at : at + step])
             if self._only_likelihood:
                 continue
@@ -202,7 +207,7 @@ class Expectation:
         if len(self._sums) == 1 and self._completed is None:
             return self._sums[0][1].about_means()
         moments = self._structure.moments
-        mass, first, second = _zeros(self._means, moments)
+        mass, first, second = _zeros(self._joined.means, moments)
         for at, part in self._sums:
             mass[at], first[at], others = part.about_means()
             moments.add(second, at, others)

@@ -8,7 +8,7 @@ import torch
 
 from ..checks import check, check_flag, check_integer
 from ..distributions import GaussianMixture
-from ..distributions.multivariate import check_missing
+from ..distributions.arguments import check_missing
 from ..processes import as_one, check_group, current
 from .algorithm import EMAlgorithm
 from .checkpointing import EMCheckpoint, fit_identity

@@ -12,8 +12,8 @@ from torch.nn.functional import one_hot
 from ..accumulation import double
 from ..checks import check, check_choice, check_integer, check_number, check_seed, check_values
 from ..distributions import GaussianMixture
+from ..distributions.arguments import check_missing
 from ..distributions.covariance import STRUCTURES, Covariance
-from ..distributions.multivariate import check_missing
 from ..precision import full_precision
 from ..processes import Processes, all_reduce, together
 from ..randomness import generator_for

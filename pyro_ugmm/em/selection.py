@@ -10,8 +10,8 @@ from tqdm.auto import tqdm
 
 from ..accumulation import double, double_device
 from ..checks import check, check_choice, check_flag, check_integer, check_seed
+from ..distributions.arguments import check_missing
 from ..distributions.covariance import STRUCTURES
-from ..distributions.multivariate import check_missing
 from ..precision import full_precision
 from ..processes import all_reduce, together
 from .fitter import EMFitter

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
-from ..distributions.multivariate import check_missing
+from ..distributions.arguments import check_missing
 from ..nn.local_parameters import LocalModule
 from ..precision import full_precision
 from .base import BayesianModel, Draws, check_draws
