@@ -125,8 +125,8 @@ class Expectation:
             if not only_likelihood
         ]
         self._only_likelihood = only_likelihood
-        self._log_likelihood = BlockSum(self._joined.means, self._n_restarts)
-        self._weight = BlockSum(self._joined.means)
+        self._log_likelihood = BlockSum(self._pivots, self._n_restarts)
+        self._weight = BlockSum(self._pivots)
         self._completed: list[Tensor] | None = None
 
     def read(self, rows: Rows) -> Self:

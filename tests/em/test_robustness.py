@@ -8,8 +8,8 @@ from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
 from pyro_ugmm.distributions.factorization import factorize
 from pyro_ugmm.em import EMFitter, initialize
-from pyro_ugmm.em.recovery import worst_rows
 from pyro_ugmm.em.rows import Rows
+from pyro_ugmm.em.worst_rows import worst_rows
 
 from .cases import STRUCTURE_NAMES, clusters, parameters
 
