@@ -117,6 +117,9 @@ def check_number(name: str, value: Any, valid: Callable[[float], bool], expected
 
 def check_broadcast(shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Checks that batch shapes broadcast to one."""
+    first, *others = shapes.values()
+    if all(shape == first for shape in others):
+        return  # torch takes its time
     try:
         torch.broadcast_shapes(*shapes.values())
     except RuntimeError:

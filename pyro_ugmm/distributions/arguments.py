@@ -15,23 +15,16 @@ from ..checks import (
     check_same_kind,
     check_values,
 )
-from ..missing_values import mixture_rule
 from ..tables import as_table
 from .covariance import Covariance
 
 __all__ = [
-    "check_missing",
     "check_numbers",
     "check_shapes",
     "checked_dims",
     "given_values",
     "sample_size",
 ]
-
-
-def check_missing(missing: str) -> None:
-    """Checks the option that says what a NaN means."""
-    mixture_rule(missing)
 
 
 def check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None:
@@ -53,7 +46,8 @@ def check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None
         (n_features, covariance.n_features, "features"),
     ):
         check(got in (None, count), "covariance", f"{count} {what}, as means has", got)
-    check_same_kind({"means": means, "weights": weights, "covariance": covariance.values})
+    for tensor in covariance.tensors().values():
+        check_same_kind({"means": means, "weights": weights, "covariance": tensor})
     check_broadcast(
         {
             "weights": weights.shape[:-1],

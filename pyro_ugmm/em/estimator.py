@@ -22,9 +22,7 @@ from ..checks import (
     check_values,
 )
 from ..distributions import GaussianMixture
-from ..distributions.covariance import Covariance
-from ..distributions.interchange import SKLEARN_NAMES
-from ..distributions.multivariate import check_missing
+from ..distributions.covariance import SKLEARN_STRUCTURES, Covariance
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..processes import all_reduce, as_one, is_distributed
@@ -109,7 +107,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
     def fit(self, X, y=None) -> Self:
         """Fits the mixture to rows ``(n, D)``."""
         n_components = check_integer("n_components", self.n_components)
-        check_missing(self.missing)
+        mixture_rule(self.missing)
         settings = {name: getattr(self, name) for name in ("tol", "max_iter", "reg_covar", "group")}
         fitter = EMFitter(**settings, progress=False)
         device = self._device(X)
@@ -120,7 +118,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         table = replace(table, values=table.values.to(device), is_tensor=True)
         result = fitter.fit(table, self._start(table, n_components))
         if not result.converged:
-            warnings.warn(result.status, ConvergenceWarning, stacklevel=4)
+            warnings.warn(result.reason, ConvergenceWarning, stacklevel=4)
         self.result_, self.mixture_ = result, result.mixture
         self.converged_, self.n_iter_ = result.converged, result.n_iter
         self.lower_bound_, self.lower_bounds_ = result.objective, result.history.tolist()
@@ -136,7 +134,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
 
     def _rows(self, X, *, reset: bool) -> Table:
         """Checks rows as scikit-learn does; names of columns are kept for messages."""
-        may_miss = self.missing == "marginalize"
+        may_miss = mixture_rule(self.missing).takes_nan
         options: dict[str, Any] = {
             "dtype": [np.float64, np.float32],
             "ensure_all_finite": "allow-nan" if may_miss else True,
@@ -158,7 +156,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "marginalize"
+        tags.input_tags.allow_nan = mixture_rule(self.missing).takes_nan
         return tags
 
     def _seed(self) -> int:
@@ -171,15 +169,14 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         return int(state.randint(np.iinfo(np.int32).max))
 
     def _start(self, table: Table, n_components: int) -> GaussianMixture:
-        names = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
-        name = names[check_choice("covariance_type", self.covariance_type, names)]
+        kind = check_choice("covariance_type", self.covariance_type, SKLEARN_STRUCTURES)
         method = check_choice("init_params", self.init_params, ("kmeans", "random_from_data"))
         n_init = check_integer("n_init", self.n_init)
         has_means = self.means_init is not None
         start = initialize(
             table,
             n_components,
-            name,
+            SKLEARN_STRUCTURES[kind].name,
             method=None if has_means else method,
             means=as_table("means_init", self.means_init) if has_means else None,
             n_init=1 if has_means else n_init,
@@ -192,7 +189,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         if self.weights_init is not None:
             weights = _given_weights(self.weights_init, n_components).to(weights)
         if self.precisions_init is not None:
-            covariance = _given_covariance(self.precisions_init, start)
+            covariance = _given_covariance(self.precisions_init, start, kind)
         return GaussianMixture(weights, start.means, covariance, missing=self.missing)
 
     @full_precision
@@ -262,12 +259,13 @@ def _given_weights(value: Any, n_components: int) -> Tensor:
     return weights
 
 
-def _given_covariance(precisions: Any, start: GaussianMixture) -> Covariance:
+def _given_covariance(precisions: Any, start: GaussianMixture, covariance_type: str) -> Covariance:
     """The covariance whose inverse was given, shared by all starts."""
-    structure = type(start.covariance)
+    structure = SKLEARN_STRUCTURES[covariance_type]
     table = as_table("precisions_init", precisions)
-    n_leading = len(start.covariance.batch_shape)
-    shape, expected = tuple(table.values.shape), tuple(start.covariance.values.shape[n_leading:])
+    (like,) = start.covariance.tensors().values()
+    expected = tuple(like.shape[len(start.covariance.batch_shape) :])
+    shape = tuple(table.values.shape)
     check(shape == expected, "precisions_init", f"shape {expected}", shape)
     table.check_finite()
     values = table.values.detach().double()
@@ -276,10 +274,9 @@ def _given_covariance(precisions: Any, start: GaussianMixture) -> Covariance:
     except ValueError as error:
         message = str(error).partition(": ")[2]
         raise ValueError(f"precisions_init: {message}") from None
-    inverse = torch.linalg.inv if structure.values_dim == 2 else torch.reciprocal
-    covariance = inverse(values).to(start.means)
+    covariance = structure.from_precisions(values).to(start.means)
     try:
-        return structure(covariance, validate_args=True)
+        return structure.from_tensors(covariance.tensors(), validate_args=True)
     except ValueError:
-        wanted = f"precisions whose inverse {covariance.dtype} can hold"
+        wanted = f"precisions whose inverse {start.means.dtype} can hold"
         raise ValueError(f"precisions_init: expected {wanted}, got others") from None

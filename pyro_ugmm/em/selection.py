@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from ..accumulation import double, double_device
 from ..checks import check, check_choice, check_flag, check_integer, check_seed
 from ..distributions.covariance import STRUCTURES
-from ..distributions.multivariate import check_missing
+from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..processes import all_reduce, together
 from ..sources import source_of
@@ -44,8 +44,8 @@ class Candidate:
     Example:
         >>> import torch
         >>> from pyro_ugmm.em import select
-        >>> found = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
-        >>> first = found.table[0]
+        >>> selection = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
+        >>> first = selection.table[0]
         >>> first.n_components, first.covariance, first.n_parameters, first.unsound
         (1, 'full', 5, ())
     """
@@ -80,10 +80,10 @@ class Selection:
     Example:
         >>> import torch
         >>> from pyro_ugmm.em import select
-        >>> found = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
-        >>> len(found.table), found.criterion, found.best.result.mixture.n_features
+        >>> selection = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
+        >>> len(selection.table), selection.criterion, selection.best.result.mixture.n_features
         (2, 'bic', 2)
-        >>> found.plot().get_ylabel()
+        >>> selection.plot().get_ylabel()
         'BIC (nats, lower is better)'
     """
 
@@ -185,7 +185,7 @@ def select(
         options = {"n_init": check_integer("n_init", n_init), "seed": check_seed("seed", seed)}
         check_flag("progress", progress)
         missing = (fitter.missing or "error") if missing is None else missing
-        check_missing(missing)
+        mixture_rule(missing)
         processes.agree({"criterion": criterion, "pairs of covariance and n_components": pairs})
         x = source_of(x)
         try:
@@ -232,7 +232,7 @@ def _fit(
     return _candidate(result, Rows(x, start.means, sample_weight, missing))
 
 
-@untracked()
+@untracked
 def _candidate(result: EMResult, rows: Rows) -> Candidate:
     mixture, unit = result.mixture, rows.normalize_weights()
     sums = torch.zeros(2, dtype=torch.float64, device=double_device(mixture.means.device))

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
-from ..distributions.multivariate import check_missing
 from ..missing_values import mixture_rule
 from ..nn.local_parameters import LocalModule
 from ..precision import full_precision
@@ -85,7 +84,7 @@ class BayesianGaussianMixture(BayesianModel):
         n_components = check_integer("n_components", n_components)
         n_features = check_integer("n_features", n_features)
         covariance = check_choice("covariance", covariance, COVARIANCE_SITES)
-        check_missing(missing)
+        mixture_rule(missing)
         priors = Priors() if priors is None else priors
         check(isinstance(priors, Priors), "priors", "Priors", type(priors).__name__)
         priors = priors.resolved(variances=dist.LogNormal(-1.5, 1.5), weights=1.0)

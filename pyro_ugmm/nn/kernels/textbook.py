@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ...distributions.univariate import normal_log_density
+from ...distributions.normal import normal_log_density
 
 __all__ = ["textbook"]
 
