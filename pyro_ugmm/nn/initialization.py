@@ -7,7 +7,7 @@ import torch
 from ..checks import check
 from ..standardization import center_and_spread
 from ..tables import Table, as_table
-from .kernels.dispatch import check_dtype
+from .kernels.dtypes import check_dtype
 
 if TYPE_CHECKING:
     from .layer import UGMMLayer

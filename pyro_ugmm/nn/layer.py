@@ -21,7 +21,7 @@ from ..checks import (
 from ..distributions import UnivariateGaussianMixture
 from .initialization import as_rows, draw_parameters
 from .kernels import layer_log_density
-from .kernels.dispatch import check_dtype
+from .kernels.dtypes import check_dtype
 from .local_parameters import LocalModule
 from .missing import check_missing_inputs, check_observed, leaves_nothing, score_observed
 
