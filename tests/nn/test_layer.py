@@ -12,7 +12,7 @@ from pyro.infer import SVI, Trace_ELBO
 from torch.nn.utils import prune, skip_init
 
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
-from pyro_ugmm.nn.layer import drop_components
+from pyro_ugmm.nn.dropout import drop_components
 from tests.nn.kernel_cases import textbook
 
 

@@ -75,9 +75,9 @@ class Layout:
         """Returns the inputs ``(n, K)`` and parameters ``(J, K)`` of each set."""
         if not self._sets_of:
             return [tuple(map(self._flat, (x, *parameters)))]
-        x, *parameters = self.stacked(x, *parameters)
-        rows = x if len(x) == self.n_sets else [x[0]] * self.n_sets
-        return list(zip(rows, *parameters, strict=True))
+        inputs, *stacked = self.stacked(x, *parameters)
+        rows = inputs if len(inputs) == self.n_sets else [inputs[0]] * self.n_sets
+        return list(zip(rows, *stacked, strict=True))
 
     def _flat(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.dim() == 2 else tensor.reshape(-1, self.n_inputs)
