@@ -2,44 +2,27 @@
 
 import json
 import os
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyro.infer.autoguide import (
-    AutoGuide,
-    AutoLowRankMultivariateNormal,
-    AutoMultivariateNormal,
-    AutoNormal,
-)
+from pyro.infer.autoguide import AutoGuide
+from torch import Tensor
 
-from .checks import check
-from .files import target_of, write_atomically
-from .guides import full_rank, low_rank, mean_field
-from .models import BayesianGaussianMixture, UGMMClassifier, UGMMDensity
-from .models.base import BayesianModel
-from .optimization.fingerprints import fingerprint
-from .pyro_state import exclusive_pyro
-from .randomness import seeded
-from .saved_description import (
-    check_description,
-    check_guide_sizes,
-    check_model_sizes,
-    check_tensors,
-    describe_priors,
-    load_state,
-    make_priors,
-)
+from ..checks import check
+from ..files import target_of, write_atomically
+from ..models import Priors
+from ..models.base import BayesianModel
+from ..optimization.fingerprints import fingerprint
+from ..pyro_state import exclusive_pyro
+from ..randomness import seeded
+from .description import Description
+from .guides import GUIDES
+from .models import MODELS
+from .tensors import check_shape, check_tensors, load_state
 
 __all__ = ["load_fitted", "save_fitted"]
 
 _FORMAT = "pyro_ugmm fitted model 2"
-_MODELS = {m.__name__: m for m in (BayesianGaussianMixture, UGMMClassifier, UGMMDensity)}
-_GUIDES: dict[type[AutoGuide], Callable[..., AutoGuide]] = {
-    AutoNormal: mean_field,
-    AutoLowRankMultivariateNormal: low_rank,
-    AutoMultivariateNormal: full_rank,
-}
 
 
 def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide | None) -> None:
@@ -75,33 +58,18 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
     """
     from safetensors.torch import save
 
-    kind = type(model).__name__
-    check(_MODELS.get(kind) is type(model), "model", f"one of {[*_MODELS]}", kind)
-    description: dict[str, Any] = {
-        "model": kind,
-        "arguments": model.arguments(),
-        "priors": describe_priors(model.priors),
-        "dtype": str(next(model.buffers()).dtype).removeprefix("torch."),
-        "guide": None,
-        "rank": None,
-        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
+    said = Description.of(model, guide).to_json()
+    parts = {"model": model} | ({} if guide is None else {"guide": guide})
+    contents = {
+        f"{part}.{name}": tensor.detach().cpu().contiguous()
+        for part, module in parts.items()
+        for name, tensor in module.state_dict().items()
     }
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if guide is not None:
-        names = [known.__name__ for known in _GUIDES]
-        check(type(guide) in _GUIDES, "guide", f"one of {names} or None", type(guide).__name__)
-        has_run = guide.prototype_trace is not None
-        check(has_run, "guide", "a fitted guide", "one that never ran")
-        description["guide"] = type(guide).__name__
-        description["rank"] = getattr(guide, "rank", None)
-        tensors |= {f"guide.{name}": tensor for name, tensor in guide.state_dict().items()}
-    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    said = json.dumps(description)
     metadata = {"format": _FORMAT, "description": said, "checksum": _checksum(said, contents)}
     write_atomically(path, save(contents, metadata))
 
 
-def _checksum(description: str, tensors: dict[str, torch.Tensor]) -> str:
+def _checksum(description: str, tensors: dict[str, Tensor]) -> str:
     return fingerprint(description, sorted(tensors.items()))
 
 
@@ -127,18 +95,18 @@ def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
     try:
         metadata, tensors = _read(contents)
         said = metadata["description"]
-        found = _rebuild(json.loads(said), tensors)
+        restored = _restore(Description.from_json(said), tensors)
         # At the end, so that an error names the field that is damaged if that shows.
         is_whole = metadata.get("checksum") == _checksum(said, tensors)
         check(is_whole, "checksum", "that of all the file says and holds", "another: it is damaged")
-        return found
+        return restored
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         got = f"{path}, in which {kind}{error}"
         raise ValueError(f"path: expected {expected}, got {got}") from error
 
 
-def _read(contents: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _read(contents: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Reads the metadata and the tensors, of which nothing stays mapped to the file."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -149,39 +117,40 @@ def _read(contents: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         raise ValueError(f"contents: expected tensors by safetensors, got {error}") from error
     size = int.from_bytes(contents[:8], "little")
     metadata = json.loads(contents[8 : 8 + size]).get("__metadata__") or {}
-    found = metadata.get("format")
-    check(found == _FORMAT, "format", repr(_FORMAT), repr(found))
+    given = metadata.get("format")
+    check(given == _FORMAT, "format", repr(_FORMAT), repr(given))
     check("description" in metadata, "description", "a model's", "none")
     return metadata, tensors
 
 
 @torch.inference_mode(False)  # so that it can be trained, wherever it is loaded
-def _rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> tuple[Any, Any]:
-    guides = {kind.__name__: make for kind, make in _GUIDES.items()}
-    dtype = check_description(description, guides)
-    check_tensors(tensors, dtype)
-    kind, arguments = description["model"], description["arguments"]
-    check_model_sizes(kind, arguments, tensors)
-    priors = make_priors(description["priors"], dtype)
+def _restore(said: Description, tensors: dict[str, Tensor]) -> tuple[Any, Any]:
+    check_tensors(tensors, said.torch_dtype)
+    prefixes = ("model.",) if said.guide is None else ("model.", "guide.")
     with exclusive_pyro(), seeded(0):  # what is drawn at random here is replaced below
-        prefix = "model."
-        state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        model = _MODELS[kind].from_arguments(arguments, priors, dtype, state)
-        load_state(model, tensors, "model.")
-        parameters = dict(model.named_parameters())
-        for name in description["frozen"]:
-            check(name in parameters, "frozen", f"names among {[*parameters]}", repr(name))
-            parameters[name].requires_grad_(False)
-        name, rank = description["guide"], description["rank"]
-        prefixes = ("model.",) if name is None else ("model.", "guide.")
-        unknown = sorted(found for found in tensors if not found.startswith(prefixes))
+        model = _restore_model(said, tensors)
+        unknown = sorted(name for name in tensors if not name.startswith(prefixes))
         check(not unknown, "tensors", f"none but those of {' and '.join(prefixes)}", unknown)
-        if name is None:
-            check(rank is None, "rank", "null, without a guide", repr(rank))
+        if said.guide is None:
             return model, None
-        check_guide_sizes(name, rank, model, tensors)
-        guide = guides[name](model) if rank is None else guides[name](model, rank=rank)
-        with torch.no_grad():
-            guide(model.example_row())  # makes the parameters
+        guide = GUIDES[said.guide].make(said.rank, model, tensors)
         load_state(guide, tensors, "guide.")
     return model, guide
+
+
+def _restore_model(said: Description, tensors: dict[str, Tensor]) -> Any:
+    saved = MODELS[said.model]
+    for name, shape in saved.shapes(said.arguments).items():
+        check_shape(tensors, name, shape)
+    dtype, priors = said.torch_dtype, None
+    if said.priors is not None:
+        priors = Priors.from_description(said.priors, dtype)
+    prefix = "model."
+    state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    model = saved.kind.from_arguments(said.arguments, priors, dtype, state)  # type: ignore
+    load_state(model, tensors, prefix)
+    parameters = dict(model.named_parameters())
+    for name in said.frozen:
+        check(name in parameters, "frozen", f"names among {[*parameters]}", repr(name))
+        parameters[name].requires_grad_(False)
+    return model
