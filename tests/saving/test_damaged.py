@@ -7,41 +7,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
-from pyro_ugmm.guides import full_rank, low_rank, mean_field
-from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
+from pyro_ugmm.models import BayesianGaussianMixture, Priors
 from pyro_ugmm.models.families import parameters_of
-from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.saving import load_fitted, save_fitted
 from pyro_ugmm.training import fit_svi
-
-X, Y = torch.randn(20, 2), torch.arange(20) % 3
-MODELS = {
-    "mixture": lambda: BayesianGaussianMixture(2, 2),
-    "classifier": lambda: UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors()),
-    "density": lambda: UGMMDensity(UGMMNetwork([3, 4, 1]), 3, Priors()),
-}
-GUIDES = {"mean_field": mean_field, "low_rank": low_rank, "full_rank": full_rank}
-
-
-def saved(path, model="classifier", guide="low_rank"):
-    """Writes a model and a guide; returns what the file says, and its tensors."""
-    one = MODELS[model]()
-    made = GUIDES[guide](one) if guide else None
-    if made is not None:
-        with torch.no_grad():
-            made(one.example_row())
-    save_fitted(path, one, made)
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return json.loads(file.metadata()["description"]), tensors, file.metadata()
-
-
-def rewrite(path, description, tensors, metadata):
-    path.write_bytes(save(tensors, metadata | {"description": json.dumps(description)}))
-
+from tests.saving.cases import GUIDES, MODELS, X, Y, rewrite, saved
 
 NORMAL = {"loc": 0.0, "scale": 1.0}
 FIELDS = {  # of a classifier with a low-rank guide: a field, what it says, and the complaint
