@@ -14,7 +14,7 @@ from pyro_ugmm.models import Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.nn.kernels import force_backend, layer_log_density
 from pyro_ugmm.nn.kernels.tiled import Tiled
-from tests.nn.kernel_cases import BACKENDS
+from tests.nn.kernels.cases import BACKENDS
 
 CHOICES = [pytest.param(None, id="usual"), *BACKENDS]
 SIZES = [(4, 3), (4, 300, 3)]  # small, and large enough for a backend

@@ -16,10 +16,10 @@ __all__ = ["as_index", "as_inputs", "as_known_rows", "as_output", "as_values", "
 def as_index(value: Any, size: int) -> int:
     """Returns an index below ``size`` as an ``int``; -1 for what is none."""
     try:
-        found = check_integer("index", value, minimum=0)
+        index = check_integer("index", value, minimum=0)
     except ValueError:
         return -1
-    return found if found < size else -1
+    return index if index < size else -1
 
 
 def as_inputs(name: str, asked: Any, n_inputs: int) -> tuple[int, ...]:
@@ -33,9 +33,9 @@ def as_inputs(name: str, asked: Any, n_inputs: int) -> tuple[int, ...]:
 def as_output(network: UGMMNetwork, output: Any) -> int:
     """Returns the neuron of the last layer that is asked about, as ``int``."""
     n_outputs = network.sizes[-1]
-    found = as_index(output, n_outputs)
-    check(found >= 0, "output", f"one of 0 to {n_outputs - 1}", output)
-    return found
+    neuron = as_index(output, n_outputs)
+    check(neuron >= 0, "output", f"one of 0 to {n_outputs - 1}", output)
+    return neuron
 
 
 def as_known_rows(network: UGMMNetwork, x: Any, asked: Sequence[int]) -> Table:
@@ -62,11 +62,11 @@ def as_values(name: str, expected: str, values: Any, like: Tensor) -> Tensor:
         given = torch.empty(0)
     fits = given.dim() == 1 and len(given) > 0 and not given.is_complex()
     check(fits, name, expected, repr(values))
-    found = given.to(like.dtype)
+    vector = given.to(like.dtype)
     expected = f"{expected} that {like.dtype} can tell apart"
-    fits = bool(found.isfinite().all()) and len(found.unique()) == len(given.unique())
+    fits = bool(vector.isfinite().all()) and len(vector.unique()) == len(given.unique())
     check(fits, name, expected, repr(values))
-    return found.to(like.device)
+    return vector.to(like.device)
 
 
 def fixed_parameters(network: UGMMNetwork) -> dict[str, Tensor]:

@@ -36,8 +36,8 @@ class BestInputs:
         >>> import torch
         >>> from pyro_ugmm.nn import UGMMNetwork, most_probable_inputs
         >>> network = UGMMNetwork([3, 8, 1])
-        >>> found = most_probable_inputs(network, torch.zeros(5, 3), {1: (-2.0, 2.0)}, seed=0)
-        >>> torch.allclose(found.scores, network(found.rows)[:, 0])
+        >>> best = most_probable_inputs(network, torch.zeros(5, 3), {1: (-2.0, 2.0)}, seed=0)
+        >>> torch.allclose(best.scores, network(best.rows)[:, 0])
         True
     """
 
@@ -85,8 +85,8 @@ def most_probable_inputs(
         >>> from pyro_ugmm.nn import UGMMNetwork
         >>> from pyro_ugmm.nn.queries import most_probable_inputs
         >>> network = UGMMNetwork([3, 8, 1])
-        >>> found = most_probable_inputs(network, torch.zeros(5, 3), {1: (-2.0, 2.0)})
-        >>> found.rows.shape
+        >>> best = most_probable_inputs(network, torch.zeros(5, 3), {1: (-2.0, 2.0)})
+        >>> best.rows.shape
         torch.Size([5, 3])
     """
     check_network(network)

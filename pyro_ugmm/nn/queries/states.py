@@ -37,8 +37,8 @@ class StatePosterior:
         >>> import torch
         >>> from pyro_ugmm.nn import UGMMNetwork, state_posterior
         >>> network = UGMMNetwork([3, 8, 1])
-        >>> found = state_posterior(network, torch.zeros(5, 3), {0: [0.0, 1.0], 2: [0.0, 1.0]})
-        >>> found.inputs, torch.allclose(found.probabilities.sum((1, 2)), torch.ones(5))
+        >>> posterior = state_posterior(network, torch.zeros(5, 3), {0: [0.0, 1.0], 2: [0.0, 1.0]})
+        >>> posterior.inputs, torch.allclose(posterior.probabilities.sum((1, 2)), torch.ones(5))
         ((0, 2), True)
     """
 
@@ -53,9 +53,9 @@ class StatePosterior:
 
     def marginal(self, index: int) -> Tensor:
         """The probabilities of the states of one input, shape ``(n, S)``."""
-        found = as_index(index, max(self.inputs) + 1)
-        check(found in self.inputs, "index", f"one of the inputs {self.inputs}", index)
-        kept = self.inputs.index(found) + 1
+        asked = as_index(index, max(self.inputs) + 1)
+        check(asked in self.inputs, "index", f"one of the inputs {self.inputs}", index)
+        kept = self.inputs.index(asked) + 1
         summed = [dim for dim in range(1, self.log_probabilities.dim()) if dim != kept]
         return self.log_probabilities.logsumexp(summed).exp() if summed else self.probabilities
 
@@ -103,8 +103,8 @@ def state_posterior(
         >>> from pyro_ugmm.nn import UGMMNetwork
         >>> from pyro_ugmm.nn.queries import state_posterior
         >>> states = {0: [0.0, 1.0], 2: [-1.0, 0.0, 1.0]}
-        >>> found = state_posterior(UGMMNetwork([3, 8, 1]), torch.randn(5, 3), states)
-        >>> found.probabilities.shape, found.marginal(2).shape
+        >>> posterior = state_posterior(UGMMNetwork([3, 8, 1]), torch.randn(5, 3), states)
+        >>> posterior.probabilities.shape, posterior.marginal(2).shape
         (torch.Size([5, 2, 3]), torch.Size([5, 3]))
     """
     check_network(network)

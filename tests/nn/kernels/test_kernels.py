@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from pyro_ugmm.nn import UGMMLayer
 from pyro_ugmm.nn.kernels import backend_for, force_backend, layer_log_density
 from pyro_ugmm.nn.kernels.compiled import Compiled
-from tests.nn.kernel_cases import BACKENDS, textbook, value_and_gradients
+from tests.nn.kernels.cases import BACKENDS, textbook, value_and_gradients
 
 
 @st.composite

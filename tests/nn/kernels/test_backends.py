@@ -7,7 +7,7 @@ from pyro_ugmm.nn import UGMMLayer
 from pyro_ugmm.nn.kernels import backend_for, force_backend, layer_log_density
 from pyro_ugmm.nn.kernels.backends import BACKENDS
 from pyro_ugmm.nn.kernels.kernel import Gradients, Kernel
-from tests.nn.kernel_cases import textbook, value_and_gradients
+from tests.nn.kernels.cases import textbook, value_and_gradients
 
 
 class Toy(Kernel):

@@ -18,8 +18,7 @@ import torch
 from pyro_ugmm.nn import UGMMLayer
 from pyro_ugmm.nn.kernels import backend_for, compilation, library_files
 from pyro_ugmm.nn.kernels.compiler import find_compiler
-
-from ..attacking import damaged
+from tests.attacking import damaged
 
 CC = shutil.which("cc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(CC is None, reason="there is no C compiler")
