@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 from pyro_ugmm.models import Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.nn.kernels import force_backend, layer_log_density
-from tests.nn.test_kernels import BACKENDS
+from pyro_ugmm.nn.kernels.tiled import Tiled
+from tests.nn.kernels.cases import BACKENDS
 
 CHOICES = [pytest.param(None, id="usual"), *BACKENDS]
 SIZES = [(4, 3), (4, 300, 3)]  # small, and large enough for a backend
@@ -91,11 +92,9 @@ def test_the_default_device_is_no_such_mode(monkeypatch):
     """It overrides torch's functions, too; large layers keep their backend."""
     layer, x = UGMMLayer(60, 40), torch.randn(20, 60)
     called = []
-    monkeypatch.setattr(
-        "pyro_ugmm.nn.kernels.dispatch.score",
-        lambda backend, omit, x, loc, *more: called.append(backend) or x @ loc.T,
-    )
-    with torch.device("cpu"):
+    forward = Tiled.forward
+    monkeypatch.setattr(Tiled, "forward", lambda *args: called.append(args) or forward(*args))
+    with torch.device("cpu"), force_backend("tiled"):
         layer(x)
     assert len(called) == 1
 

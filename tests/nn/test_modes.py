@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.nn.kernels import backend_for, force_backend, layer_log_density
-from tests.nn.test_entries import ROWS, best, network, posterior
-from tests.nn.test_kernels import BACKENDS
+from tests.nn.kernels.cases import BACKENDS
+from tests.nn.networks import ROWS, best, network, posterior
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.int32, torch.complex64, "float32"])

@@ -8,7 +8,7 @@ import torch
 
 from pyro_ugmm.nn import UGMMLayer
 from pyro_ugmm.standardization import center_and_spread
-from tests.nn.test_entries import ROWS, best, network, posterior
+from tests.nn.networks import ROWS, best, network, posterior
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,6 +1,5 @@
 """The layer's log-density in C."""
 
-import ctypes
 import math
 from typing import ClassVar
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .compilation import library
-from .contract import Backend, Gradients, Terms
+from .kernel import Gradients, Kernel, Terms
 
 __all__ = ["Compiled"]
 
@@ -16,7 +15,7 @@ _TERMS_PER_THREAD = 1 << 15  # fewer do not pay for waking a thread
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
 
-class Compiled(Backend):
+class Compiled(Kernel):
     """One pass in C, on all threads that torch has; about a second to compile, once."""
 
     name: ClassVar[str] = "compiled"
@@ -33,13 +32,8 @@ class Compiled(Backend):
         *inputs, omit = terms
         function = getattr(library()[0], f"mixture_layer_{name}_{_SUFFIX[terms.x.dtype]}")
         sizes = (len(terms.x), *terms.loc.shape)
-        threads = 1 + math.prod(sizes) // _TERMS_PER_THREAD
-        return function(
-            *(ctypes.c_ssize_t(size) for size in sizes),
-            ctypes.c_int(omit),
-            ctypes.c_int(min(threads, torch.get_num_threads())),
-            *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (*inputs, *more)),
-        )
+        threads = min(1 + math.prod(sizes) // _TERMS_PER_THREAD, torch.get_num_threads())
+        return function(*sizes, omit, threads, *(one.data_ptr() for one in (*inputs, *more)))
 
     def forward(self, terms: Terms) -> Tensor:
         out = terms.x.new_empty(len(terms.x), len(terms.loc))

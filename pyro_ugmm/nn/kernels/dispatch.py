@@ -1,29 +1,23 @@
-"""Which backend evaluates a layer, and how leading dimensions are brought into its form."""
+"""Which backend evaluates a layer."""
 
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._device import DeviceContext
 
 from ...checks import check, check_same_kind
-from .compiled import Compiled
-from .contract import Backend, score
-from .fused import Fused
-from .textbook import textbook
-from .tiled import Tiled
+from ...tracking import is_tracked
+from .backend import Backend, LayerInputs
+from .backends import BACKENDS, TEXTBOOK
+from .dtypes import check_dtype
+from .layout import Layout
 
-__all__ = ["backend_for", "check_dtype", "force_backend", "layer_log_density"]
+__all__ = ["backend_for", "force_backend", "layer_log_density"]
 
-_BACKENDS: dict[str, Backend] = {one.name: one for one in (Compiled(), Fused(), Tiled())}
-_TEXTBOOK = "textbook"
-_NAMES = (*_BACKENDS, _TEXTBOOK)
-# Below so many (row, neuron, input) for each set of parameters, the textbook is as fast.
-_FEWEST_TERMS = 1 << 15
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+_LARGE = Layout((1 << 10,), (), 1 << 10, 1 << 10)
 _forced: ContextVar[str | None] = ContextVar("forced backend", default=None)
 
 
@@ -47,18 +41,13 @@ def force_backend(name: str) -> Iterator[None]:
         ...     backend_for("cpu", torch.float32), UGMMLayer(4, 3)(torch.randn(10, 4)).shape
         ('tiled', torch.Size([10, 3]))
     """
-    check(isinstance(name, str) and name in _NAMES, "name", f"one of {_NAMES}", repr(name))
+    known = isinstance(name, str) and name in BACKENDS
+    check(known, "name", f"one of {tuple(BACKENDS)}", repr(name))
     token = _forced.set(name)
     try:
         yield
     finally:
         _forced.reset(token)
-
-
-def check_dtype(name: str, dtype: Any) -> None:
-    """Checks that numbers of a dtype do for parameters and scores."""
-    expected = "float32, float64 or bfloat16 (float16 overflows 256 scales from a mean)"
-    check(dtype in _DTYPES, name, expected, repr(dtype))
 
 
 def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
@@ -74,35 +63,17 @@ def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
         True
     """
     check_dtype("dtype", dtype)
-    device, forced = torch.device(device), _forced.get()
-    if forced is not None:
-        reason = "" if forced == _TEXTBOOK else _BACKENDS[forced].unavailable(device, dtype)
-        check(not reason, "backend", f"{forced!r} to be available", f"none: {reason}")
-        return forced
-    # Triton's interpreter, on the CPU, is for tests, which force it.
-    usual = [one for one in _BACKENDS.values() if device.type != "cpu" or one.name != Fused.name]
-    return next(one.name for one in usual if not one.unavailable(device, dtype))
+    return _choose(torch.device(device), dtype, _LARGE).name
 
 
-def _is_watched() -> bool:
-    """Whether a mode overrides torch's functions, other than that of the default device."""
-    if not torch._C._len_torch_function_stack():
-        return False
-    modes = torch.overrides._get_current_function_mode_stack()
-    return not all(isinstance(mode, DeviceContext) for mode in modes)
-
-
-def _needs_autograd(tensors: tuple[Tensor, ...]) -> bool:
-    """Whether something needs to see every operation: functorch, tracing, or a tensor of a kind
-    that follows where it goes, as Pyro's do that track what depends on what.
-    """
-    if torch.jit.is_tracing() or _is_watched():
-        return True
-    if any(type(tensor) not in (Tensor, torch.nn.Parameter) for tensor in tensors):
-        return True
-    if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
-        return True
-    return torch.autograd.forward_ad._current_level >= 0
+def _choose(device: torch.device, dtype: torch.dtype, layout: Layout) -> Backend:
+    forced = _forced.get()
+    if forced is None:
+        suited = (one for one in BACKENDS.values() if one.suits(device, layout))
+        return next(one for one in suited if not one.unavailable(device, dtype))
+    reason = BACKENDS[forced].unavailable(device, dtype)
+    check(not reason, "backend", f"{forced!r} to be available", f"none: {reason}")
+    return BACKENDS[forced]
 
 
 def layer_log_density(
@@ -140,58 +111,45 @@ def layer_log_density(
         tensor([[-0.9189]])
     """
     check_dtype("x", x.dtype)
-    if _forced.get() is None and x.numel() * loc.shape[-2] < _FEWEST_TERMS:
-        return textbook(x, loc, scale, log_weight, omit=omit)
-    return _by_backend(x, loc, scale, log_weight, omit)
-
-
-def _check_tensors(x: Tensor, parameters: dict[str, Tensor]) -> None:
-    """Checks what the backends take for granted: they read memory as it is."""
-    check_same_kind({"x": x, **parameters})
-    shape = parameters["loc"].shape[-2:-1] + x.shape[-1:]
-    for name, parameter in parameters.items():
-        fits = parameter.shape[-2:] == shape
-        check(fits, name, f"shape (..., {', '.join(map(str, shape))})", tuple(parameter.shape))
+    inputs = LayerInputs(x, loc, scale, log_weight, omit)
+    layout = Layout(x.shape[:-1], (), *loc.shape[-2:])
+    if _forced.get() is None and TEXTBOOK.suits(x.device, layout):
+        return TEXTBOOK.score(inputs, layout)  # which torch.compile may look into
+    return _by_any_backend(inputs)
 
 
 @torch.compiler.disable  # so that a compiled model uses the backend as it is
-def _by_backend(x: Tensor, loc: Tensor, scale: Tensor, log_weight: Tensor, omit: bool) -> Tensor:
-    _check_tensors(x, {"loc": loc, "scale": scale, "log_weight": log_weight})
-    parameters = (loc, scale, log_weight)
-    tensors = (x, *parameters)
-    name = backend_for(x.device, x.dtype)
-    batch = torch.broadcast_shapes(x.shape[:-1], *(t.shape[:-2] for t in parameters))
-    n_neurons, n_inputs = loc.shape[-2:]
-    # Dimensions along which parameters vary come first, the others are rows.
-    shapes = [(1,) * (len(batch) - t.dim() + 2) + tuple(t.shape[:-2]) for t in parameters]
-    varying = [i for i in range(len(batch)) if any(shape[i] > 1 for shape in shapes)]
-    rows = [i for i in range(len(batch)) if i not in varying]
-    n_rows = 1
-    for i in rows:
-        n_rows *= batch[i]
-    is_small = n_rows * n_neurons * n_inputs < _FEWEST_TERMS and _forced.get() is None
-    is_empty = 0 in (*batch, n_neurons, n_inputs)
-    if name == _TEXTBOOK or is_small or is_empty or _needs_autograd(tensors):
-        return textbook(*tensors, omit=omit)
-    backend = _BACKENDS[name]
-    if not varying:
-        single = (t.reshape(n_neurons, n_inputs) for t in parameters)
-        out = score(backend, omit, x.reshape(-1, n_inputs), *single)
-        return out.reshape(*batch, n_neurons)
-    order = [*varying, *rows]
-    outer = [batch[i] for i in varying]
-    inputs = x.expand(*batch, n_inputs).permute(*order, len(batch)).flatten(0, len(outer) - 1)
-    sets = [
-        t.reshape(*shape, n_neurons, n_inputs)
-        .permute(*order, len(batch), len(batch) + 1)
-        .expand(*outer, *(1 for _ in rows), n_neurons, n_inputs)
-        .reshape(-1, n_neurons, n_inputs)
-        for t, shape in zip(parameters, shapes, strict=True)
-    ]
-    outs = [
-        score(backend, omit, one.reshape(-1, n_inputs), *given)
-        for one, *given in zip(inputs, *sets, strict=True)
-    ]
-    out = torch.stack(outs).reshape(*(batch[i] for i in order), n_neurons)
-    back = sorted(range(len(order)), key=order.__getitem__)
-    return out.permute(*back, len(batch))
+def _by_any_backend(inputs: LayerInputs) -> Tensor:
+    x, *parameters, _ = inputs
+    _check_tensors(inputs)
+    n_neurons, n_inputs = inputs.loc.shape[-2:]
+    layout = Layout(x.shape[:-1], [one.shape[:-2] for one in parameters], n_neurons, n_inputs)
+    backend = _choose(x.device, x.dtype, layout)
+    is_empty = not layout.n_sets * layout.terms_per_set
+    if is_empty or not (backend.is_composed or _is_left_alone(x, *parameters)):
+        backend = TEXTBOOK
+    return backend.score(inputs, layout)
+
+
+def _check_tensors(inputs: LayerInputs) -> None:
+    """Checks what the backends take for granted: they read memory as it is."""
+    x, *parameters, _ = inputs
+    names = ("loc", "scale", "log_weight")
+    check_same_kind({"x": x, **dict(zip(names, parameters, strict=True))})
+    shape = inputs.loc.shape[-2:-1] + x.shape[-1:]
+    for name, parameter in zip(names, parameters, strict=True):
+        if parameter.shape[-2:] != shape:
+            expected = f"shape (..., {', '.join(map(str, shape))})"
+            check(False, name, expected, tuple(parameter.shape))
+
+
+def _is_left_alone(*tensors: Tensor) -> bool:
+    """Whether nobody needs to see every operation: no transform, tracing, mode or other kind of
+    tensor, but for the mode of the default device.
+    """
+    if is_tracked(*tensors):
+        return False
+    if not torch._C._len_torch_function_stack():
+        return True
+    modes = torch.overrides._get_current_function_mode_stack()
+    return all(isinstance(mode, DeviceContext) for mode in modes)

@@ -7,12 +7,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .contract import Backend, Gradients, Terms
+from .kernel import Gradients, Kernel, Terms
+from .layout import Layout
 
 __all__ = ["Fused"]
 
+_FEWEST_COMPONENTS = 512
 
-class Fused(Backend):
+
+class Fused(Kernel):
     """One fused kernel forward, two backward; in Triton's interpreter on the CPU too."""
 
     name: ClassVar[str] = "fused"
@@ -26,6 +29,11 @@ class Fused(Backend):
         if dtype not in (torch.float32, torch.float64):
             return f"it is for float32 and float64, not for {dtype}"
         return ""
+
+    def suits(self, device: torch.device, layout: Layout) -> bool:
+        # Each block of neurons and inputs has one program, which walks along all rows: of few
+        # blocks, most of the GPU has nothing to do. The interpreter is for tests, which force it.
+        return device.type == "cuda" and layout.n_neurons * layout.n_inputs >= _FEWEST_COMPONENTS
 
     def forward(self, terms: Terms) -> Tensor:
         from . import fused_triton

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .contract import Gradients, Terms
+from .kernel import Gradients, Terms
 
 __all__ = ["backward", "forward"]
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .contract import Backend, Gradients, Terms
+from .kernel import Gradients, Kernel, Terms
 
 __all__ = ["Tiled"]
 
@@ -15,13 +15,10 @@ _OTHER_BYTES = 64 << 20
 _LEAST = -80.0
 
 
-class Tiled(Backend):
+class Tiled(Kernel):
     """Plain torch operations on tiles of rows."""
 
     name: ClassVar[str] = "tiled"
-
-    def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
-        return ""
 
     @staticmethod
     def _tiles(terms: Terms) -> list[slice]:

@@ -11,24 +11,7 @@ from hypothesis import given, settings
 from pyro_ugmm.nn import UGMMLayer
 from pyro_ugmm.nn.kernels import backend_for, force_backend, layer_log_density
 from pyro_ugmm.nn.kernels.compiled import Compiled
-from pyro_ugmm.nn.kernels.fused import Fused
-from pyro_ugmm.nn.kernels.tiled import Tiled
-
-BACKENDS = []
-for backend in (Compiled(), Fused(), Tiled()):
-    missing = backend.unavailable(torch.device("cpu"), torch.float32)
-    skip = pytest.mark.skipif(bool(missing), reason=missing)
-    BACKENDS.append(pytest.param(backend.name, marks=skip))
-BACKENDS.append("textbook")
-
-
-def textbook(x, loc, scale, logits):
-    """The defining expression, by torch's distributions, in float64."""
-    x, loc, scale, logits = (tensor.double() for tensor in (x, loc, scale, logits))
-    component = torch.distributions.Normal(loc, scale, validate_args=False).log_prob(
-        x.unsqueeze(-2)
-    )
-    return torch.logsumexp(torch.log_softmax(logits, -1) + component, -1)
+from tests.nn.kernels.cases import BACKENDS, textbook, value_and_gradients
 
 
 @st.composite
@@ -56,12 +39,6 @@ def by(backend, **kwargs):
             return layer_log_density(x, loc, scale, logits.log_softmax(-1), **kwargs)
 
     return kernel
-
-
-def value_and_gradients(function, tensors):
-    tensors = [tensor.clone().requires_grad_() for tensor in tensors]
-    value = function(*tensors)
-    return value.detach(), torch.autograd.grad(value.sum(), tensors)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

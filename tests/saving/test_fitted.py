@@ -16,10 +16,8 @@ from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UG
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.saving import load_fitted, save_fitted
 from pyro_ugmm.training import fit_mle, fit_svi
-from tests.models.test_gaussian_mixture import NOTHING, mixture, rows
-from tests.models.test_network_model import data
+from tests.saving.cases import NOTHING, X, Y, mixture, rows
 
-X, Y = data()
 UNITS = torch.tensor([10.0, 0.1])
 
 
@@ -82,7 +80,7 @@ def test_a_mixture_in_another_process(covariance, tmp_path):
     torch.save(x, tmp_path / "x.pt")
     paths = [tmp_path / name for name in ("fitted.safetensors", "x.pt", "result.pt")]
     command = [sys.executable, "-W", "ignore", "-c", program, *paths]
-    subprocess.run(command, check=True, cwd=Path(__file__).parent.parent)
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
     idata = to_inference_data(model, guide, x, num_samples=20, seed=0)
     expected = torch.tensor(idata.log_likelihood["x"].values)
     assert torch.equal(torch.load(tmp_path / "result.pt"), expected)

@@ -7,41 +7,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
-from pyro_ugmm.guides import full_rank, low_rank, mean_field
-from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
-from pyro_ugmm.nn import UGMMNetwork
-from pyro_ugmm.saved_description import _FAMILIES
+from pyro_ugmm.models import BayesianGaussianMixture, Priors
+from pyro_ugmm.models.families import parameters_of
 from pyro_ugmm.saving import load_fitted, save_fitted
 from pyro_ugmm.training import fit_svi
-
-X, Y = torch.randn(20, 2), torch.arange(20) % 3
-MODELS = {
-    "mixture": lambda: BayesianGaussianMixture(2, 2),
-    "classifier": lambda: UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors()),
-    "density": lambda: UGMMDensity(UGMMNetwork([3, 4, 1]), 3, Priors()),
-}
-GUIDES = {"mean_field": mean_field, "low_rank": low_rank, "full_rank": full_rank}
-
-
-def saved(path, model="classifier", guide="low_rank"):
-    """Writes a model and a guide; returns what the file says, and its tensors."""
-    one = MODELS[model]()
-    made = GUIDES[guide](one) if guide else None
-    if made is not None:
-        with torch.no_grad():
-            made(one.example_row())
-    save_fitted(path, one, made)
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return json.loads(file.metadata()["description"]), tensors, file.metadata()
-
-
-def rewrite(path, description, tensors, metadata):
-    path.write_bytes(save(tensors, metadata | {"description": json.dumps(description)}))
-
+from tests.saving.cases import GUIDES, MODELS, X, Y, rewrite, saved
 
 NORMAL = {"loc": 0.0, "scale": 1.0}
 FIELDS = {  # of a classifier with a low-rank guide: a field, what it says, and the complaint
@@ -266,10 +238,18 @@ EXAMPLES = {"low": 0.1, "high": 2.0, "df": 5.0, "df1": 5.0, "df2": 6.0, "alpha":
 EXAMPLES |= {"stability": 1.5, "skew": 0.1}
 
 
-@pytest.mark.parametrize("kind", _FAMILIES)
+FAMILIES = [
+    "AffineBeta", "AsymmetricLaplace", "Beta", "Cauchy", "Chi2", "Exponential", "FisherSnedecor",
+    "Gamma", "Gumbel", "HalfCauchy", "HalfNormal", "InverseGamma", "Kumaraswamy", "Laplace",
+    "LogNormal", "Logistic", "Normal", "Pareto", "SkewLogistic", "SoftAsymmetricLaplace",
+    "SoftLaplace", "StableWithLogProb", "StudentT", "Uniform", "VonMises", "Weibull",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_every_family_is_kept(kind, tmp_path):
     family = getattr(dist, kind)
-    names = _FAMILIES[kind]
+    names = parameters_of(family)
     prior = family(**{p: EXAMPLES.get(p, 0.0 if p == "loc" else 1.5) for p in names})
     site = "means" if prior.support.check(torch.tensor(-1.0)) else "variances"
     if kind == "VonMises":
@@ -281,3 +261,15 @@ def test_every_family_is_kept(kind, tmp_path):
     assert type(found) is family
     for name in names:
         assert float(getattr(found, name)) == float(getattr(prior, name))
+
+
+def test_a_new_family_of_pyros_needs_no_list(tmp_path, monkeypatch):
+    class Brand(dist.Normal):
+        """Of a later version."""
+
+    monkeypatch.setattr(dist, "Brand", Brand, raising=False)
+    priors = Priors(means=Brand(0.5, 2.0))
+    assert repr(priors) == "Priors(means=Brand(loc: 0.5, scale: 2.0))"
+    save_fitted(tmp_path / "model", BayesianGaussianMixture(2, 2, priors=priors), None)
+    again, _ = load_fitted(tmp_path / "model")
+    assert type(again.priors.means) is Brand and repr(again.priors.means) == repr(priors.means)

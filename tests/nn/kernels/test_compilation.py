@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from pyro_ugmm.nn import UGMMLayer
-from pyro_ugmm.nn.kernels import backend_for, compilation
-
-from ..attacking import damaged
+from pyro_ugmm.nn.kernels import backend_for, compilation, library_files
+from pyro_ugmm.nn.kernels.compiler import find_compiler
+from tests.attacking import damaged
 
 CC = shutil.which("cc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(CC is None, reason="there is no C compiler")
@@ -32,7 +32,7 @@ def made():
     """A folder that everybody may read, with a library, and one that says so when it is loaded."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
-    functions = "".join(f"int {name}(void) {{ return 0; }}\n" for name in compilation._SYMBOLS)
+    functions = "".join(f"int {name}(void) {{ return 0; }}\n" for name in library_files.SYMBOLS)
     (folder / "good.c").write_text(functions)
     said = f'__attribute__((constructor)) void say(void) {{ creat("{folder}/loaded", 0600); }}\n'
     (folder / "planted.c").write_text("#include <fcntl.h>\n" + said + functions)
@@ -57,7 +57,7 @@ def compiler(made, monkeypatch, tmp_path):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TRITON_INTERPRET", "0")
-    monkeypatch.setattr(compilation, "_found", [])
+    monkeypatch.setattr(compilation, "FOUND", [])
     use(f'echo run >> {made}/runs; cp {made}/good.so "$2"')
     (made / "runs").unlink(missing_ok=True)
     (made / "loaded").unlink(missing_ok=True)
@@ -80,8 +80,8 @@ def plant(content):
     """Keeps a library of this content under its right name."""
     folder = Path(os.environ["XDG_CACHE_HOME"]) / "pyro_ugmm"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = compilation._key([os.environ["CC"]])
-    path = folder / f"mixture_layer-{key}-{compilation._hash(content)}.so"
+    key = library_files.key_of([os.environ["CC"]])
+    path = folder / f"mixture_layer-{key}-{library_files.digest(content)}.so"
     path.write_bytes(content)
     path.chmod(0o700)
     return path
@@ -89,7 +89,7 @@ def plant(content):
 
 def test_it_is_compiled_once_and_kept_for_the_user_alone(compiler, made):
     for _ in range(3):
-        loaded, failure = compilation._load()
+        loaded, failure = compilation.load_library()
         assert loaded is not None and failure == ""
     assert runs(made) == 1
     assert kept().stat().st_mode & 0o777 == kept().parent.stat().st_mode & 0o777 == 0o700
@@ -106,38 +106,38 @@ def test_it_is_compiled_once_and_kept_for_the_user_alone(compiler, made):
     ],
 )
 def test_what_is_damaged_is_compiled_again(compiler, made, damage):
-    compilation._load()
+    compilation.load_library()
     sound = kept().read_bytes()
     kept().write_bytes(damage(sound))
-    assert compilation._load()[0] is not None
+    assert compilation.load_library()[0] is not None
     assert runs(made) == 2 and kept().read_bytes() == sound
-    compilation._load()
+    compilation.load_library()
     assert runs(made) == 2
 
 
 def test_what_is_damaged_anywhere_is_compiled_again(compiler, made, attacks):
-    compilation._load()
+    compilation.load_library()
     sound = kept().read_bytes()
     for number in attacks(3):
         kept().write_bytes(damaged(sound, number))
-        assert compilation._load()[0] is not None
+        assert compilation.load_library()[0] is not None
         assert runs(made) == number + 2 and kept().read_bytes() == sound
 
 
 @pytest.mark.parametrize("name", ["empty.so", "cc.sh"])
 def test_what_is_whole_and_no_such_library_is_compiled_again(compiler, made, name):
     plant((made / name).read_bytes())
-    assert compilation._load()[0] is not None and runs(made) == 1
+    assert compilation.load_library()[0] is not None and runs(made) == 1
 
 
 def test_a_process_outlives_the_damage_of_what_it_loaded(compiler, made):
     """A library that is loaded is mapped: to cut it short would kill the process."""
-    loaded = compilation._load()[0]
+    loaded = compilation.load_library()[0]
     kept().write_bytes(b"")
-    assert loaded.mixture_layer_forward_float() == 0
-    again = compilation._load()[0]
+    assert loaded.mixture_layer_forward_float(*[0] * 10) == 0
+    again = compilation.load_library()[0]
     kept().write_bytes(b"")
-    assert again.mixture_layer_backward_double() == 0
+    assert again.mixture_layer_backward_double(*[0] * 15) == 0
 
 
 def test_threads_compile_once(compiler, made):
@@ -158,7 +158,7 @@ def test_threads_compile_once(compiler, made):
 
 def _load_in_process(start, results):
     start.wait()
-    results.put([compilation._load()[1] for _ in range(3)])
+    results.put([compilation.load_library()[1] for _ in range(3)])
 
 
 def test_processes_share_a_new_cache(compiler, made):
@@ -180,7 +180,7 @@ def test_what_a_killed_process_left_is_swept(compiler):
     os.utime(left, (0, 0))
     young = left.with_name("compiling-now")
     young.mkdir()
-    compilation._load()
+    compilation.load_library()
     assert not left.exists() and young.exists()
 
 
@@ -223,13 +223,13 @@ def _in_a_linked_folder(path):
 )
 def test_what_others_could_write_is_not_loaded(compiler, made, given):
     given(plant((made / "planted.so").read_bytes()))
-    assert compilation._load()[0] is not None
+    assert compilation.load_library()[0] is not None
     assert runs(made) == 1 and not (made / "loaded").exists()
 
 
 def test_a_planted_library_would_say_so(compiler, made):
     plant((made / "planted.so").read_bytes())
-    assert compilation._load()[0] is not None
+    assert compilation.load_library()[0] is not None
     assert runs(made) == 0 and (made / "loaded").exists()
 
 
@@ -242,7 +242,7 @@ def test_where_nothing_can_be_kept_it_is_made_for_the_process(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    assert compilation._load()[0] is not None and runs(made) == 1
+    assert compilation.load_library()[0] is not None and runs(made) == 1
     assert not [*temporary.iterdir()]
 
 
@@ -253,14 +253,14 @@ def test_without_a_home_it_is_made_for_the_process(compiler, made, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    assert compilation._load()[0] is not None and runs(made) == 1
+    assert compilation.load_library()[0] is not None and runs(made) == 1
 
 
 def _load_as_nobody(results):
     if is_root:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    results.put(compilation._load()[1])
+    results.put(compilation.load_library()[1])
 
 
 def test_a_cache_that_is_only_read_is_no_failure(compiler, made, monkeypatch):
@@ -323,7 +323,7 @@ def test_what_makes_no_library_is_said_once(compiler, made, line, message):
 @pytest.mark.parametrize("named", ["", " ", '""', "  ''  "])
 def test_no_name_of_a_compiler_stands_for_the_usual_one(compiler, monkeypatch, named):
     monkeypatch.setenv("CC", named)
-    assert compilation._compiler() == ([CC], "")
+    assert find_compiler() == ([CC], "")
 
 
 def test_without_any_compiler_that_is_said(compiler, monkeypatch):
