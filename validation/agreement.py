@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import arviz
 import numpy as np
 import torch
 from pyro.infer import MCMC, NUTS
@@ -9,7 +10,6 @@ from pyro.infer.autoguide import AutoNormal
 from pyro.infer.autoguide.initialization import init_to_value
 
 from pyro_ugmm.diagnostics import loo, relabel, to_inference_data
-from pyro_ugmm.diagnostics._arviz import arviz
 from pyro_ugmm.distributions import DiagonalCovariance, GaussianMixture
 from pyro_ugmm.em import EMFitter, initialize
 from pyro_ugmm.guides import full_rank, mean_field

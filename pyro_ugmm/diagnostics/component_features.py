@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions import GaussianMixture
-from .groups import check_inference_data
+from .arviz_interface import check_inference_data
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["Features", "features_of", "reference_features", "units_of"]
 

@@ -1,93 +1,27 @@
-"""Plots of training, and of posteriors against priors."""
+"""The posterior of a parameter over its prior."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..checks import check, check_choice
+from ..diagnostics.arviz_interface import check_inference_data, density_estimate
 from ..models import BayesianModel
-from ..training import FitResult
-from .axes import given_or_new, legend_above
-from .groups import check_inference_data
 from .positions import check_place
+from .style import POSTERIOR, PRIOR, axes_for, legend_above
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
     from matplotlib.axes import Axes
 
-__all__ = ["plot_losses", "plot_prior_posterior"]
+    from ..diagnostics.arviz_interface import InferenceData
 
-_POSTERIOR, _PRIOR = "C0", "0.45"
+__all__ = ["plot_prior_posterior"]
+
 _GROUPS = ("posterior", "prior")
 _LEAST_SHARE = 0.1
 _ROUNDING = 1e-6
-
-
-def _finite(losses: torch.Tensor) -> torch.Tensor:
-    """Losses with NaN for what cannot be drawn."""
-    losses = losses.detach().cpu().double()
-    return torch.where(losses.isfinite(), losses, torch.nan)
-
-
-def plot_losses(results: Mapping[str, FitResult] | FitResult, ax: Any = None) -> "Axes":
-    """Draws the loss of each step of one or several runs, in nats, with its running mean.
-
-    Where a run settled, a dotted line is at the step from which on its parameters are averaged.
-    Losses that are not finite leave gaps.
-
-    Args:
-        results: one result, or several by name.
-        ax: the axes to draw in; new ones if None.
-
-    Raises:
-        ValueError: if a result is none, or of a run without steps.
-
-    Example:
-        >>> import torch
-        >>> from pyro_ugmm.diagnostics import plot_losses
-        >>> from pyro_ugmm.models import UGMMClassifier
-        >>> from pyro_ugmm.nn import UGMMNetwork
-        >>> from pyro_ugmm.training import fit_mle
-        >>> model, y = UGMMClassifier(UGMMNetwork([2, 4, 3])), torch.arange(30) % 3
-        >>> result = fit_mle(model, torch.randn(30, 2), y, steps=20, progress=False)
-        >>> plot_losses({"maximum likelihood": result}).get_ylabel()
-        'loss (nats)'
-    """
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    ax = given_or_new(ax)
-    named = results if isinstance(results, Mapping) else {"loss": results}
-    got = [type(result).__name__ for result in named.values()]
-    valid = bool(named) and all(isinstance(result, FitResult) for result in named.values())
-    check(valid, "results", "a FitResult, or several by name", ", ".join(got) or "none")
-    empty = [name for name, result in named.items() if not result.n_steps]
-    check(not empty, "results", "runs of at least one step", empty)
-    drawn = {name: _finite(result.losses) for name, result in named.items()}
-    lowest = min(
-        (float(x[~x.isnan()].min()) for x in drawn.values() if not x.isnan().all()), default=0
-    )
-    settled = False
-    for i, (name, result) in enumerate(named.items()):
-        losses = drawn[name]
-        window = max(1, len(losses) // 50)
-        mean = losses.unfold(0, window, 1).mean(-1)
-        ax.plot(losses, color=f"C{i}", alpha=0.25, linewidth=0.8)
-        label = f"{name} (never finite)" if losses.isnan().all() else name
-        ax.plot(torch.arange(len(mean)) + (window - 1) / 2, mean, color=f"C{i}", label=label)
-        if result.averaged_from is not None:
-            note = "settled: parameters averaged from here on" if not settled else None
-            ax.axvline(result.averaged_from, color=f"C{i}", linestyle=":", label=note)
-            settled = True
-    ax.set(xlabel="step", ylabel="loss (nats)")
-    if lowest > 0:
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
-    legend_above(ax)
-    return ax
 
 
 def plot_prior_posterior(
@@ -95,6 +29,7 @@ def plot_prior_posterior(
     idata: "InferenceData",
     site: str,
     index: int | Sequence[int],
+    *,
     ax: Any = None,
 ) -> "Axes":
     """Draws the posterior density of one parameter over its prior density.
@@ -111,9 +46,10 @@ def plot_prior_posterior(
 
     Example:
         >>> import torch
-        >>> from pyro_ugmm.diagnostics import plot_prior_posterior, to_inference_data
+        >>> from pyro_ugmm.diagnostics import to_inference_data
         >>> from pyro_ugmm.guides import mean_field
         >>> from pyro_ugmm.models import BayesianGaussianMixture, Priors
+        >>> from pyro_ugmm.plots import plot_prior_posterior
         >>> x = torch.cat([torch.randn(20, 1) - 3, torch.randn(20, 1) + 3])
         >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
         >>> idata = to_inference_data(model, mean_field(model), x, num_samples=100, seed=0)
@@ -130,11 +66,11 @@ def plot_prior_posterior(
     shape = idata.posterior[site].shape[2:]
     place = check_place("index", index, shape, f"{len(shape)} numbers within {shape}")
     draws, prior_draws = (_finite_draws(idata, group, site, place) for group in _GROUPS)
-    ax, (low, high) = given_or_new(ax), _limits(draws, prior_draws)
-    line = _draw_density(ax, draws, color=_POSTERIOR, label="posterior")
+    ax, (low, high) = axes_for(ax), _limits(draws, prior_draws)
+    line = _draw_density(ax, draws, color=POSTERIOR, label="posterior")
     if line is not None:
-        ax.fill_between(*line, color=_POSTERIOR, alpha=0.25)
-    prior, style = model.marginal_prior(site, *place), {"color": _PRIOR, "linestyle": "--"}
+        ax.fill_between(*line, color=POSTERIOR, alpha=0.25)
+    prior, style = model.marginal_prior(site, *place), {"color": PRIOR, "linestyle": "--"}
     if prior is None:
         _draw_density(ax, prior_draws, **style, label="prior")
     else:
@@ -163,12 +99,10 @@ def _is_constant(draws: np.ndarray) -> bool:
 
 def _draw_density(ax: Any, draws: np.ndarray, **style: Any) -> tuple[np.ndarray, ...] | None:
     """Draws the density of draws, and returns it; or a line where they are one number."""
-    from ._arviz import arviz
-
     if _is_constant(draws):
         ax.axvline(draws[0], **style)
         return None
-    line = arviz.kde(draws)
+    line = density_estimate(draws)
     ax.plot(*line, **style)
     return line
 

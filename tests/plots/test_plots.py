@@ -5,17 +5,12 @@ import pytest
 import torch
 from scipy import stats
 
-from pyro_ugmm.diagnostics import (
-    plot_losses,
-    plot_neuron,
-    plot_prior_posterior,
-    plot_uncertainty,
-    to_inference_data,
-)
+from pyro_ugmm.diagnostics import to_inference_data
 from pyro_ugmm.distributions import UnivariateGaussianMixture
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
+from pyro_ugmm.plots import plot_losses, plot_neuron, plot_prior_posterior, plot_uncertainty
 from pyro_ugmm.training import FitResult
 from tests.models.test_network_model import data
 

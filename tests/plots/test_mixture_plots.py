@@ -6,16 +6,11 @@ import torch
 from matplotlib.contour import ContourSet
 from scipy import stats
 
-from pyro_ugmm.diagnostics import (
-    plot_components,
-    plot_density,
-    plot_mixture,
-    plot_prior_posterior,
-    to_inference_data,
-)
+from pyro_ugmm.diagnostics import to_inference_data
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.em import initialize
 from pyro_ugmm.guides import mean_field
+from pyro_ugmm.plots import plot_components, plot_density, plot_mixture, plot_prior_posterior
 from tests.models.test_gaussian_mixture import mixture, rows
 
 X = rows(80)

@@ -1,4 +1,4 @@
-"""Plots of mixture neurons: the density of each, its components, and the posterior's bands."""
+"""The density of a neuron, over its components or with the posterior's bands."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,16 +9,14 @@ from torch import Tensor
 from ..checks import check
 from ..distributions import UnivariateGaussianMixture
 from ..precision import full_precision
-from .axes import given_or_new, legend_above
 from .positions import check_names, check_position
+from .style import POINT, POSTERIOR, axes_for, draw_bands, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_neuron"]
 
-_POSTERIOR, _POINT = "C0", "C1"
-_BANDS = ((0.9, 0.2), (0.5, 0.35))
 _MOST_COMPONENTS = 6
 _GRID = 400
 _MOST_VALUES = 1 << 22
@@ -29,9 +27,9 @@ def plot_neuron(
     nodes: UnivariateGaussianMixture,
     index: int,
     point: UnivariateGaussianMixture | None = None,
-    ax: Any = None,
     *,
     names: Sequence[str] | None = None,
+    ax: Any = None,
 ) -> "Axes":
     """Draws the density of a neuron: with its components, or with its posterior bands.
 
@@ -41,15 +39,15 @@ def plot_neuron(
             neurons under each posterior draw, batch shape ``(S, J)``: the density has bands.
         index: which neuron.
         point: the neurons at a point estimate, batch shape ``(J,)``, drawn as one line over bands.
-        ax: the axes to draw in; new ones if None.
         names: of the inputs; their numbers if None.
+        ax: the axes to draw in; new ones if None.
 
     Raises:
         ValueError: if the neurons have another batch shape, or there is no such neuron or name.
 
     Example:
         >>> import torch
-        >>> from pyro_ugmm.diagnostics import plot_neuron
+        >>> from pyro_ugmm.plots import plot_neuron
         >>> from pyro_ugmm.nn import UGMMLayer
         >>> plot_neuron(UGMMLayer(4, 3).nodes, 0).get_ylabel()
         'density'
@@ -64,7 +62,7 @@ def plot_neuron(
     if point is not None:
         fits = isinstance(point, UnivariateGaussianMixture) and point.batch_shape == shape[-1:]
         check(fits, "point", f"mixtures of batch shape {shape[-1:]}", point)
-    ax = given_or_new(ax)
+    ax = axes_for(ax)
     with torch.no_grad():
         node = _one(nodes, index)
         y = _grid(node)
@@ -72,7 +70,7 @@ def plot_neuron(
         if point is not None:
             density = _one(point, index).log_prob(y.to(point.loc)).exp().cpu()
             label = "maximum likelihood"
-            ax.plot(y.cpu(), density, color=_POINT, linestyle="--", label=label)
+            ax.plot(y.cpu(), density, color=POINT, linestyle="--", label=label)
     ax.set(xlabel="y", ylabel="density", ylim=(0, None))
     legend_above(ax)
     return ax
@@ -96,13 +94,9 @@ def _grid(node: UnivariateGaussianMixture) -> Tensor:
 def _draw_bands(ax: Any, node: UnivariateGaussianMixture, y: Tensor, names: Sequence[str]) -> None:
     size = max(1, _MOST_VALUES // (len(node.loc) * node.n_components))  # draws may be many
     parts = [node.log_prob(values.unsqueeze(-1)) for values in y.split(size)]
-    density, axis = torch.cat(parts).exp().cpu(), y.cpu()
-    for probability, alpha in _BANDS:
-        tail = (1 - probability) / 2
-        low, high = density.quantile(tail, dim=-1), density.quantile(1 - tail, dim=-1)
-        label = f"{probability:.0%} of the posterior"
-        ax.fill_between(axis, low, high, color=_POSTERIOR, alpha=alpha, linewidth=0, label=label)
-    ax.plot(axis, density.quantile(0.5, dim=-1), color=_POSTERIOR, label="posterior median")
+    density, axis = torch.cat(parts).exp().cpu().T, y.cpu()
+    draw_bands(ax, axis, density, "{} of the posterior")
+    ax.plot(axis, density.quantile(0.5, 0), color=POSTERIOR, label="posterior median")
 
 
 def _draw_components(

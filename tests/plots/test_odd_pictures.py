@@ -1,6 +1,5 @@
-"""Pictures of data with gaps, of runs that broke down, of constants; and ArviZ's own."""
+"""Pictures of data with gaps, of runs that broke down, of constants."""
 
-import threading
 import warnings
 
 import matplotlib
@@ -13,12 +12,12 @@ import torch
 from pyro.infer import MCMC, NUTS
 
 from pyro_ugmm import diagnostics as di
-from pyro_ugmm.diagnostics import uncertainty_plot
-from pyro_ugmm.diagnostics._arviz import arviz as az
+from pyro_ugmm import plots
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture, UnivariateGaussianMixture
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.plots import uncertainty
 from pyro_ugmm.training import FitResult
 
 matplotlib.use("Agg")
@@ -56,15 +55,15 @@ def omitting():
 @pytest.mark.parametrize("columns", [(), (0,), (2,), (0, 1), (0, 2)])
 def test_a_map_of_data_with_gaps(columns, monkeypatch):
     grids = []
-    original = uncertainty_plot.class_probabilities
+    original = uncertainty.class_probabilities
 
     def noted(model, inference, x, *rest):
         grids.append(x)
         return original(model, inference, x, *rest)
 
-    monkeypatch.setattr(uncertainty_plot, "class_probabilities", noted)
+    monkeypatch.setattr(uncertainty, "class_probabilities", noted)
     x = holes(*columns)
-    ax = drawn(*di.plot_uncertainty(*omitting(), x, Y, (0, 1), num_samples=3, seed=0))
+    ax = drawn(*plots.plot_uncertainty(*omitting(), x, Y, (0, 1), num_samples=3, seed=0))
     (grid,) = grids
     assert grid.isfinite().all()
     for feature in range(3):
@@ -80,37 +79,39 @@ def test_a_map_of_data_with_gaps(columns, monkeypatch):
 def test_a_map_over_named_columns():
     model, guide = omitting()
     frame = pd.DataFrame(X.numpy(), columns=["a", "b", "c"])
-    ax = drawn(*di.plot_uncertainty(model, guide, frame, Y, ("c", "a"), num_samples=3))
+    ax = drawn(*plots.plot_uncertainty(model, guide, frame, Y, ("c", "a"), num_samples=3))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("c", "a")
-    axes = di.plot_uncertainty(model, guide, X, Y, ("w", 0), names=["u", "v", "w"], num_samples=3)
+    axes = plots.plot_uncertainty(
+        model, guide, X, Y, ("w", 0), names=["u", "v", "w"], num_samples=3
+    )
     assert drawn(*axes).get_xlabel() == "w"
     with pytest.raises(ValueError, match=r"features: expected two .*, got \('c', 'd'\)"):
-        di.plot_uncertainty(model, guide, frame, Y, ("c", "d"))
-    with pytest.raises(ValueError, match="axes: expected axes of matplotlib, got str"):
-        di.plot_uncertainty(model, guide, frame, Y, axes=("left", "right"))
+        plots.plot_uncertainty(model, guide, frame, Y, ("c", "d"))
+    with pytest.raises(ValueError, match="ax: expected axes of matplotlib, got str"):
+        plots.plot_uncertainty(model, guide, frame, Y, ax=("left", "right"))
 
 
 def test_values_of_other_features_may_be_given():
     model, guide = omitting()
     for fixed in ([0.0, 0.0, 1.0], np.array([0.0, 0.0, np.nan]), torch.zeros(3)):
-        drawn(*di.plot_uncertainty(model, guide, X, Y, fixed=fixed, num_samples=3))
+        drawn(*plots.plot_uncertainty(model, guide, X, Y, fixed=fixed, num_samples=3))
     with pytest.raises(ValueError, match=r"fixed: expected shape \(3,\), got \(2,\)"):
-        di.plot_uncertainty(model, guide, X, Y, fixed=[0.0, 1.0])
+        plots.plot_uncertainty(model, guide, X, Y, fixed=[0.0, 1.0])
     strict = UGMMClassifier(UGMMNetwork([3, 4, 2]), Priors())
     with pytest.raises(ValueError, match="fixed: expected finite values, got nan"):
-        di.plot_uncertainty(strict, mean_field(strict), X, Y, fixed=[0.0, 0.0, np.nan])
+        plots.plot_uncertainty(strict, mean_field(strict), X, Y, fixed=[0.0, 0.0, np.nan])
 
 
 def test_a_feature_that_was_never_observed_is_not_drawn():
     x = X.clone()
     x[:, 1] = NAN
     with pytest.raises(ValueError, match="features: expected two of which x has values, got 1"):
-        di.plot_uncertainty(*omitting(), x, Y)
+        plots.plot_uncertainty(*omitting(), x, Y)
     model = BayesianGaussianMixture(2, 3, missing="marginalize")
     idata = di.to_inference_data(model, mean_field(model), X, num_samples=20)
-    drawn(di.plot_density(model, idata, holes(1), 1))
+    drawn(plots.plot_density(model, idata, holes(1), 1))
     with pytest.raises(ValueError, match="feature: expected one of which x has a value, got 1"):
-        di.plot_density(model, idata, x, 1)
+        plots.plot_density(model, idata, x, 1)
 
 
 @pytest.mark.parametrize("columns", [(), (0,), (0, 1, 2)])
@@ -124,11 +125,11 @@ def test_a_mixture_over_data_with_gaps(columns):
     )
     x = holes(*columns)
     x = x[~x.isnan().all(1)]
-    drawn(di.plot_mixture(mixture, x))
+    drawn(plots.plot_mixture(mixture, x))
     if x.isnan().any():
         strict = GaussianMixture(mixture.weights, mixture.means, mixture.covariance)
         with pytest.raises(ValueError, match=r"x: expected finite values .missing='marginalize'"):
-            di.plot_mixture(strict, x)
+            plots.plot_mixture(strict, x)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +150,9 @@ def test_a_mixture_over_data_with_gaps(columns):
 )
 def test_losses_of_a_run_that_broke_down(losses):
     result = FitResult(torch.tensor(losses), False, "broke down")
-    drawn(di.plot_losses(result))
+    drawn(plots.plot_losses(result))
     fine = FitResult(torch.tensor([3.0, 2.0]), True, "done")
-    ax = drawn(di.plot_losses({"it": result, "fine": fine}))
+    ax = drawn(plots.plot_losses({"it": result, "fine": fine}))
     never = not np.isfinite(losses).any()
     assert ("it (never finite)" in [t.get_text() for t in ax.get_legend().get_texts()]) == never
 
@@ -164,7 +165,7 @@ def test_numbers_of_a_cholesky_factor(index):
         idata = di.to_inference_data(model, guide, X[:, :2], num_samples=num_samples, seed=0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            drawn(di.plot_prior_posterior(model, idata, "correlations", index))
+            drawn(plots.plot_prior_posterior(model, idata, "correlations", index))
 
 
 @pytest.mark.parametrize("site", ["weights", "means", "variances"])
@@ -175,11 +176,11 @@ def test_a_number_that_is_the_same_in_all_draws(site, value):
     idata.posterior[site].values[:] = value
     place = (0,) if site == "weights" else (0, 0)
     if np.isfinite(value):
-        ax = drawn(di.plot_prior_posterior(model, idata, site, place))
+        ax = drawn(plots.plot_prior_posterior(model, idata, site, place))
         assert np.float32(value) in ax.lines[0].get_xdata()
         return
     with pytest.raises(ValueError, match=f"idata: expected finite draws of {site} in posterior"):
-        di.plot_prior_posterior(model, idata, site, place)
+        plots.plot_prior_posterior(model, idata, site, place)
 
 
 def test_one_draw():
@@ -188,7 +189,7 @@ def test_one_draw():
     for function in (di.loo, di.importance_resample):
         with pytest.raises(ValueError, match="idata: expected two draws or more, got one"):
             function(idata)
-    drawn(di.plot_density(model, idata, X[:, :1]))
+    drawn(plots.plot_density(model, idata, X[:, :1]))
     assert "fewer than 100 draws" in idata.posterior.attrs["verdict"]
 
 
@@ -197,7 +198,7 @@ def test_a_neuron_beyond_its_numbers_is_refused(loc, scale):
     at = torch.tensor([[loc, -loc]])
     nodes = UnivariateGaussianMixture(at, torch.full((1, 2), scale), logits=torch.zeros(1, 2))
     with pytest.raises(ValueError, match=r"nodes: expected neurons whose moments torch\.float32"):
-        di.plot_neuron(nodes, 0)
+        plots.plot_neuron(nodes, 0)
 
 
 @pytest.mark.parametrize("num_samples", [1, 2])
@@ -208,7 +209,7 @@ def test_one_draw_of_mcmc(num_samples):
     mcmc.run(X[:, :1])
     idata = di.to_inference_data(model, mcmc, X[:, :1])
     assert idata.sample_stats["diverging"].shape == (1, num_samples)
-    drawn(di.plot_density(model, idata, X[:, :1]))
+    drawn(plots.plot_density(model, idata, X[:, :1]))
 
 
 def test_one_neuron_is_drawn_alone(monkeypatch):
@@ -223,64 +224,11 @@ def test_one_neuron_is_drawn_alone(monkeypatch):
     loc = torch.randn(50, 8, 5, requires_grad=True)
     nodes = UnivariateGaussianMixture(loc, loc.exp(), logits=loc)
     point = UnivariateGaussianMixture(loc[0], loc[0].exp(), logits=loc[0])
-    ax = drawn(di.plot_neuron(nodes, 3, point=point))
-    drawn(di.plot_neuron(point, 3))
+    ax = drawn(plots.plot_neuron(nodes, 3, point=point))
+    drawn(plots.plot_neuron(point, 3))
     assert {*shapes} <= {(50,), ()}
     y, density = ax.lines[0].get_data()
     monkeypatch.undo()
     values = torch.as_tensor(np.asarray(y)).reshape(-1, 1, 1)
     expected = nodes.log_prob(values)[..., 3].exp().quantile(0.5, -1).detach()
     np.testing.assert_allclose(density, expected, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "draw",
-    [
-        lambda i: az.plot_parallel(i, var_names=["means"]),
-        lambda i: az.plot_loo_pit(i, y="x"),
-        lambda i: az.plot_ppc(i, num_pp_samples=5),
-        lambda i: az.plot_khat(di.loo(i)),
-        lambda i: az.plot_pair(i, var_names=["weights"], divergences=True),
-        lambda i: az.plot_forest(i, var_names=["means"]),
-        lambda i: az.plot_trace(i, var_names=["means"]),
-    ],
-)
-def test_arvizs_pictures_of_one_feature(draw):
-    x = X[:, :1]
-    model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
-    idata = di.to_inference_data(model, mean_field(model, x=x), x, num_samples=120, seed=0)
-    assert idata.posterior_predictive["x"].dims == ("chain", "draw", "observation")
-    assert idata.observed_data["x"].shape == (40,)
-    assert idata.sample_stats["diverging"].dtype == bool
-    assert not idata.sample_stats["diverging"].any()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        draw(idata)
-
-
-def test_without_labels_nothing_diverges_either():
-    model, guide = omitting()
-    idata = di.to_inference_data(model, guide, X, num_samples=20)
-    assert [*idata.sample_stats] == ["diverging"]
-
-
-def test_draws_in_threads_are_those_in_turn():
-    model, guide = omitting()
-    guide(X)  # which makes its parameters
-
-    def probabilities(seed):
-        return di.class_probabilities(model, guide, X, num_samples=20, seed=seed)
-
-    before = torch.get_rng_state()
-    expected = [probabilities(seed) for seed in range(8)]
-    found = {}
-    threads = [
-        threading.Thread(target=lambda s=s: found.__setitem__(s, probabilities(s)))
-        for s in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(torch.equal(found[seed], expected[seed]) for seed in range(8))
-    assert torch.equal(torch.get_rng_state(), before)

@@ -9,12 +9,11 @@ from pyro.infer import MCMC
 from torch import Tensor
 
 from ..checks import check
+from ..diagnostics import class_probabilities, uncertainty
 from ..models.network import NetworkModel
 from ..tables import as_table
-from .axes import check_axes, note_of_hidden
 from .positions import check_names, check_pair
-from .predictive import uncertainty
-from .probabilities import class_probabilities
+from .style import SMALL, axes_pair_for, colors, note_of_hidden
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +36,7 @@ def plot_uncertainty(
     fixed: Any = None,
     num_samples: int = 200,
     seed: int | None = None,
-    axes: Sequence[Any] | None = None,
+    ax: Sequence[Any] | None = None,
 ) -> "Sequence[Axes]":
     r"""Maps predictive uncertainty over two features, in nats, beside the data.
 
@@ -56,7 +55,7 @@ def plot_uncertainty(
             medians of what was observed in ``x`` if None.
         num_samples: the draws from a guide.
         seed: for the draws.
-        axes: two axes to draw in; new ones if None.
+        ax: two axes to draw in; new ones if None.
 
     Raises:
         ValueError: if the model is not a network's, or the data, features, names or axes do not
@@ -64,18 +63,16 @@ def plot_uncertainty(
 
     Example:
         >>> import torch
-        >>> from pyro_ugmm.diagnostics import plot_uncertainty
         >>> from pyro_ugmm.guides import mean_field
         >>> from pyro_ugmm.models import Priors, UGMMClassifier
         >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> from pyro_ugmm.plots import plot_uncertainty
         >>> model = UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors())
         >>> x, y = torch.randn(30, 2), torch.arange(30) % 3
         >>> axes = plot_uncertainty(model, mean_field(model), x, y, num_samples=20)
         >>> [ax.get_title() for ax in axes]
         ['all uncertainty', 'epistemic: more data would remove it']
     """
-    import matplotlib.pyplot as plt
-
     check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
     check(y is not None, "y", "labels, shape (n,)", "None")
     table = as_table("x", x)
@@ -84,32 +81,30 @@ def plot_uncertainty(
     x, n_features = x.detach(), x.shape[1]
     numbered = [f"feature {i}" for i in range(n_features)]
     shown = check_names("names", names, table.labels or numbered, "feature")
-    features = check_pair("features", features, n_features, shown)
+    pair = check_pair("features", features, n_features, shown)
     classes = [f"class {i}" for i in range(model.n_classes)]
     labels = check_names("class_names", class_names, classes, "class")
-    if axes is None:
-        options = {"layout": "constrained", "sharex": True, "sharey": True}
-        axes = plt.subplots(1, 2, figsize=(10, 4.4), **options)[1]
-    is_pair = hasattr(axes, "__len__") and len(axes) == 2
-    check(is_pair, "axes", "two axes", type(axes).__name__)
-    for ax in axes:
-        check_axes("axes", ax)
+    axes = axes_pair_for(ax)
     center = x.nanmedian(0).values if fixed is None else _fixed(fixed, x, model.network.missing)
-    grid, edges = _grid(x, features, center)
+    grid, edges = _grid(x, pair, center)
     found = uncertainty(class_probabilities(model, inference, grid, num_samples, seed))
-    maps = {"all uncertainty": found.total, "epistemic: more data would remove it": found.epistemic}
-    top, note = math.log(model.n_classes), note_of_hidden(x[:, list(features)])
-    for ax, (title, values) in zip(axes, maps.items(), strict=True):
-        image = values.reshape(_GRID, _GRID).numpy()
-        mappable = ax.pcolormesh(*edges, image, cmap="Greys", vmin=0, vmax=top, shading="gouraud")
-        for label, name in enumerate(labels):
-            rows = x[y == label][:, list(features)].numpy(force=True)
-            ax.scatter(*rows.T, s=18, edgecolor="white", linewidth=0.5, label=name)
-        ax.set(title=title, xlabel=f"{shown[features[0]]}{note}")
-    axes[0].set_ylabel(shown[features[1]])
-    axes[0].legend(fontsize=8, framealpha=0.9)
-    axes[0].figure.colorbar(mappable, ax=list(axes), label="entropy (nats)")
+    rows = x[:, list(pair)]
+    by_class = {name: rows[y == label].cpu() for label, name in enumerate(labels)}
+    style = {"cmap": "Greys", "vmin": 0, "vmax": math.log(model.n_classes), "shading": "gouraud"}
+    titles = ("all uncertainty", "epistemic: more data would remove it")
+    for one, title, values in zip(axes, titles, (found.total, found.epistemic), strict=True):
+        shade = one.pcolormesh(*edges, values.reshape(_GRID, _GRID).numpy(), **style)
+        _draw_rows(one, by_class)
+        one.set(title=title, xlabel=f"{shown[pair[0]]}{note_of_hidden(rows)}")
+    axes[0].set_ylabel(shown[pair[1]])
+    axes[0].legend(fontsize=SMALL, framealpha=0.9)
+    axes[0].figure.colorbar(shade, ax=list(axes), label="entropy (nats)")
     return axes
+
+
+def _draw_rows(ax: Any, by_class: dict[Any, Tensor]) -> None:
+    for (name, rows), color in zip(by_class.items(), colors(len(by_class)), strict=True):
+        ax.scatter(*rows.T, s=18, color=color, edgecolor="white", linewidth=0.5, label=name)
 
 
 def _fixed(fixed: Any, x: Tensor, missing: str) -> Tensor:
