@@ -72,9 +72,18 @@ def _draw_counts(ax: Any, counts: np.ndarray) -> None:
     """Draws a table of counts, colored by the share of each in its row."""
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    size = _fitting_size(ax, counts)
+    ax.tick_params(axis="x", labelsize=size)
     for (i, j), count in np.ndenumerate(counts):
         color = "white" if shares[i, j] > 0.5 else "black"
-        ax.text(j, i, str(count), ha="center", va="center", color=color)
+        ax.text(j, i, str(count), ha="center", va="center", color=color, size=size)
+
+
+def _fitting_size(ax: Any, counts: np.ndarray) -> float:
+    """The size of numbers that fit into the cells, in points."""
+    points = 72 / ax.figure.dpi
+    wide = ax.bbox.width * points / counts.shape[1] / (0.65 * len(f" {counts.max()}"))
+    return min(10.0, max(4.0, min(wide, ax.bbox.height * points / len(counts) / 1.2)))
 
 
 def _counted(name: str, value: Any) -> Tensor:

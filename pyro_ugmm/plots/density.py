@@ -10,7 +10,7 @@ from ..models import BayesianGaussianMixture
 from ..precision import full_precision
 from ..tables import as_table
 from .positions import check_position
-from .style import DATA, POSTERIOR, SQUARE, axes_for, draw_bands, legend_above
+from .style import DATA, POSTERIOR, SQUARE, add_legend, axes_for, draw_bands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_density"]
 
-_BINS, _GRID, _MARGIN = 30, 300, 0.15
+_MOST_BINS, _GRID, _MARGIN = 30, 300, 0.15
 _MOST_DRAWS = 400
 
 
@@ -79,9 +79,15 @@ def plot_density(
     with torch.no_grad():
         density = mixtures.marginal([feature]).log_prob(grid.unsqueeze(-1)).exp().cpu()
     grid = grid.cpu()
-    ax.hist(values.cpu(), bins=_BINS, density=True, color=DATA, label="data")
+    ax.hist(
+        values.cpu(),
+        bins=min(_MOST_BINS, round(2 * len(values) ** 0.5)),
+        density=True,
+        color=DATA,
+        label="data",
+    )
     draw_bands(ax, grid, density, "{} band")
     ax.plot(grid, density.mean(0), color=POSTERIOR, label=f"{group} predictive")
     ax.set(xlabel=name, ylabel="density", ylim=(0, None))
-    legend_above(ax)
+    add_legend(ax)
     return ax

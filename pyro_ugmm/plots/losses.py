@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..training import FitResult
-from .style import axes_for, legend_above
+from .style import add_legend, axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,10 +57,13 @@ def plot_losses(results: Mapping[str, FitResult] | FitResult, *, ax: Any = None)
             note = None if settled else "settled: parameters averaged from here on"
             settled = ax.axvline(result.averaged_from, color=color, linestyle=":", label=note)
     ax.set(xlabel="step", ylabel="loss (nats)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    if float(torch.cat([*losses.values()]).nan_to_num(math.inf).min()) > 0:
-        _scale_by_factors(ax)
-    legend_above(ax)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    lowest = float(torch.cat([*losses.values()]).nan_to_num(math.inf).min())
+    if 0 < lowest < math.inf:
+        ax.set_yscale("log")
+    add_legend(ax)
+    if ax.get_yscale() == "log":
+        _number_factors(ax)
     return ax
 
 
@@ -76,14 +79,15 @@ def _draw_run(ax: Any, name: str, losses: Tensor, color: str) -> None:
     mean = losses.unfold(0, window, 1).mean(-1)
     ax.plot(losses, color=color, alpha=0.25, linewidth=0.8)
     label = f"{name} (never finite)" if losses.isnan().all() else name
-    ax.plot(torch.arange(len(mean)) + (window - 1) / 2, mean, color=color, label=label)
+    style = {"color": color, "label": label, "marker": "o" if len(losses) == 1 else None}
+    ax.plot(torch.arange(len(mean)) + (window - 1) / 2, mean, **style)
 
 
-def _scale_by_factors(ax: Any) -> None:
-    """Makes the scale of losses logarithmic, with a few plain numbers."""
+def _number_factors(ax: Any) -> None:
+    """Numbers a logarithmic scale plainly: at 1, 2 and 5, or at powers of ten if they are many."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,)))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())

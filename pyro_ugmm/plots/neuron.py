@@ -10,14 +10,14 @@ from ..checks import check
 from ..distributions import UnivariateGaussianMixture
 from ..precision import full_precision
 from .positions import check_names, check_position
-from .style import POINT, POSTERIOR, axes_for, draw_bands, legend_above
+from .style import POINT, POSTERIOR, add_legend, axes_for, draw_bands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_neuron"]
 
-_MOST_COMPONENTS = 6
+_MOST_COMPONENTS, _LEAST_WEIGHT = 6, 0.01
 _GRID = 400
 _MOST_VALUES = 1 << 22
 
@@ -72,7 +72,7 @@ def plot_neuron(
             label = "maximum likelihood"
             ax.plot(y.cpu(), density, color=POINT, linestyle="--", label=label)
     ax.set(xlabel="y", ylabel="density", ylim=(0, None))
-    legend_above(ax)
+    add_legend(ax)
     return ax
 
 
@@ -104,11 +104,13 @@ def _draw_components(
 ) -> None:
     probs, loc, scale = node.probs, node.loc, node.scale
     axis, heaviest = y.cpu(), probs.topk(min(_MOST_COMPONENTS, len(probs))).indices.tolist()
+    heaviest = [k for k in heaviest if probs[k] >= _LEAST_WEIGHT]
     for i, k in enumerate(heaviest):
         density = probs[k] * torch.distributions.Normal(loc[k], scale[k]).log_prob(y).exp()
         label = f"{names[k]}, weight {probs[k]:.2g}"
         color = f"C{(i + 1) % 10}"
         ax.fill_between(axis, density.cpu(), color=color, alpha=0.35, linewidth=0, label=label)
     rest = len(probs) - len(heaviest)
-    label = f"density (with {rest} components more)" if rest else "density"
+    more = f" (with {rest} components more)" if heaviest else f" of {rest} components"
+    label = "density" + (more if rest else "")
     ax.plot(axis, node.log_prob(y).exp().cpu(), color="C0", label=label)

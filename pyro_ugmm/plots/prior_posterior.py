@@ -10,7 +10,7 @@ from ..checks import check, check_choice
 from ..diagnostics.arviz_interface import check_inference_data, density_estimate
 from ..models import BayesianModel
 from .positions import check_place
-from .style import POSTERIOR, PRIOR, axes_for, legend_above
+from .style import POSTERIOR, PRIOR, add_legend, axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def plot_prior_posterior(
         ax.plot(values, prior.log_prob(values).exp(), **style, label="prior")
     name = f"{site}[{', '.join(map(str, place))}]"
     ax.set(xlim=(low, high), ylim=(0, None), yticks=[], xlabel=name)
-    legend_above(ax)
+    add_legend(ax)
     return ax
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..diagnostics import calibration
 from ..tables import as_table
-from .style import FAINT, POSTERIOR, PRIOR, SMALL, SQUARE, axes_for, legend_above
+from .style import FAINT, POSTERIOR, PRIOR, SMALL, SQUARE, add_legend, axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +58,6 @@ def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, *, ax: Any = 
     ax.set(xlim=(least - 0.05, 1.03), ylim=(min(low.min(), accuracy.min()) - 0.08, 1.05))
     ax.set(xlabel="confidence", ylabel="accuracy")
     ax.set_title(f"expected calibration error {found.error:.3f}", fontsize=10)
-    legend_above(ax)
+    add_legend(ax)
     ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1])
     return ax

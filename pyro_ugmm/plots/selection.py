@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..checks import check
-from .style import SMALL, axes_for
+from .style import add_legend, axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,8 +49,8 @@ def plot_selection(selection: Any, *, ax: Any = None) -> "Axes":
     ring = {"markersize": 14, "markerfacecolor": "none", "markeredgecolor": "black"}
     ax.plot(*at, "o", label="best", **ring)
     ax.set(xlabel="components", ylabel=f"{criterion.upper()} (nats, lower is better)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(fontsize=SMALL, frameon=False)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    add_legend(ax)
     return ax
 
 

@@ -1,6 +1,5 @@
 """How all plots look: their colors and sizes, the axes they are drawn in, the legend's place."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,11 +18,11 @@ __all__ = [
     "SMALL",
     "SQUARE",
     "WIDE",
+    "add_legend",
     "axes_for",
     "axes_pair_for",
     "colors",
     "draw_bands",
-    "legend_above",
     "note_of_hidden",
     "outlined",
 ]
@@ -33,7 +32,8 @@ DATA, FAINT = "0.88", "0.8"  # a histogram; what is drawn behind
 WIDE, SQUARE = (6.0, 4.0), (5.2, 4.4)  # inches
 SMALL = 8  # points, of legends and notes
 BANDS = ((0.9, 0.22), (0.5, 0.4))  # probability and opacity
-_MARGIN = 0.04
+_MARGIN, _MOST_ROOM = 0.04, 0.7  # of the axes
+_FINE = 200
 
 
 def _check_axes(ax: Any) -> None:
@@ -67,18 +67,48 @@ def axes_pair_for(ax: Any) -> Sequence[Any]:
     return ax
 
 
-def legend_above(ax: Any) -> None:
-    """Puts a legend into room made for it above what is drawn, there and in axes that share y."""
-    legend = ax.legend(fontsize=SMALL, loc="upper right", frameon=False)
-    points = (1.6 * len(legend.get_texts()) + 1.5) * SMALL
-    share = min(points / (ax.bbox.height / ax.figure.dpi * 72), 0.7)
-    scale, sharing = ax.yaxis.get_transform(), ax.get_shared_y_axes().get_siblings(ax)
-    highest = max(other.dataLim.y1 for other in sharing)
-    low, high = scale.transform([ax.get_ylim()[0], highest])
-    room = (_MARGIN + share) / (1 - _MARGIN - share)
-    top = scale.inverted().transform([high + room * (high - low)])[0]
-    if math.isfinite(top) and top > ax.get_ylim()[0]:  # unless nothing was drawn, or all is flat
-        ax.set_ylim(top=top)
+def add_legend(ax: Any) -> None:
+    """Adds a legend in the upper corner that needs the least room above the data, and makes it."""
+    ylim = ax.get_ylim()  # and with that, what is drawn has its scale
+    legend = ax.legend(fontsize=SMALL, loc="upper right", framealpha=0.9, edgecolor="none")
+    size, inner = legend.get_window_extent(), ax.get_window_extent()
+    width, height = size.width / inner.width, min(size.height / inner.height, _MOST_ROOM)
+    x, y = _drawn_points(ax).T
+    corners = {"upper right": x > 1 - width - _MARGIN, "upper left": x < width + _MARGIN}
+    peaks = {corner: y[within].max(initial=0) for corner, within in corners.items()}
+    corner = min(peaks, key=lambda corner: peaks[corner])
+    legend.set_loc(corner)
+    stretch = max(peaks[corner] / (1 - height - _MARGIN), y.max(initial=0) + _MARGIN / 2)
+    if stretch > 1:
+        scale = ax.yaxis.get_transform()
+        low, high = scale.transform(ylim)
+        ax.set_ylim(top=scale.inverted().transform([low + stretch * (high - low)])[0])
+
+
+def _drawn_points(ax: Any) -> np.ndarray:
+    """Points of all that is drawn by its data, ``(n, 2)``, in shares of the axes."""
+    lines = [line.get_xydata() for line in ax.lines if line.get_transform() == ax.transData]
+    points = [_refined(line) for line in lines]
+    points += [part.get_offsets() for part in ax.collections]
+    points += [path.vertices for part in ax.collections for path in _own_paths(part)]
+    points += [bar.get_patch_transform().transform(bar.get_path().vertices) for bar in ax.patches]
+    found = np.concatenate([np.empty((0, 2)), *map(np.asarray, points)])
+    found = (ax.transData - ax.transAxes).transform(found)
+    return found[np.isfinite(found).all(1)]
+
+
+def _own_paths(part: Any) -> list[Any]:
+    """The paths of a collection whose data they are, not the marks at its data."""
+    from matplotlib.collections import PathCollection
+
+    return [] if isinstance(part, PathCollection) else part.get_paths()
+
+
+def _refined(line: np.ndarray) -> np.ndarray:
+    """A line's points, and more between them where they are few."""
+    at = np.arange(len(line))
+    finer = np.linspace(0, max(at, default=0), max(len(line), _FINE))
+    return np.stack([np.interp(finer, at, line[:, d]) for d in (0, 1)], 1) if len(line) else line
 
 
 def draw_bands(ax: Any, x: Tensor, draws: Tensor, label: str) -> None:
@@ -108,4 +138,4 @@ def outlined() -> list[Any]:
 def note_of_hidden(rows: Tensor) -> str:
     """What to say of rows ``(n, 2)`` that cannot be drawn, since they miss one of the two."""
     hidden = int(rows.isnan().any(1).sum())
-    return f"\n({hidden} rows miss one of the two and are not drawn)" if hidden else ""
+    return f"\n({hidden} rows miss one of the two\nand are not drawn)" if hidden else ""
