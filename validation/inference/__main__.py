@@ -10,13 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agreement import against_nuts, compare_numbers, find_modes
-from calibration import INFERENCES, QUANTITIES, calibrate, summarize
-from prior import compare_priors
-
 from pyro_ugmm.files import write_atomically
 
-RESULTS = Path(__file__).parent / "results"
+from .agreement import against_nuts, compare_numbers, find_modes
+from .calibration import INFERENCES, QUANTITIES, calibrate, summarize
+from .prior import compare_priors
+
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def _calibration_lines(found: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from em_cases import CONTENDERS, GMMX, OURS, SKLEARN
+from .cases import CONTENDERS, GMMX, OURS, SKLEARN
 
 __all__ = ["plot"]
 

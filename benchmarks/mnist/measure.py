@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import torch
-from mnist_recipe import Digits
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from pyro_ugmm.diagnostics import calibration
+
+from .recipe import Digits
 
 __all__ = ["MEASURES", "measured"]
 

@@ -4,15 +4,14 @@ Beside them plain Pyro: ``AutoNormal`` and ``Trace_ELBO`` on the same layers, wi
 but these, normal priors on means and log scales, and no stopping rule; about the least that a step
 through Pyro costs.
 
-Writes ``benchmarks/results/svi.json`` and ``svi.md``. Run as ``make bench-svi``.
+Writes ``svi.json`` and ``svi.md`` to ``benchmarks/results``; of a GPU ``svi_cuda`` of each. Run as
+``make bench-svi``, or ``make bench-gpu``.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pyro
 import pyro.distributions as dist
@@ -26,7 +25,10 @@ from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_mle, fit_svi
 
-RESULTS = Path(__file__).parent / "results"
+from ..common.devices import Device
+from ..common.options import add_options, checked_device
+from ..common.results import stem_for, write_results
+
 SIZES, BATCH, TARGET = [784, 128, 64, 10], 256, 1.5
 
 
@@ -58,14 +60,47 @@ def plain_pyro(network: UGMMNetwork, x: Tensor, y: Tensor) -> Callable[[int], No
     return run
 
 
+def times_of(
+    runs: dict[str, Callable[[int], object]], device: Device, steps: int, rounds: int
+) -> dict[str, list[float]]:
+    """The seconds of a step of each, by turns, until the device has done it."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for round_ in range(rounds + 1):
+        for name, run in runs.items():
+            seconds = []
+            for n in (1, 1 + steps):  # the difference leaves out what is done once
+                device.synchronize()
+                started = time.perf_counter()
+                run(n)
+                device.synchronize()
+                seconds.append(time.perf_counter() - started)
+            if round_:  # the first warms up
+                times[name].append((seconds[1] - seconds[0]) / steps)
+    return times
+
+
+def report(medians: dict[str, float], ratio: float, where: str, command: str) -> str:
+    """The results in words."""
+    milliseconds = {name: 1e3 * seconds for name, seconds in medians.items()}
+    shown = {name: f"{x:.1f} ms" if x < 10 else f"{x:.0f} ms" for name, x in milliseconds.items()}
+    return (
+        f"A step on {BATCH} rows, network {SIZES}, {where}: maximum likelihood "
+        f"{shown['maximum likelihood']}, SVI with a mean-field guide {shown['SVI']}, {ratio:.2f} "
+        f"times as long (target: at most {TARGET}); with Pyro's AutoNormal and Trace_ELBO alone "
+        f"{shown['plain Pyro']}, {medians['plain Pyro'] / medians['maximum likelihood']:.2f} "
+        f"times. `{command}`\n"
+    )
+
+
 def main() -> None:
-    """Measures both by turns, and writes the results."""
+    """Measures all by turns, and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_options(parser)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    device = checked_device(parser, options)
+    steps, rounds = (2, 2) if options.quick else (options.steps, options.rounds)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     x = torch.randn(BATCH, SIZES[0], device=options.device)
@@ -79,31 +114,16 @@ def main() -> None:
         "SVI": lambda n: fit_svi(model, guide, x, y, steps=n, progress=False),
         "plain Pyro": plain_pyro(UGMMNetwork(SIZES).to(options.device), x, y),
     }
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for round_ in range(options.rounds + 1):
-        for name, run in runs.items():
-            seconds = []
-            for n in (1, 1 + options.steps):  # the difference leaves out what is done once
-                started = time.perf_counter()
-                run(n)
-                seconds.append(time.perf_counter() - started)
-            if round_:  # the first warms up
-                times[name].append((seconds[1] - seconds[0]) / options.steps)
+    times = times_of(runs, device, steps, rounds)
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["SVI"] / medians["maximum likelihood"]
-    where = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
-    text = (
-        f"A step on {BATCH} rows, network {SIZES}, {where}, {options.threads} threads, medians of "
-        f"{options.rounds}: maximum likelihood {1e3 * medians['maximum likelihood']:.0f} ms, SVI "
-        f"with a mean-field guide {1e3 * medians['SVI']:.0f} ms, {ratio:.2f} times as long "
-        f"(target: at most {TARGET}); with Pyro's AutoNormal and Trace_ELBO alone "
-        f"{1e3 * medians['plain Pyro']:.0f} ms, "
-        f"{medians['plain Pyro'] / medians['maximum likelihood']:.2f} times. `make bench-svi`\n"
-    )
-    stem = RESULTS / ("svi" if options.device == "cpu" else f"svi_{options.device}")
-    record = {"seconds": times, "medians": medians, "ratio": ratio, "target": TARGET}
-    stem.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(text)
+    on_cpu = device.kind == "cpu"
+    where = f"CPU, {options.threads} threads" if on_cpu else device.name()
+    command = "make bench-svi" if on_cpu else "make bench-gpu"
+    text = report(medians, ratio, f"{where}, medians of {rounds}", command)
+    record = {"device": device.name(), "seconds": times, "medians": medians}
+    record |= {"ratio": ratio, "target": TARGET}
+    write_results(options.out, stem_for("svi", options.device), record, text)
     print(text)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from em_cases import FLOOR, GMMX, N_ITER, OURS, REG_COVAR, SKLEARN, Contender, Point, Problem
+
+from .cases import FLOOR, GMMX, N_ITER, OURS, REG_COVAR, SKLEARN, Contender, Point, Problem
 
 __all__ = ["Prepared", "prepare"]
 
@@ -91,22 +92,12 @@ def _pyro_ugmm(point: Point, problem: Problem, precision: str, device: str) -> P
 
 
 def _scikit_learn(point: Point, problem: Problem, precision: str, device: str) -> Prepared:
-    if device == "cpu":
-        arrays = (problem.x, problem.weights, problem.means, problem.covariances)
-        return _scikit_learn_on(point, [array.astype(precision) for array in arrays])
-    import sklearn
-
-    sklearn.set_config(array_api_dispatch=True)
-    prepared = _scikit_learn_on(point, _torch_tensors(problem, precision, device))
-    return _on_torch(prepared.call, prepared.outcome, device, prepared.progress)
-
-
-def _scikit_learn_on(point: Point, arrays: list[Any]) -> Prepared:
-    """Takes NumPy's arrays, or with array-API dispatch torch's."""
+    """On the processor, whatever the device."""
     from sklearn.mixture import GaussianMixture
     from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 
-    x, weights, means, covariances = arrays
+    arrays = (problem.x, problem.weights, problem.means, problem.covariances)
+    x, weights, means, covariances = (array.astype(precision) for array in arrays)
     cholesky = _compute_precision_cholesky(covariances, "full")
     precisions = cholesky @ cholesky.swapaxes(-1, -2)
     if point.action == "predict":
@@ -114,7 +105,7 @@ def _scikit_learn_on(point: Point, arrays: list[Any]) -> Prepared:
         model.weights_, model.means_, model.covariances_ = weights, means, covariances
         model.precisions_cholesky_, model.precisions_ = cholesky, precisions
         model.n_features_in_, model.converged_ = point.n_features, True
-        return Prepared(lambda: model.predict(x), lambda found: {"predictions": _numpy(found)})
+        return Prepared(lambda: model.predict(x), lambda found: {"predictions": found})
     model = GaussianMixture(
         point.n_components,
         tol=0.0,
@@ -130,10 +121,6 @@ def _scikit_learn_on(point: Point, arrays: list[Any]) -> Prepared:
         lambda fitted: {"log_likelihood": float(fitted.score(x))},
         lambda fitted: (fitted.n_iter_, float(fitted.lower_bound_)),
     )
-
-
-def _numpy(array: Any) -> np.ndarray:
-    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
 
 
 def _gmmx(point: Point, problem: Problem, precision: str, device: str) -> Prepared:

@@ -1,24 +1,26 @@
 """Measures one contender at one point, in a process of its own: time, memory and outcome.
 
-``measure`` starts that process; what it finds comes back as lines of JSON, so that what was found
-before a time limit is kept. ``combine`` makes one result of several processes'.
+``measure`` starts that process; ``combine`` makes one result of several processes'.
 """
 
 import json
 import math
-import os
-import platform
-import resource
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["child_environment", "combine", "measure", "memory_mb", "processor", "run_child"]
+import numpy as np
+
+from ..common.children import run_child
+from ..common.devices import memory_mb, reset_peak
+from .cases import N_ITER, Contender, Point, make_problem
+from .contenders import Prepared, prepare
+
+__all__ = ["combine", "measure"]
 
 _MOST_REPETITIONS = 3
 _LONG_WARM_UP = 20.0
@@ -26,82 +28,8 @@ _SHORTEST_TIMED = 0.05
 _SETUP_SECONDS = 120
 
 
-def processor() -> str:
-    """Names the processor."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.machine()
-
-
-def memory_mb(field: str) -> float:
-    """Reads an entry of ``/proc/self/status`` such as ``VmHWM``, in MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise KeyError(field)
-
-
-def _reset_peak() -> float:
-    """Sets the peak of resident memory, VmHWM, to what is held now; returns it."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return memory_mb("VmHWM")
-
-
-def child_environment(threads: int, device: str) -> dict[str, str]:
-    """Gives every library the same number of threads; they read this when they are imported."""
-    names = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")
-    environment = {f"{name}_NUM_THREADS": str(threads) for name in names}
-    environment |= {
-        "PJRT_NPROC": str(threads),
-        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={threads}",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda,cpu",
-    }
-    if device != "cpu":
-        environment["SCIPY_ARRAY_API"] = "1"
-    return {**os.environ, **environment}
-
-
-def _children_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def run_child(script: str, spec: dict[str, Any], threads: int, patience: float) -> dict[str, Any]:
-    """Runs a script of this folder and returns what it reported, with a failure in words."""
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(script))]
-    environment = child_environment(threads, spec["device"])
-    status, found, busy = 0, {}, _children_seconds()
-    try:
-        done = subprocess.run(
-            [*command, json.dumps(spec)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=patience,
-        )
-        status, output, errors = done.returncode, done.stdout, done.stderr
-    except subprocess.TimeoutExpired as expired:
-        status, output, errors = -signal.SIGALRM, (expired.stdout or b"").decode(), ""
-    for line in output.splitlines():
-        if line.startswith("{") and line.endswith("}"):
-            found |= json.loads(line)
-    stage = found.pop("stage", "starting")
-    if status == -signal.SIGALRM:
-        found |= {"over": stage, "busy_seconds": _children_seconds() - busy}
-    elif status == -signal.SIGKILL:
-        found["failure"] = f"killed while {stage}, probably for want of memory"
-    elif status < 0:
-        found["failure"] = f"ended by {signal.Signals(-status).name} while {stage}"
-    elif status:
-        last = errors.strip().splitlines()[-1:] or [f"exit status {status}"]
-        found["failure"] = f"while {stage}: {last[0]}"
-    return found
-
-
 def measure(
-    contender: Any, point: Any, *, device: str, threads: int, limit: int, predictions: Path
+    contender: Contender, point: Point, *, device: str, threads: int, limit: int, predictions: Path
 ) -> dict[str, Any]:
     """Measures in a new process; ``predictions`` is where they are left.
 
@@ -118,7 +46,7 @@ def measure(
         "predictions": str(predictions),
     }
     # The process ends itself at the limit; the patience is for one that cannot even start.
-    found = run_child("em_measure.py", spec, threads, limit + 3 * _SETUP_SECONDS)
+    found = run_child("benchmarks.em.measure", spec, threads, limit + 3 * _SETUP_SECONDS)
     stage, busy = found.pop("over", None), found.pop("busy_seconds", 0.0)
     if stage == "running":
         found |= {"failure": f"over {limit} s", "over_seconds": limit, "ran_over": True}
@@ -166,18 +94,16 @@ class _UnfinishedError(Exception):
 
 def _check_progress(n_iter: int, log_likelihood: float) -> None:
     """Reports a fit's iterations; raises if it ended early, since that takes less time."""
-    from em_cases import N_ITER
-
     _report(n_iter=n_iter)
     if n_iter != N_ITER:
         words = f"stopped after {n_iter} of {N_ITER} iterations"
         raise _UnfinishedError(f"{words}: the log-likelihood was {log_likelihood:.6g}")
 
 
-def _measured(prepared: Any, limit: int, enough_seconds: float) -> Any:
+def _measured(prepared: Prepared, limit: int, enough_seconds: float) -> Any:
     """Warms up, repeats, reports time and memory, and returns the last result."""
     peak = prepared.device_peak
-    before = peak() / 1e6 if peak else _reset_peak()
+    before = peak() / 1e6 if peak else reset_peak()
 
     def used() -> float:
         return (peak() / 1e6 if peak else memory_mb("VmHWM")) - before
@@ -212,8 +138,6 @@ def _measured(prepared: Any, limit: int, enough_seconds: float) -> Any:
 
 def _check(found: dict[str, Any], predictions: str) -> None:
     """Reports what came out, and in words where that is no result."""
-    import numpy as np
-
     if "predictions" in found:
         np.save(predictions, found.pop("predictions").astype(np.int32))
     value = found.get("log_likelihood", 0.0)
@@ -224,9 +148,6 @@ def _check(found: dict[str, Any], predictions: str) -> None:
 
 def main() -> None:
     """Measures what the argument says."""
-    from em_cases import Contender, Point, make_problem
-    from em_contenders import prepare
-
     spec = json.loads(sys.argv[1])
     contender, point = Contender(*spec["contender"]), Point(*spec["point"])
     try:

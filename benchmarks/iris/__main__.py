@@ -4,10 +4,8 @@ Writes ``benchmarks/results/iris.json`` and ``iris.md``. Run as ``make bench-iri
 """
 
 import argparse
-import json
 import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import pyro
@@ -18,7 +16,8 @@ from pyro_ugmm.datasets import iris
 from pyro_ugmm.demo import DROPOUT, SIZES, train_both
 from pyro_ugmm.diagnostics import class_probabilities
 
-RESULTS = Path(__file__).parent / "results"
+from ..common.paths import RESULTS
+from ..common.results import write_results
 
 
 def scored(probs: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
@@ -74,7 +73,6 @@ def main() -> None:
             )
         )
     seconds = float(torch.tensor([split["seconds"] for split in splits]).median())
-    RESULTS.mkdir(exist_ok=True)
     record = {
         "sizes": SIZES,
         "dropout": DROPOUT,
@@ -87,13 +85,13 @@ def main() -> None:
         "summary": summary,
         "splits": splits,
     }
-    (RESULTS / "iris.json").write_text(json.dumps(record, indent=1) + "\n")
-    (RESULTS / "iris.md").write_text(
+    text = (
         f"Iris, held out, stratified 5-fold, {options.seeds} seeds, network {SIZES}, dropout "
         f"{DROPOUT}; both trainings take {seconds:.0f} s (median). `make bench-iris`\n\n"
         + "\n".join(table)
         + "\n"
     )
+    write_results(RESULTS, "iris", record, text)
     print("\n".join(table))
 
 

@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from em_cases import GMMX, OURS, SKLEARN
-from em_memmap import LIMIT_MB
+from ..common.tables import table
+from .cases import GMMX, OURS, SKLEARN
+from .memmap import LIMIT_MB
 
 __all__ = ["report", "time_text"]
 
@@ -62,11 +63,6 @@ def _sizes(point: dict[str, Any]) -> str:
     return ", ".join(f"{name} = {n:,}" for name, n in point["sizes"].items())
 
 
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    rule = ["---:" if name else ":---" for name in header]  # text has no header
-    return [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]
-
-
 def _agreement(point: dict[str, Any]) -> str:
     found = point["agreement"]
     if point["action"] == "predict":
@@ -89,8 +85,8 @@ def _sweep(section: dict[str, Any]) -> list[str]:
         rows.append([*sizes, *row, _agreement(point)])
         used = [point["runs"].get(name, {}).get("memory_mb") for name in _COLUMNS]
         memory.append([*sizes, *("" if value is None else f"{value:,.0f}" for value in used)])
-    lines = [*_table(header, rows), "", "Peak memory beyond the data, MB:", ""]
-    return lines + _table(["N", "K", "D", *_COLUMNS], memory) + _notes(section)
+    lines = [*table(header, rows), "", "Peak memory beyond the data, MB:", ""]
+    return lines + table(["N", "K", "D", *_COLUMNS], memory) + _notes(section)
 
 
 def _notes(section: dict[str, Any]) -> list[str]:
@@ -139,7 +135,7 @@ def _headline(found: dict[str, Any]) -> list[str]:
         seconds = "" if "seconds" not in memmap else time_text(memmap["seconds"])
         rows.append([what, seconds, "", f"under {LIMIT_MB} MB", reached, verdict])
     header = ["", "ours", "theirs", "target", "reached", "met"]
-    return ["## Targets", "", *_table(header, rows), ""] if rows else []
+    return ["## Targets", "", *table(header, rows), ""] if rows else []
 
 
 def _not_faster(found: dict[str, Any]) -> str:
@@ -169,7 +165,9 @@ def _not_faster(found: dict[str, Any]) -> str:
 def _setting(setting: dict[str, Any]) -> str:
     names = ("torch", "pyro-ppl", "numpy", "scikit-learn", "gmmx", "jax")
     versions = ", ".join(f"{name} {setting[name]}" for name in names)
-    home = f" and one {setting['accelerator']}" if "accelerator" in setting else ""
+    home = ""
+    if "accelerator" in setting:
+        home = f" and one {setting['accelerator']}, on which scikit-learn is not"
     return (
         f"{setting['processor']}, {setting['threads']} of {setting['cores']} cores{home}; "
         f"Python {setting['python']}, {versions}; limit {setting['limit_seconds']} s, "
@@ -186,10 +184,12 @@ def report(record: dict[str, Any], stem: str) -> str:
     common = max(settings, key=settings.count)
     dates = [p["date"] for s in found.values() for p in s.get("points", [s]) if "date" in p]
     when = " to ".join(dict.fromkeys(date[:10] for date in (min(dates), max(dates))))
+    on_gpu = "accelerator" in common
+    target, where = ("bench-gpu", ", on a GPU") if on_gpu else ("bench-em", "")
     lines = [
-        "# Gaussian mixtures: EM and prediction, full covariances",
+        f"# Gaussian mixtures: EM and prediction, full covariances{where}",
         "",
-        f"{_setting(common)} {when}. `make bench-em`",
+        f"{_setting(common)} {when}. `make {target}`",
         "",
         f"Fits are {common['n_iter']} iterations from the same start with tol = 0. Contenders run "
         f"in turn, {common['rounds']} times over unless that takes longer than the limit, each "
@@ -236,4 +236,4 @@ def _headline_details(section: dict[str, Any]) -> list[str]:
         for name, run in point["runs"].items()
     ]
     header = ["", "", "median", "repetitions, processes", "fastest", "slowest", "memory, MB"]
-    return _table(header, rows) + _notes(section)
+    return table(header, rows) + _notes(section)

@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mnist_measure import MEASURES, measured
-from mnist_plots import plot
-from mnist_recipe import BATCH, SIZES, Digits, ShiftedDigits, one_cycle
 from torch import Tensor, nn
 
 from pyro_ugmm.diagnostics import class_probabilities
@@ -31,7 +28,12 @@ from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.nn.kernels import force_backend
 from pyro_ugmm.training import fit_mle, fit_svi
 
-RESULTS = Path(__file__).parent / "results"
+from ..common.paths import RESULTS
+from ..common.results import write_results
+from .measure import MEASURES, measured
+from .plots import plot
+from .recipe import BATCH, SIZES, Digits, ShiftedDigits, one_cycle
+
 PUBLISHED, TARGET, AIM, MOST_LOST, MOST_MISCALIBRATED = 0.975, 0.978, 0.985, 0.003, 0.01
 COLUMNS = EXACT, SVI, ALONE, MLP = ("maximum likelihood", "SVI", "SVI, images alone", "MLP")
 RATES = {EXACT: 0.02, SVI: 0.01, ALONE: 0.01, MLP: 0.004}
@@ -182,8 +184,7 @@ def main() -> None:
     for seed, before in zip(options.seeds, kept["runs"], strict=True):
         runs = before | one_seed(digits, seed, options.epochs, options.only)
         record["runs"].append({name: runs[name] for name in COLUMNS})
-        (options.out / "mnist.json").write_text(json.dumps(record, indent=1) + "\n")
-        (options.out / "mnist.md").write_text(report(record))
+        write_results(options.out, "mnist", record, report(record))
         plot(record, options.out / "mnist.png")
     print(report(record))
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from em_cases import draw_rows, random_mixture
-from em_measure import memory_mb, run_child
+
+from ..common.children import run_child
+from ..common.devices import memory_mb
+from .cases import draw_rows, random_mixture
 
 __all__ = ["LIMIT_MB", "measure_memmap"]
 
@@ -39,7 +41,7 @@ def measure_memmap(*, quick: bool, device: str, threads: int) -> dict[str, Any]:
         path = Path(folder) / "rows.float32"
         _write_rows(path, sizes)
         spec = {"path": str(path), "sizes": sizes, "device": device}
-        found = run_child("em_memmap.py", spec, threads, _PATIENCE_SECONDS)
+        found = run_child("benchmarks.em.memmap", spec, threads, _PATIENCE_SECONDS)
         if found.pop("over", None):
             found["failure"] = f"over {_PATIENCE_SECONDS} s"
         return {"sizes": sizes, "n_iter": _N_ITER, "file_mb": path.stat().st_size / 1e6, **found}

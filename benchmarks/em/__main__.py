@@ -6,12 +6,8 @@ that several times over: a machine that others share is now faster and now slowe
 """
 
 import argparse
-import datetime
-import json
 import os
 import platform
-import shutil
-import subprocess
 import tempfile
 import time
 from importlib import metadata
@@ -19,31 +15,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from em_cases import N_ITER, OURS, Contender, Point, Section, sections
-from em_measure import combine, measure, processor
-from em_memmap import measure_memmap
-from em_plots import plot
-from em_report import report, time_text
 
-RESULTS = Path(__file__).parent / "results"
+from ..common.devices import Device, processor
+from ..common.options import add_options, checked_device
+from ..common.results import stem_for
+from .cases import N_ITER, OURS, Contender, Point, Section, sections, thinned
+from .measure import combine, measure
+from .memmap import measure_memmap
+from .record import Record, today
+from .report import time_text
+
 SKIPPED = "not run: the smaller point ran over"
 
 
-def parsed() -> argparse.Namespace:
+def parsed() -> tuple[argparse.Namespace, Device]:
     """Reads the options."""
     names = [section.name for section in sections(quick=False)] + ["memmap", "report"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    add_options(parser)
     parser.add_argument(
         "--only",
         metavar="SECTION[,SECTION]",
         help=f"of {', '.join(names)}; other results are kept; report measures nothing",
     )
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to test this script")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--points", type=int, help="at most so many of each section, evenly chosen")
     parser.add_argument("--rounds", type=int, default=2, help="how often each has its turn")
     parser.add_argument("--limit", type=int, default=120, help="seconds per contender and point")
-    parser.add_argument("--out", type=Path, help="a folder; by default results, or out if quick")
     options = parser.parse_args()
     options.only = options.only.split(",") if options.only else names
     unknown = [name for name in options.only if name not in names]
@@ -52,17 +49,14 @@ def parsed() -> argparse.Namespace:
     available = len(os.sched_getaffinity(0))
     if not 1 <= options.threads <= available:
         parser.error(f"--threads: expected 1 to {available}, the cores here, got {options.threads}")
-    if options.limit < 1:
-        parser.error(f"--limit: expected at least one second, got {options.limit}")
-    if options.rounds < 1:
-        parser.error(f"--rounds: expected at least one, got {options.rounds}")
-    if options.device == "cuda" and shutil.which("nvidia-smi") is None:
-        parser.error("--device: expected cpu, since there is no nvidia-smi here, got cuda")
-    options.out = options.out or (Path("out") if options.quick else RESULTS)
-    return options
+    for name in ("limit", "rounds", "points"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name}: expected at least one, got {value}")
+    return options, checked_device(parser, options)
 
 
-def setting(options: argparse.Namespace) -> dict[str, Any]:
+def setting(options: argparse.Namespace, device: Device) -> dict[str, Any]:
     """Describes the machine and what was asked of it."""
     described = {
         "processor": processor(),
@@ -74,9 +68,8 @@ def setting(options: argparse.Namespace) -> dict[str, Any]:
         "n_iter": N_ITER,
         "python": platform.python_version(),
     }
-    if options.device == "cuda":
-        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        described["accelerator"] = subprocess.check_output(command, text=True).splitlines()[0]
+    if device.kind != "cpu":
+        described["accelerator"] = device.name()
     for name in ("torch", "pyro-ppl", "numpy", "scikit-learn", "gmmx", "jax"):
         try:
             described[name] = metadata.version(name)
@@ -103,61 +96,6 @@ def agreement(point: Point, runs: dict[str, Any], folder: Path) -> dict[str, flo
         elif None not in values:
             found[str(rival)] = values[1] - values[0]
     return found
-
-
-class Record:
-    """The results so far, written whole after every point."""
-
-    def __init__(self, path: Path, now: dict[str, Any]) -> None:
-        self._path, self._now = path, now
-        self.contents: dict[str, Any] = {"sections": {}}
-        if path.exists():
-            self.contents = json.loads(path.read_text())
-
-    def points(self, section: Section) -> list[dict[str, Any]]:
-        """Returns the list of a section's points, less those measured in another setting."""
-        kept = self.contents["sections"].get(section.name, {})
-        points = kept.get("points", []) if kept.get("setting") == self._now else []
-        sizes = [point.sizes for point in section.points]
-        points = [point for point in points if point["sizes"] in sizes]
-        entry = {"title": section.title, "swept": section.swept, "setting": self._now}
-        self.contents["sections"][section.name] = {**entry, "points": points}
-        return points
-
-    def put(self, section: Section, result: dict[str, Any]) -> None:
-        """Adds a point, or replaces it, and saves."""
-        points = self.contents["sections"][section.name]["points"]
-        order = [(point.action, point.sizes) for point in section.points]
-        key = (result["action"], result["sizes"])
-        points[:] = [p for p in points if (p["action"], p["sizes"]) != key] + [result]
-        points.sort(key=lambda p: order.index((p["action"], p["sizes"])))
-        self.save()
-
-    def save(self) -> None:
-        """Writes JSON and tables."""
-        order = [section.name for section in sections(quick=False)] + ["memmap"]
-        found = self.contents["sections"]
-        self.contents["sections"] = {name: found[name] for name in order if name in found}
-        write(self._path, json.dumps(self.contents, indent=1) + "\n")
-        write(self._path.with_suffix(".md"), report(self.contents, self._path.stem))
-
-    def plot(self) -> None:
-        """Draws the sweeps."""
-        for action in ("predict", "fit"):
-            path = self._path.with_name(f"{self._path.stem}_{action}.png")
-            plot(self.contents, action, path)
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file that is seen whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
-def today() -> str:
-    """The date and the time, in UTC."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def run_section(section: Section, record: Record, options: argparse.Namespace) -> None:
@@ -217,16 +155,14 @@ def summary(run: dict[str, Any]) -> str:
 
 def main() -> None:
     """Runs what was asked for, and writes the results."""
-    options = parsed()
+    options, device = parsed()
     # What is started from here inherits the cores.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    options.out.mkdir(parents=True, exist_ok=True)
-    now = setting(options)
-    stem = "em" if options.device == "cpu" else f"em_{options.device}"
+    now, stem = setting(options, device), stem_for("em", options.device)
     record = Record(options.out / f"{stem}.json", now)
     for section in sections(options.quick):
         if section.name in options.only:
-            run_section(section, record, options)
+            run_section(thinned(section, options.points), record, options)
             record.plot()
     if "memmap" in options.only:
         found = measure_memmap(quick=options.quick, device=options.device, threads=options.threads)

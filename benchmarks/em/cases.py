@@ -1,6 +1,6 @@
 """What is measured: GMMX's six sweeps and the headline points, and their seeded data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ __all__ = [
     "make_problem",
     "random_mixture",
     "sections",
+    "thinned",
 ]
 
 N_ITER = 20
@@ -180,6 +181,15 @@ def sections(quick: bool) -> list[Section]:
             {"K": _doubled(2, 32), "D": _doubled(2, 32), "N": _doubled(256, 65_536, 4)},
         ),
     ]
+
+
+def thinned(section: Section, most: int | None) -> Section:
+    """A section with so many points at most, evenly chosen, the largest among them."""
+    points = section.points
+    if most is None or most >= len(points):
+        return section
+    chosen = np.linspace(len(points) - 1, 0, most).round().astype(int)
+    return replace(section, points=tuple(points[i] for i in sorted(chosen)))
 
 
 @dataclass(frozen=True)
