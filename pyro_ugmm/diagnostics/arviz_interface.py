@@ -23,7 +23,7 @@ __all__ = [
     "make_inference_data",
     "psis_loo",
     "smoothed_weights",
-    "with_groups",
+    "with_draws",
 ]
 
 
@@ -54,14 +54,19 @@ def make_inference_data(
     dims: Mapping[str, Sequence[str]],
 ) -> "InferenceData":
     """Makes InferenceData of arrays by group and name; draws are ``(chain, draw)`` and more."""
-    return _arviz().from_dict(**groups, coords=coords, dims=dims)
+    return _arviz().from_dict(
+        **groups, coords={name: [*labels] for name, labels in coords.items()}, dims=dims
+    )
 
 
-def with_groups(idata: "InferenceData", groups: Mapping[str, Any]) -> "InferenceData":
-    """A copy of InferenceData in which some groups are other data sets."""
-    result = idata.copy()
-    for name, dataset in groups.items():
-        setattr(result, name, dataset)
+def with_draws(
+    idata: "InferenceData", groups: Sequence[str], chosen: np.ndarray, *, without: str
+) -> "InferenceData":
+    """A copy with draws chosen of the groups that are there, numbered anew, and without a name."""
+    result, numbers = idata.copy(), np.arange(len(chosen))
+    for group in {*groups} & {*group_names(idata)}:
+        taken = idata[group].isel(draw=chosen).assign_coords(draw=numbers)
+        setattr(result, group, taken.drop_vars(without, errors="ignore"))
     return result
 
 

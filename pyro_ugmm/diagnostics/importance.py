@@ -11,7 +11,7 @@ from .arviz_interface import (
     check_inference_data,
     group_names,
     smoothed_weights,
-    with_groups,
+    with_draws,
 )
 from .held_sites import held_sites
 
@@ -148,12 +148,6 @@ def importance_resample(
     count = len(weights) if num_samples is None else num_samples
     chosen = np.random.default_rng(seed).choice(len(weights), count, p=weights)
     groups = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats")
-    taken = {
-        group: idata[group].isel(draw=chosen).assign_coords(draw=np.arange(count))
-        for group in groups
-        if group in group_names(idata)
-    }
-    taken = {group: found.drop_vars("log_q", errors="ignore") for group, found in taken.items()}
-    result = with_groups(idata, taken)
+    result = with_draws(idata, groups, chosen, without="log_q")
     result.posterior.attrs["effective_draws"] = float(1 / np.square(weights).sum())
     return result
