@@ -10,7 +10,8 @@ def test_importing_loads_nothing_heavy():
     """Importing costs what importing Pyro costs: ArviZ, matplotlib and scikit-learn come later."""
     code = (
         "import sys, pyro_ugmm.nn, pyro_ugmm.distributions, pyro_ugmm.models, pyro_ugmm.guides, "
-        "pyro_ugmm.training, pyro_ugmm.diagnostics, pyro_ugmm.datasets, pyro_ugmm.em\n"
+        "pyro_ugmm.training, pyro_ugmm.diagnostics, pyro_ugmm.plots, pyro_ugmm.datasets, "
+        "pyro_ugmm.em\n"
         "print([m for m in ('arviz', 'matplotlib', 'sklearn', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,11 +12,12 @@ from ..checks import check, check_integer
 from ..models.base import BayesianModel
 from ..precision import full_precision
 from ..tables import Table, as_table
+from .arviz_interface import make_inference_data
 from .draws import evaluation, in_blocks, posterior_draws
 from .importance import pareto_k
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["to_inference_data"]
 
@@ -98,8 +99,6 @@ def to_inference_data(
         >>> idata.posterior["layers.0.loc"].dims
         ('chain', 'draw', 'neuron_0', 'input')
     """
-    from ._arviz import arviz
-
     check(isinstance(model, BayesianModel), "model", "a BayesianModel", type(model).__name__)
     table = as_table("x", x)
     data = tuple(part.detach() for part in model.check_data(table, y))
@@ -158,7 +157,7 @@ def to_inference_data(
                 groups["log_likelihood"] = {model.observed: by_chain(terms)}
             groups["observed_data"] = {model.observed: of_rows(observed).cpu().numpy()}
         groups["sample_stats"] = {name: by_chain(value) for name, value in statistics.items()}
-    idata = arviz.from_dict(**groups, coords=coords, dims=dims)
+    idata = make_inference_data(groups, coords=coords, dims=dims)
     library = {"inference_library": "pyro-ppl", "inference_library_version": pyro.__version__}
     idata.posterior.attrs |= library | drawn.attributes
     if observed is not None and drawn.log_q is not None:

@@ -106,27 +106,14 @@ class Selection:
             lines.append("interrupted: the fits that were left are not in the table")
         return "\n".join(line.rstrip() for line in lines)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Plots the criterion against the number of components; returns the axes."""
-        import matplotlib.pyplot as plt
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draws the criterion against the number of components, and returns the axes.
 
-        if ax is None:
-            _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-        for covariance in dict.fromkeys(row.covariance for row in self.table):
-            rows = sorted(
-                (row for row in self.table if row.covariance == covariance),
-                key=lambda row: row.n_components,
-            )
-            values = [getattr(row, self.criterion) for row in rows]
-            ax.plot([row.n_components for row in rows], values, "o-", label=covariance)
-        at = self.best.n_components, getattr(self.best, self.criterion)
-        ax.plot(*at, "o", ms=14, mfc="none", mec="black", label="best")
-        ax.set_xlabel("components")
-        ax.set_ylabel(f"{self.criterion.upper()} (nats, lower is better)")
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.legend(frameon=False)
-        ax.spines[["top", "right"]].set_visible(False)
-        return ax
+        It is :func:`~pyro_ugmm.plots.plot_selection`.
+        """
+        from ..plots.selection import plot_selection
+
+        return plot_selection(self, ax=ax)
 
 
 @full_precision

@@ -3,12 +3,12 @@
 import math
 import warnings
 
+import arviz as az
 import numpy as np
 import pytest
 from pyro.infer.autoguide import AutoDelta
 
 from pyro_ugmm.diagnostics import importance_resample, pareto_k, to_inference_data
-from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.diagnostics.importance import good_k
 from pyro_ugmm.training import fit_svi
 from tests.models.test_gaussian_mixture import mixture, rows

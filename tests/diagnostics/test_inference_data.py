@@ -1,6 +1,7 @@
 import math
 import warnings
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pyro
@@ -10,7 +11,6 @@ import torch
 from pyro import poutine
 
 from pyro_ugmm.diagnostics import class_probabilities, pareto_k, to_inference_data
-from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
