@@ -33,7 +33,9 @@ class Components:
     def batch_shape(self) -> torch.Size:
         """What the batches broadcast to."""
         shapes = self.weights.shape[:-1], self.means.shape[:-2], self.covariance.batch_shape
-        return shapes[0] if shapes[0] == shapes[1] == shapes[2] else torch.broadcast_shapes(*shapes)
+        if shapes[0] == shapes[1] == shapes[2]:
+            return torch.Size(shapes[0])  # a tensor's subclass may have a plain tuple
+        return torch.broadcast_shapes(*shapes)
 
     @property
     def log_weights(self) -> Tensor:
