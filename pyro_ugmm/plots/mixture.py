@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions import GaussianMixture
-from ..precision import full_precision
 from ..missing_values import mixture_rule
+from ..precision import full_precision
 from ..tables import Table, as_table
 from .positions import check_pair
 from .style import FAINT, SQUARE, axes_for, colors, note_of_hidden, outlined
