@@ -11,17 +11,15 @@ from torch import Tensor
 from ..checks import check, check_flag
 from ..nn import UGMMNetwork
 from ..precision import full_precision
-from .base import BayesianModel, Draws, check_draws
+from ..programs.names import ObservedRows
+from .base import BayesianModel, check_size
 from .data import features_for, labels_for, raise_overflow
-from .layer_prior import SITES, LayerPrior, check_units
+from .draws import Draws, beside_rows, check_draws
+from .layer_prior import LayerPrior, check_units
+from .network_start import check_start, copy_parameters, parameters_of, values_of
 from .priors import Priors
 
 __all__ = ["NetworkModel"]
-
-
-def _labels(scores: Tensor) -> dist.Categorical:
-    # Scores that overflowed make the loss NaN, for the training loop to report, not an error.
-    return dist.Categorical(logits=scores, validate_args=False)
 
 
 class NetworkModel(BayesianModel):
@@ -35,7 +33,6 @@ class NetworkModel(BayesianModel):
         torch.Size([10, 3])
     """
 
-    observed = "y"
     _feature_dim: ClassVar[str] = "input"
     _output_dim: ClassVar[str] = "class"
 
@@ -84,49 +81,24 @@ class NetworkModel(BayesianModel):
 
     @torch.no_grad()
     def start_values(self, start: UGMMNetwork | None = None) -> dict[str, Tensor]:
-        """What the parameters of the network, or of another, are now, as values of the sites."""
+        """What the parameters of the network, or of another, are now, as values of the sites.
+
+        Where one is not strictly within a prior's support, the support's middle stands in for it.
+        """
         network = self.network if start is None else start
-        self._check_start(network)
-        values = {}
-        for site in self.site_distributions():
-            _, i, name = site.split(".")
-            parameter, _, from_parameter = SITES[name]
-            value = getattr(network.layers[int(i)], parameter).detach()
-            values[site] = from_parameter(value.to(self.network.layers[int(i)].input_center))
-        return self._within_supports(values)
+        check_start(network, self.network)
+        return self._within_supports(values_of(network, self.site_distributions(), self.network))
 
     @torch.no_grad()
     def take_start(self, start: UGMMNetwork) -> None:
         """Copies to the network what has no prior, unless it does not require gradients."""
-        self._check_start(start)
-        sites = self.site_distributions()
-        for i, (own, other) in enumerate(zip(self.network.layers, start.layers, strict=True)):
-            for name, (parameter, _, _) in SITES.items():
-                kept = "scale_unconstrained" if parameter == "scale" else parameter
-                if f"layers.{i}.{name}" in sites or not getattr(own, kept).requires_grad:
-                    continue
-                value = getattr(other, parameter).to(own.input_center)
-                is_low = value <= own.min_scale if parameter == "scale" else False
-                setattr(
-                    own, parameter, value.masked_fill(torch.as_tensor(is_low), 2 * own.min_scale)
-                )
-
-    def _check_start(self, start: Any) -> None:
-        expected = f"a UGMMNetwork of sizes {self.network.sizes}"
-        fits = isinstance(start, UGMMNetwork) and start.sizes == self.network.sizes
-        check(fits, "start", expected, start)
+        check_start(start, self.network)
+        copy_parameters(start, self.network, self.site_distributions())
 
     @full_precision
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters."""
-        parameters = {}
-        for site, value in check_draws(draws).items():
-            prefix, _, name = site.rpartition(".")
-            expected = "sites like layers.0.loc, .variance or .weights"
-            check(name in SITES, "draws", expected, site)
-            parameter, to_parameter, _ = SITES[name]
-            parameters[f"{prefix}.{parameter}"] = to_parameter(value)
-        return self.network(inputs, parameters)
+        return self.network(inputs, parameters_of(check_draws(draws)))
 
     @abstractmethod
     def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
@@ -154,15 +126,11 @@ class NetworkModel(BayesianModel):
         """Features as a tensor; tensors are what they are, since layers check them."""
         return x if isinstance(x, Tensor) else self.check_data(x)[0]
 
-    def forward(self, x: Any, y: Any = None, size: int | None = None) -> Tensor:
-        """Draws parameters from the priors and labels from the network.
-
-        Args:
-            x: features, shape ``(n, K)``.
-            y: observed labels, shape ``(..., n)``, integers from 0; drawn if not given.
-            size: the number of rows of the full data, if ``x`` is a minibatch of it.
-        """
-        return self.sample_rows(*self.check_data(x, y), size=size)
+    @full_precision
+    def __call__(self, x: Any, y: Any = None, size: int | None = None) -> Tensor:
+        """Checks data and runs the program on them."""
+        rows = self.check_data(x, y)
+        return super().__call__(*rows, size=check_size(size, len(rows[0])))
 
     @property
     def n_features(self) -> int:
@@ -177,24 +145,24 @@ class NetworkModel(BayesianModel):
         """What the network is given, of features and labels: features alone."""
         return x
 
-    def split_data(self, x: Any, y: Tensor | None = None) -> tuple[Any, Tensor | None]:
+    def observed_rows(self, *rows: Tensor) -> ObservedRows:
         """Labels are observed, given features."""
-        return x, y
+        return ObservedRows("y", rows[1] if len(rows) > 1 else None, {"x": rows[0]})
 
     @property
     def values_per_row(self) -> int:
         """The components of the largest layer."""
         return max(layer.loc.numel() for layer in self.network.layers)
 
-    def observation(self, given: Any, draws: Draws | None = None) -> dist.Categorical:
-        """The distribution of the labels of rows ``(n, K)``."""
-        return _labels(self.scores(given, draws))
+    def class_probabilities(self, x: Tensor, draws: Draws) -> Tensor:
+        """The probabilities of labels of rows that were checked, ``(n, C)`` or ``(S, n, C)``."""
+        return self.scores(x, beside_rows(draws, self.site_distributions())).softmax(-1)
 
-    def check_predictable(self, given: Any, rows: Any, draws: Draws) -> None:
+    def _check_drawable(self, labels: dist.Categorical, x: Tensor, draws: Draws) -> None:
         """Checks that the rows' scores did not overflow; says whether features or draws did it."""
-        finite = rows.logits.isfinite().all(-1).reshape(-1, len(given)).all(0)
+        finite = labels.logits.isfinite().all(-1).reshape(-1, len(x)).all(0)
         if not torch._is_all_true(finite):
-            raise_overflow(given, finite, self.network, draws)
+            raise_overflow(x, finite, self.network, draws)
 
     def arguments(self) -> dict[str, Any]:
         """What the network was made with."""
