@@ -1,8 +1,6 @@
 """Posterior draws as ArviZ's InferenceData."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +11,10 @@ from torch import Tensor
 from ..checks import check, check_integer
 from ..precision import full_precision
 from ..programs.entry import check_program, enter
-from ..programs.joint import LogJoint, joint_of
-from ..programs.names import ObservedRows, names_of
 from ..programs.simulation import simulation_of
-from ..programs.sites import sites_of
-from ..programs.traced import Rows
 from ..tables import as_table
-from .draws import evaluation, in_blocks, posterior_draws
+from .answers import Answers
+from .draws import PosteriorDraws, evaluation, posterior_draws
 from .importance import pareto_k
 
 if TYPE_CHECKING:
@@ -51,46 +46,6 @@ def _check_coords(
     for name, labels in coords.items():
         expected = f"{lengths[name]} labels"
         check(len(labels) == lengths[name], f"coords[{name!r}]", expected, len(labels))
-
-
-@dataclass(frozen=True, eq=False)
-class _Evaluated:
-    """What a model makes of draws, block by block.
-
-    Attributes:
-        model: the model.
-        rows: its data.
-        observed: what of them is observed.
-        n_dims: of a row that was observed, as it is named.
-    """
-
-    model: Callable
-    rows: Rows
-    observed: ObservedRows
-    n_dims: int
-
-    @cached_property
-    def joint(self) -> LogJoint:
-        return joint_of(self.model, self.rows)
-
-    def _in_blocks(self, function: Callable, draws: dict[str, Tensor]) -> np.ndarray:
-        return in_blocks(function, draws, len(self.rows[0]) * self.joint.values_per_row)
-
-    def as_named(self, rows: Any, n_leading: int) -> np.ndarray:
-        """Rows of one feature without its dimension, if that has no name."""
-        found = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
-        return found[..., 0] if found.ndim - n_leading > self.n_dims else found
-
-    def predictive(self, draws: dict[str, Tensor]) -> np.ndarray:
-        """Rows drawn under each draw."""
-        simulation = simulation_of(self.model, self.rows)
-        return self.as_named(
-            self._in_blocks(lambda some: simulation.sample_rows(*self.rows, draws=some), draws), 1
-        )
-
-    def terms(self, draws: dict[str, Tensor]) -> np.ndarray:
-        """What each row adds to the log joint density under each draw."""
-        return self._in_blocks(lambda some: self.joint.row_terms(*self.rows, draws=some), draws)
 
 
 @full_precision
@@ -154,43 +109,14 @@ def to_inference_data(
     table = x if isinstance(x, Tensor) else as_table("x", x)
     rows = enter(model, table, y)
     num_samples = check_integer("num_samples", num_samples)
-    names = names_of(model, rows)
-    observed, dims = names.observed_rows(*rows), names.dims()
-    site = observed.name
-    sites = sites_of(model, rows).latent_sites()
+    answers = Answers(model, rows)
+    dims, observed = answers.names.dims(), answers.observed
     coords = _coords_of(table, dims.get("x", ())) | dict(coords or {})
-    shapes = {name: latent.shape for name, latent in sites.items()}
-    shapes |= {name: part.shape for name, part in observed.given.items()}
-    shapes[site] = rows[0].shape[:1] if observed.value is None else observed.value.shape
-    _check_coords(coords, dims, shapes)
-    model_of = _Evaluated(model, rows, observed, len(dims[site]))
+    _check_coords(coords, dims, answers.shapes())
     with evaluation(model, seed):
         drawn = posterior_draws(model, inference, num_samples, rows)
-
-        def by_chain(values: Any) -> np.ndarray:
-            array = values.cpu().numpy() if isinstance(values, Tensor) else values
-            return array.reshape(drawn.n_chains, -1, *array.shape[1:])
-
         prior = simulation_of(model, rows).sample_prior(num_samples)
-        groups = {
-            "prior": {name: value.cpu().numpy()[None] for name, value in prior.items()},
-            "prior_predictive": {site: model_of.predictive(prior)[None]},
-            "posterior": {name: by_chain(value) for name, value in drawn.values.items()},
-            "posterior_predictive": {site: by_chain(model_of.predictive(drawn.values))},
-        }
-        statistics = {"diverging": drawn.diverging}
-        if observed.given:
-            groups["constant_data"] = {k: part.cpu().numpy() for k, part in observed.given.items()}
-        if observed.value is not None:
-            terms = model_of.terms(drawn.values)
-            log_prior = model_of.joint.log_prior(drawn.values).cpu().numpy()
-            statistics["log_p"] = log_prior + terms.sum(-1, dtype=np.float64)
-            if drawn.log_q is not None:
-                statistics["log_q"] = drawn.log_q
-            if model_of.joint.has_likelihood:
-                groups["log_likelihood"] = {site: by_chain(terms)}
-            groups["observed_data"] = {site: model_of.as_named(observed.value, 0)}
-        groups["sample_stats"] = {name: by_chain(value) for name, value in statistics.items()}
+        groups = _groups(answers, prior, drawn)
     idata = arviz.from_dict(**groups, coords=coords, dims=dims)
     library = {"inference_library": "pyro-ppl", "inference_library_version": pyro.__version__}
     idata.posterior.attrs |= library | drawn.attributes
@@ -198,3 +124,33 @@ def to_inference_data(
         k, verdict = pareto_k(idata)
         idata.posterior.attrs |= {"pareto_k": k, "verdict": verdict}
     return idata
+
+
+def _groups(answers: Answers, prior: dict[str, Tensor], drawn: PosteriorDraws) -> dict[str, Any]:
+    """The groups' variables, with dimensions for chains and draws."""
+
+    def by_chain(values: Any) -> np.ndarray:
+        array = values.cpu().numpy() if isinstance(values, Tensor) else values
+        return array.reshape(drawn.n_chains, -1, *array.shape[1:])
+
+    observed, site = answers.observed, answers.observed.name
+    groups = {
+        "prior": {name: value.cpu().numpy()[None] for name, value in prior.items()},
+        "prior_predictive": {site: answers.predictive(prior)[None]},
+        "posterior": {name: by_chain(value) for name, value in drawn.values.items()},
+        "posterior_predictive": {site: by_chain(answers.predictive(drawn.values))},
+    }
+    statistics = {"diverging": drawn.diverging}
+    if observed.given:
+        groups["constant_data"] = {k: part.cpu().numpy() for k, part in observed.given.items()}
+    if observed.value is not None:
+        terms = answers.row_terms(drawn.values)
+        log_prior = answers.joint.log_prior(drawn.values).cpu().numpy()
+        statistics["log_p"] = log_prior + terms.sum(-1, dtype=np.float64)
+        if drawn.log_q is not None:
+            statistics["log_q"] = drawn.log_q
+        if answers.joint.has_likelihood:
+            groups["log_likelihood"] = {site: by_chain(terms)}
+        groups["observed_data"] = {site: answers.as_named(observed.value.cpu().numpy(), 0)}
+    groups["sample_stats"] = {name: by_chain(value) for name, value in statistics.items()}
+    return groups

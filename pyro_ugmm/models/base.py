@@ -14,7 +14,8 @@ from ..programs.joint import LogJoint
 from ..programs.names import Names
 from ..programs.simulation import Simulation
 from ..programs.sites import LatentSite, LatentSites
-from .draws import Draws, beside_rows, check_draws
+from ..programs.traced import Draws
+from .draws import beside_rows, check_draws
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..nn import UGMMNetwork
 from ..nn.network import check_network
-from .draws import Draws, beside_rows, row_plate
+from ..programs.traced import Draws
+from .draws import beside_rows, row_plate
 from .network import NetworkModel
 from .priors import Priors
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..checks import check, check_choice, check_integer
 from ..nn import UGMMNetwork
 from ..nn.network import check_network
-from .draws import Draws, beside_rows, row_plate
+from ..programs.traced import Draws
+from .draws import beside_rows, row_plate
 from .network import NetworkModel
 from .priors import Priors
 

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from ..checks import check
+from ..programs.traced import Draws
 
-__all__ = ["Draws", "beside_rows", "check_draws", "row_plate"]
-
-Draws = Mapping[str, Tensor]
-"""Values of latent sites by name: of one draw, or of many with leading dimensions ``(S, 1)``."""
+__all__ = ["beside_rows", "check_draws", "row_plate"]
 
 
 def check_draws(draws: Any) -> dict[str, Tensor]:

@@ -1,24 +1,23 @@
 """The Bayesian Gaussian mixture."""
 
-import math
 from typing import Any, Self
 
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro.nn import PyroParam
 from torch import Tensor
 
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
 from ..distributions.multivariate import check_missing
-from ..nn.local_parameters import LocalModule
 from ..precision import full_precision
 from ..programs.names import ObservedRows
+from ..programs.traced import Draws
 from .base import BayesianModel, check_size
 from .covariance_sites import COVARIANCE_SITES
 from .data import rows_for
-from .draws import Draws, beside_rows, check_draws, row_plate
+from .draws import beside_rows, check_draws, row_plate
+from .learned_sites import LearnedSites
 from .mixture_sites import MixtureSites
 from .priors import Priors
 
@@ -94,10 +93,7 @@ class BayesianGaussianMixture(BayesianModel):
         self.covariance, self.priors, self.missing = covariance, priors, missing
         self._structure = COVARIANCE_SITES[covariance]
         self.sites = MixtureSites(n_components, n_features, covariance, priors)
-        self.learned = LocalModule()
-        for name, site in self.sites.by_name().items():
-            if site.prior is None:
-                setattr(self.learned, name, PyroParam(site.start, site.support))
+        self.learned = LearnedSites(self.sites.by_name())
 
     def site_distributions(self) -> dict[str, dist.TorchDistribution]:
         """The prior of every latent site, by name."""
@@ -114,13 +110,7 @@ class BayesianGaussianMixture(BayesianModel):
 
     def take_start(self, start: GaussianMixture) -> None:
         """Copies to ``learned`` what has no prior, unless it does not require gradients."""
-        values = self.sites.read(start)
-        for name, site in self.sites.by_name().items():
-            if site.prior is not None:
-                continue
-            if getattr(self.learned, f"{name}_unconstrained").requires_grad:
-                floor = 2 * getattr(site.support, "lower_bound", -math.inf)
-                setattr(self.learned, name, values[name].clamp(min=floor))
+        self.learned.take(self.sites.read(start))
 
     @full_precision
     def mixture(self, draws: Draws | None = None) -> GaussianMixture:

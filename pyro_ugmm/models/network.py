@@ -12,10 +12,12 @@ from ..checks import check, check_flag
 from ..nn import UGMMNetwork
 from ..precision import full_precision
 from ..programs.names import ObservedRows
+from ..programs.traced import Draws
 from .base import BayesianModel, check_size
 from .data import features_for, labels_for, raise_overflow
-from .draws import Draws, beside_rows, check_draws
-from .layer_prior import LayerPrior, check_units
+from .draws import beside_rows, check_draws
+from .layer_prior import make_layer_priors
+from .network_arguments import arguments_of, make_network
 from .network_start import check_start, copy_parameters, parameters_of, values_of
 from .priors import Priors
 
@@ -42,26 +44,13 @@ class NetworkModel(BayesianModel):
     ) -> None:
         super().__init__()
         copy = check_flag("copy", copy)
-        check(
-            priors is None or isinstance(priors, Priors),
-            "priors",
-            "Priors or None",
-            type(priors).__name__,
-        )
+        are_priors = priors is None or isinstance(priors, Priors)
+        check(are_priors, "priors", "Priors or None", type(priors).__name__)
         if priors is not None:
             priors = priors.resolved(variances=dist.InverseGamma(2.0, 1.0), weights=None)
         self.network = copying.deepcopy(network) if copy else network
         self.priors, self.n_classes = priors, n_classes
-        self.layer_priors = torch.nn.ModuleList()
-        if priors is None:
-            return
-        check_units(network.layers[0], priors)
-        for i, layer in enumerate(network.layers):
-            self.layer_priors.append(
-                LayerPrior(
-                    layer, priors.scaled(layer.input_center, layer.input_spread) if i else priors
-                )
-            )
+        self.layer_priors = make_layer_priors(network, priors)
 
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site; a layer's inputs are the neurons before it."""
@@ -166,29 +155,15 @@ class NetworkModel(BayesianModel):
 
     def arguments(self) -> dict[str, Any]:
         """What the network was made with."""
-        layers = self.network.layers
-        return {
-            "sizes": [*self.network.sizes],
-            "dropout": [layer.dropout for layer in layers],
-            "min_scale": layers[0].min_scale,
-            "missing": self.network.missing,
-            "normalization": self.network.normalization,
-        }
+        return arguments_of(self.network)
 
     @classmethod
     def from_arguments(
         cls, arguments: dict[str, Any], priors: Any, dtype: torch.dtype, state: dict[str, Tensor]
     ) -> Self:
         """Makes the network, with its parameters, and a model of it."""
-        arguments = dict(arguments)
-        names = ("sizes", "dropout", "min_scale", "missing", "normalization")
-        network = UGMMNetwork(**{name: arguments.pop(name) for name in names}).to(dtype)
-        prefix = "network."
-        parts = {
-            name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)
-        }
-        network.load_state_dict(parts)
-        return cls(network, priors=priors, copy=False, **arguments)
+        network, rest = make_network(arguments, dtype, state)
+        return cls(network, priors=priors, copy=False, **rest)
 
     def example_row(self) -> Tensor:
         """The center of the features."""

@@ -11,7 +11,13 @@ __all__ = ["HasArguments"]
 
 @runtime_checkable
 class HasArguments(Protocol):
-    """A model that says what it was made with, so that it can be made again."""
+    """A model that says what it was made with, so that it can be made again.
+
+    Example:
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> BayesianGaussianMixture(2, 1).arguments()["n_components"]
+        2
+    """
 
     priors: Any
 

@@ -18,7 +18,15 @@ __all__ = ["ChecksData", "check_program", "device_of", "enter", "enter_observed"
 
 @runtime_checkable
 class ChecksData(Protocol):
-    """A model that says which data fit it; called, it checks them, and ``forward`` does not."""
+    """A model that says which data fit it; called, it checks them, and ``forward`` does not.
+
+    Example:
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> from pyro_ugmm.programs.entry import ChecksData
+        >>> model = BayesianGaussianMixture(2, 1)
+        >>> isinstance(model, ChecksData), model.check_data([[0.0], [1.0]])[0].shape
+        (True, torch.Size([2, 1]))
+    """
 
     def check_data(self, x: Any, y: Any = None) -> Rows:
         """Checks data, and returns them as tensors like the model's."""

@@ -1,18 +1,16 @@
 """The log joint density of a program, row by row, for training, curvature and leaving rows out."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from ..checks import check
 from .draws import evaluated
-from .traced import Rows, Traced, run
+from .traced import Draws, Rows, Traced, run
 
 __all__ = ["LogJoint", "joint_of"]
-
-Draws = Mapping[str, Tensor]
 
 
 @runtime_checkable
@@ -20,6 +18,14 @@ class LogJoint(Protocol):
     """A model that evaluates rows under one draw of its latent sites, or under many at once.
 
     Many have a first dimension ``(S,)``.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> model, x = BayesianGaussianMixture(2, 1), torch.zeros(5, 1)
+        >>> draws = model.sample_prior(7)
+        >>> model.log_prior(draws).shape, model.row_terms(x, draws=draws).shape
+        (torch.Size([7]), torch.Size([7, 5]))
     """
 
     @property
@@ -58,28 +64,26 @@ class _TracedJoint:
         latent = [trace.nodes[name]["log_prob"].sum() for name in self._shapes]
         return sum(latent, terms.new_zeros(())), terms
 
-    def _evaluate(self, rows: Rows, draws: Draws | None) -> tuple[Tensor, Tensor]:
-        draws = dict(draws or {})
-        known = self._shapes
+    def _n_draws(self, draws: Draws) -> int | None:
+        """How many draws there are; None for one without a dimension of its own."""
+        known = {name: tuple(shape) for name, shape in self._shapes.items()}
         check(draws.keys() == known.keys(), "draws", f"values of {[*known]}", f"{[*draws]}")
-        leading = {
-            name: value.shape[: value.dim() - len(known[name])] for name, value in draws.items()
-        }
-        shapes = {*map(tuple, leading.values())} or {()}
-        fits = len(shapes) == 1 and all(
-            value.shape[len(leading[name]) :] == known[name] for name, value in draws.items()
-        )
+        shapes = {name: tuple(value.shape) for name, value in draws.items()}
+        leading = {shape[: len(shape) - len(known[name])] for name, shape in shapes.items()} or {()}
+        fits = len(leading) == 1 and len(min(leading)) < 2
+        fits = fits and all(shape == min(leading) + known[name] for name, shape in shapes.items())
         expected = f"values of shapes {known}, or of draws, with (S,) before that"
-        check(fits and len(*shapes) < 2, "draws", expected, {k: v.shape for k, v in draws.items()})
-        (shape,) = shapes
-        if not shape:
+        check(fits, "draws", expected, f"shapes {shapes}")
+        return min(leading)[0] if min(leading) else None
+
+    def _evaluate(self, rows: Rows, draws: Draws) -> tuple[Tensor, ...]:
+        if self._n_draws(draws) is None:
             return self._of_one(rows, draws)
         size = len(rows[0]) * self.values_per_row
-        prior, terms = evaluated(lambda draw: self._of_one(rows, draw), draws, size)
-        return prior, terms
+        return evaluated(lambda draw: self._of_one(rows, draw), draws, size)
 
     def row_terms(self, *rows: Tensor, draws: Draws | None = None) -> Tensor:
-        return self._evaluate(rows, draws)[1]
+        return self._evaluate(rows, draws or {})[1]
 
     def log_prior(self, draws: Draws) -> Tensor:
         return self._evaluate(self._rows, draws)[0]

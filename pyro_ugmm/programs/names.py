@@ -22,6 +22,12 @@ class ObservedRows:
         name: the observed site.
         value: what was observed of it; None where that is not among the data.
         given: what the program is given, by name.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> BayesianGaussianMixture(2, 1).observed_rows(torch.zeros(5, 1)).name
+        'x'
     """
 
     name: str
@@ -31,7 +37,13 @@ class ObservedRows:
 
 @runtime_checkable
 class Names(Protocol):
-    """A model that names its data and dimensions."""
+    """A model that names its data and dimensions.
+
+    Example:
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> BayesianGaussianMixture(2, 3).dims()["means"]
+        ['component', 'feature']
+    """
 
     @abstractmethod
     def observed_rows(self, *rows: Tensor) -> ObservedRows:

@@ -1,23 +1,30 @@
 """Draws of a program's latent sites, and of rows, for predictive checks."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from pyro import poutine
 from torch import Tensor
 
 from .draws import repeated
-from .traced import Rows, Traced, run
+from .traced import Draws, Rows, Traced, run
 
 __all__ = ["Simulation", "simulation_of"]
-
-Draws = Mapping[str, Tensor]
 
 
 @runtime_checkable
 class Simulation(Protocol):
-    """A model that draws from its prior, and rows under many draws at once."""
+    """A model that draws from its prior, and rows under many draws at once.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> model = BayesianGaussianMixture(2, 1)
+        >>> draws = model.sample_prior(7)
+        >>> model.sample_rows(torch.zeros(5, 1), draws=draws).shape
+        torch.Size([7, 5, 1])
+    """
 
     @abstractmethod
     def sample_prior(self, num_samples: int) -> dict[str, Tensor]:

@@ -23,7 +23,15 @@ class LatentSite(NamedTuple):
 
 @runtime_checkable
 class LatentSites(Protocol):
-    """A model that knows its latent sites without data."""
+    """A model that knows its latent sites without data.
+
+    Example:
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> from pyro_ugmm.programs.sites import LatentSites
+        >>> model = BayesianGaussianMixture(2, 1, "spherical")
+        >>> isinstance(model, LatentSites), model.latent_sites()["means"].shape
+        (True, torch.Size([2, 1]))
+    """
 
     @abstractmethod
     def latent_sites(self) -> dict[str, LatentSite]:

@@ -12,12 +12,19 @@ from torch import Tensor
 
 from ..checks import check
 
-__all__ = ["Rows", "Traced", "run"]
+__all__ = ["Draws", "Rows", "Traced", "run"]
 
 Rows = tuple[Tensor, ...]
+"""Data that entered a program: rows, and labels or targets if there are some."""
+
+Draws = Mapping[str, Tensor]
+"""Values of latent sites by name: of one draw, or of many with a first dimension ``(S,)``.
+
+Our models take ``(S, 1)`` as well, the second for rows.
+"""
 
 
-def run(model: Callable, rows: Rows, draw: Mapping[str, Tensor] | None = None) -> poutine.Trace:
+def run(model: Callable, rows: Rows, draw: Draws | None = None) -> poutine.Trace:
     """Runs a program on rows with values of latent sites, and evaluates all log densities."""
     program = poutine.condition(model, data=dict(draw)) if draw else model
     trace = poutine.trace(program).get_trace(*rows)
