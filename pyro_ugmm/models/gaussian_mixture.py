@@ -158,7 +158,7 @@ class BayesianGaussianMixture(BayesianModel):
         """
         priors = self.site_distributions()
         draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
-        mixture = self._mixture(beside_rows(draws, priors))
+        mixture = self.observation(beside_rows(draws, priors))
         with row_plate(size or 1 if x is None else len(x), size, mixture.means.device):
             return pyro.sample("x", mixture, obs=x)
 
