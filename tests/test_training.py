@@ -381,9 +381,9 @@ def test_other_bad_arguments():
         fit_mle(model, X, Y)
     bare = network()
     for call in (fit_mle, lambda *args: fit_svi(args[0], mean_field(model), *args[1:])):
-        with pytest.raises(ValueError, match=r"model: expected a BayesianModel, such as UGMMC"):
+        with pytest.raises(ValueError, match=r"model: expected a Pyro model, such as UGMMC"):
             call(bare, X, Y)
-    with pytest.raises(ValueError, match="model: expected a BayesianModel"):
+    with pytest.raises(ValueError, match="model: expected a Pyro model"):
         fit_svi(mean_field(model), model, X, Y)
     with pytest.raises(ValueError, match="guide: expected a Pyro guide, got int"):
         fit_svi(model, 3, X, Y)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..checks import check
 from ..models.network import NetworkModel
 from ..precision import full_precision
+from ..programs.entry import enter
 from .draws import evaluation, in_blocks, posterior_draws
 
 __all__ = ["class_probabilities"]
@@ -54,12 +55,11 @@ def class_probabilities(
     """
     expected = "a network's, UGMMClassifier or UGMMDensity"
     check(isinstance(model, NetworkModel), "model", expected, type(model).__name__)
-    (x,) = model.check_data(x)
-    x = x.detach()
+    (x,) = enter(model, x)
     with evaluation(model, seed):
-        draws = posterior_draws(model, inference, num_samples, x)
+        draws = posterior_draws(model, inference, num_samples, (x,))
         probabilities = in_blocks(
-            lambda values: model.scores(x, values).softmax(-1),
+            lambda values: model.class_probabilities(x, values),
             draws.values,
             len(x) * model.values_per_row,
         )

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ..fingerprints import fingerprint, is_of_library
-from ..models.base import BayesianModel
 from ..models.priors import Priors
+from ..programs.arguments import HasArguments
 
 __all__ = ["guide_identity", "model_identity", "start_of"]
 
@@ -40,8 +40,11 @@ def _describe(distribution: Any) -> str:
     return f"{kind.__name__}({told}) {fingerprint(kind)}"
 
 
-def model_identity(model: BayesianModel) -> dict[str, str]:
+def model_identity(model: Any) -> dict[str, str]:
     """What tells a model from others, its parameters' values excepted."""
+    knows_itself = isinstance(model, HasArguments)
+    if not knows_itself:
+        return {"model": guide_identity(getattr(model, "function", model))}
     arguments = json.dumps(model.arguments(), sort_keys=True, default=str)
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     own = [_settings(part) for part in model.modules() if not is_of_library(type(part))]
@@ -57,9 +60,8 @@ def model_identity(model: BayesianModel) -> dict[str, str]:
     return identity
 
 
-def _units(model: BayesianModel) -> Iterator[Tensor]:
+def _units(model: Any) -> Iterator[Tensor]:
     """The centers and spreads of the priors, those of hidden layers included."""
-    assert model.priors is not None
     yield from (model.priors.center.detach(), model.priors.spread.detach())
     for name, buffer in model.named_buffers():
         if not name.startswith("network.") and name.rpartition(".")[2] in _UNITS:
@@ -70,7 +72,7 @@ def guide_identity(guide: Callable) -> str:
     """What tells a guide from others, its parameters' values excepted."""
     if not isinstance(guide, torch.nn.Module):
         return f"{getattr(guide, '__qualname__', type(guide).__name__)} {fingerprint(guide)}"
-    settings = [_settings(part) for part in guide.modules() if not isinstance(part, BayesianModel)]
+    settings = [_settings(part) for part in guide.modules() if not isinstance(part, HasArguments)]
     return f"{type(guide).__name__} {fingerprint(settings)}"
 
 

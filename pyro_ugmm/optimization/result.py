@@ -21,6 +21,7 @@ class FitResult:
             :func:`pyro_ugmm.optimization.convergence.verdict`.
         reason: why it ended, in words with figures.
         guide: the fitted guide, of a run of SVI.
+        model: the model that was fitted; one written as a function holds its parameters here.
         averaged_from: the step from which on parameters were averaged, if they were.
 
     Example:
@@ -39,6 +40,7 @@ class FitResult:
     reason: str
     guide: Any = None
     averaged_from: int | None = None
+    model: Any = None
 
     @property
     def n_steps(self) -> int:

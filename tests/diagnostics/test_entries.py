@@ -65,7 +65,7 @@ ENTRIES = {
     "classifier": lambda x, y: run_model(NETWORK, x, y),
     "classifier, drawn": lambda x, y: run_model(NETWORK, x),
     "density": lambda x, y: run_model(DENSITY, x, y),
-    "row_terms": lambda x, y: NETWORK[0].row_terms(x, y),
+    "log_likelihood of a network": lambda x, y: NETWORK[0].log_likelihood(x, y),
     "log_likelihood": lambda x, y: MIXTURE[0].log_likelihood(x, draws=VALUES),
     "scores": lambda x, y: NETWORK[0].scores(x),
     "scores of density": lambda x, y: DENSITY[0].scores(x),
@@ -210,7 +210,7 @@ LABELS = {
     [
         "classifier",
         "density",
-        "row_terms",
+        "log_likelihood of a network",
         "inputs",
         "inference data of a network",
         "plot_uncertainty",

@@ -321,7 +321,7 @@ X = rows()
             r"priors\.center: expected shape \(3,\)",
         ),
         (lambda: mixture()(size=0), "size: expected a positive integer, got 0"),
-        (lambda: mean_field(UGMMNetwork([2, 2])), "model: expected a BayesianModel, such as"),
+        (lambda: mean_field(UGMMNetwork([2, 2])), "model: expected a Pyro model, such as"),
         (lambda: mixture()(X[:, :1]), r"x: expected shape \(n, 2\) with at least one row"),
         (lambda: mixture()(X[:0]), r"x: expected shape \(n, 2\) with at least one row"),
         (
