@@ -10,7 +10,7 @@ moves are learned from all populations together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -61,13 +61,19 @@ class State:
     particles: Particles
     log_evidence: Tensor
     temperature: float = 0.0
-    tuning: Tuning = Tuning()
+    tuning: Tuning = field(default_factory=Tuning)
     rungs: tuple[Rung, ...] = ()
 
     @property
     def increments(self) -> Tensor:
         """The log density ratios of populations and their particles, shape ``(M, N)``."""
         return self.particles.increment.reshape(len(self.log_evidence), -1)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether, in each population, there is a particle of some density."""
+        least = torch.finfo(self.particles.increment.dtype).min
+        return bool((self.increments > least).any(-1).all())
 
 
 def init(path: Path, position: Tensor, n_populations: int) -> State:
@@ -116,9 +122,7 @@ def move_until_forgotten(
     scale = scales(particles.position, particles.gradient)
     while n_moves < most_moves and not displacements.are_saturated:
         before, n_steps = particles.position, tuning.n_steps
-        made = move(
-            path, particles, state.temperature, scale, tuning.step_size, n_steps, generator
-        )
+        made = move(path, particles, state.temperature, scale, tuning.step_size, n_steps, generator)
         particles, tuning = made.particles, tuning.after(made, before, scale)
         displacements.add(particles)
         n_moves, n_gradients = n_moves + 1, n_gradients + n_steps

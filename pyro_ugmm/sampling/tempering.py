@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 __all__ = ["effective_share", "log_mean_weights", "next_temperature"]

@@ -18,9 +18,7 @@ from pyro_ugmm.sampling.tuning import Tuning, scales
 from .gaussians import conjugate
 
 
-@given(
-    st.integers(1, 5), st.integers(1, 40), st.floats(0.0, 30.0), st.integers(0, 2**31)
-)
+@given(st.integers(1, 5), st.integers(1, 40), st.floats(0.0, 30.0), st.integers(0, 2**31))
 @settings(deadline=None, max_examples=50)
 def test_systematic_rounds_down_or_up(n_populations, n_particles, spread, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -30,7 +28,9 @@ def test_systematic_rounds_down_or_up(n_populations, n_particles, spread, seed):
     assert found.shape == shape
     expected = n_particles * log_weights.softmax(-1)
     counts = torch.nn.functional.one_hot(found, n_particles).sum(1)
-    assert (counts >= (expected - 1e-9).floor()).all() and (counts <= (expected + 1e-9).ceil()).all()
+    assert (counts >= (expected - 1e-9).floor()).all() and (
+        counts <= (expected + 1e-9).ceil()
+    ).all()
 
 
 def test_systematic_is_unbiased():
@@ -125,6 +125,7 @@ def test_tuning_follows_acceptance_and_length():
 
 def walk(correlation, n_moves, n=4096, modes=0.0):
     """Displacements of particles whose correlation with their start is ``correlation**k``."""
+
     def particles(position):
         return Particles(position, position[:, 0], position[:, 1], position)
 
