@@ -13,14 +13,7 @@ from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.optimization.schedule import Schedule
 from pyro_ugmm.training import FitResult, fit_mle, fit_svi
-from tests.models.test_network_model import accuracy, data
-
-QUIET = {"progress": False, "seed": 0}
-
-
-def network(seed=0, **kwargs):
-    torch.manual_seed(seed)
-    return UGMMNetwork([2, 6, 3], **kwargs)
+from tests.models.networks import QUIET, accuracy, data, network
 
 
 def test_maximum_likelihood_equals_svi_without_priors_under_an_empty_guide():

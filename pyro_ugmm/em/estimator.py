@@ -110,7 +110,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         mixture_rule(self.missing)
         settings = {name: getattr(self, name) for name in ("tol", "max_iter", "reg_covar", "group")}
         fitter = EMFitter(**settings, progress=False)
-        device = self._device(X)
+        device = _device_for(X, self.device)
         table = self._rows(X, reset=True)
         (count,) = all_reduce([torch.tensor([len(table.values)])])
         expected = f"at least n_components={n_components} rows"
@@ -126,11 +126,6 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         for name in ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"):
             setattr(self, name, _as_it_came(torch.from_numpy(getattr(fitted, name)), X))
         return self
-
-    def _device(self, X) -> torch.device:
-        given = check_device("device", self.device)
-        here = X.device if isinstance(X, Tensor) else torch.device("cpu")
-        return here if given is None else given
 
     def _rows(self, X, *, reset: bool) -> Table:
         """Checks rows as scikit-learn does; names of columns are kept for messages."""
@@ -159,15 +154,6 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         tags.input_tags.allow_nan = mixture_rule(self.missing).takes_nan
         return tags
 
-    def _seed(self) -> int:
-        given, expected = self.random_state, "a seed, a RandomState, or None"
-        check(not isinstance(given, bool | np.bool_), "random_state", expected, given)
-        try:
-            state = check_random_state(given)
-        except (ValueError, TypeError):
-            raise ValueError(f"random_state: expected {expected}, got {given!r}") from None
-        return int(state.randint(np.iinfo(np.int32).max))
-
     def _start(self, table: Table, n_components: int) -> GaussianMixture:
         kind = check_choice("covariance_type", self.covariance_type, SKLEARN_STRUCTURES)
         method = check_choice("init_params", self.init_params, ("kmeans", "random_from_data"))
@@ -180,7 +166,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
             method=None if has_means else method,
             means=as_table("means_init", self.means_init) if has_means else None,
             n_init=1 if has_means else n_init,
-            seed=self._seed(),
+            seed=_seed_of(self.random_state),
             reg_covar=self.reg_covar,
             missing=self.missing,
             group=self.group,
@@ -227,7 +213,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         """Draws rows and the component of each, from ``random_state``."""
         check_is_fitted(self)
         count = check_integer("n_samples", n_samples)
-        generator = generator_for(self._seed(), self.mixture_.means.device)
+        generator = generator_for(_seed_of(self.random_state), self.mixture_.means.device)
         x, component = self.mixture_.sample_with_component((count,), generator=generator)
         return _as_it_came(x, self.means_), _as_it_came(component, self.means_)
 
@@ -241,6 +227,23 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "mixture_")
+
+
+def _device_for(X: Any, device: Any) -> torch.device:
+    given = check_device("device", device)
+    here = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    return here if given is None else given
+
+
+def _seed_of(random_state: Any) -> int:
+    expected = "a seed, a RandomState, or None"
+    is_flag = isinstance(random_state, bool | np.bool_)
+    check(not is_flag, "random_state", expected, random_state)
+    try:
+        state = check_random_state(random_state)
+    except (ValueError, TypeError):
+        raise ValueError(f"random_state: expected {expected}, got {random_state!r}") from None
+    return int(state.randint(np.iinfo(np.int32).max))
 
 
 def _as_it_came(value: Tensor, X: Any) -> Any:

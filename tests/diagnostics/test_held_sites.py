@@ -11,7 +11,7 @@ from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoMultivariateNorma
 
 from pyro_ugmm.diagnostics import importance_resample, loo, pareto_k, to_inference_data
 from pyro_ugmm.diagnostics.held_sites import held_sites
-from tests.models.test_gaussian_mixture import mixture, rows
+from tests.models.mixtures import mixture, rows
 
 SITES = ["weights", "means", "variances", "correlations"]
 

@@ -15,7 +15,7 @@ from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_svi
-from tests.models.test_network_model import data
+from tests.models.networks import data
 
 X, Y = data()
 

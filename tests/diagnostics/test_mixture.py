@@ -23,7 +23,7 @@ from pyro_ugmm.diagnostics import (
 from pyro_ugmm.guides import full_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
 from pyro_ugmm.training import fit_svi
-from tests.models.test_gaussian_mixture import mixture, rows
+from tests.models.mixtures import mixture, rows
 
 X = rows(60)
 

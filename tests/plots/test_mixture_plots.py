@@ -11,7 +11,7 @@ from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.em import initialize
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.plots import plot_components, plot_density, plot_mixture, plot_prior_posterior
-from tests.models.test_gaussian_mixture import mixture, rows
+from tests.models.mixtures import mixture, rows
 
 X = rows(80)
 

@@ -13,7 +13,7 @@ from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.plots import plot_losses, plot_neuron, plot_prior_posterior, plot_uncertainty
 from pyro_ugmm.status import Status
 from pyro_ugmm.training import FitResult
-from tests.models.test_network_model import data
+from tests.models.networks import data
 
 matplotlib.use("Agg")
 
