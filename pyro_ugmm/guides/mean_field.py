@@ -42,7 +42,7 @@ def mean_field(
 
     Raises:
         ValueError: if the model has no priors, or the start or data do not fit it; or a program
-            cannot be seen through (see :mod:`pyro_ugmm.programs`).
+            cannot be seen through (see :class:`pyro_ugmm.programs.sites.LatentSites`).
 
     Example:
         >>> import torch

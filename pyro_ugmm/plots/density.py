@@ -39,7 +39,7 @@ def plot_density(
 
     Args:
         model: the model.
-        idata: its draws, from :func:`to_inference_data`; labels may switch.
+        idata: its draws, from :func:`pyro_ugmm.diagnostics.to_inference_data`; labels may switch.
         x: rows, shape ``(n, D)``: a tensor, an array or a data frame.
         feature: the feature drawn, by number; by name too, if ``idata`` or a data frame has names.
         group: ``"posterior"`` or ``"prior"``.

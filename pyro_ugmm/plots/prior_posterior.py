@@ -36,7 +36,7 @@ def plot_prior_posterior(
 
     Args:
         model: the model, for the prior.
-        idata: the posterior, from :func:`to_inference_data`.
+        idata: the posterior, from :func:`pyro_ugmm.diagnostics.to_inference_data`.
         site: a latent site, such as ``layers.0.loc``, or ``means`` of a mixture.
         index: the parameter's position in the site, such as ``(neuron, input)``, or one number.
         ax: the axes to draw in; new ones if None.

@@ -27,7 +27,7 @@ def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, *, ax: Any = 
         ax: the axes to draw in; new ones if None.
 
     Raises:
-        ValueError: as :func:`calibration` does.
+        ValueError: as :func:`pyro_ugmm.diagnostics.calibration` does.
 
     Example:
         >>> import torch

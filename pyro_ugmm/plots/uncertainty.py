@@ -41,7 +41,7 @@ def plot_uncertainty(
     r"""Maps predictive uncertainty over two features, in nats, beside the data.
 
     The left map is the entropy of the posterior predictive, the right one its epistemic part,
-    which more data would remove (:func:`uncertainty`).
+    which more data would remove (:func:`pyro_ugmm.diagnostics.uncertainty`).
 
     Args:
         model: the model.

@@ -15,7 +15,17 @@ __all__ = ["LatentSite", "LatentSites", "check_start", "sites_of"]
 
 
 class LatentSite(NamedTuple):
-    """What a guide needs to know of a site."""
+    """What a guide needs to know of a site.
+
+    Attributes:
+        shape: of one value.
+        support: the values that it takes.
+
+    Example:
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> BayesianGaussianMixture(3, 2).latent_sites()["means"].shape
+        torch.Size([3, 2])
+    """
 
     shape: torch.Size
     support: constraints.Constraint

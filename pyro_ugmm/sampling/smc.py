@@ -36,6 +36,12 @@ class Rung:
         n_gradients: how often all particles' gradients were evaluated.
         acceptance: the mean probability of acceptance.
         forgotten: whether the particles forgot where they had been.
+
+    Example:
+        >>> from pyro_ugmm.sampling import Rung
+        >>> rung = Rung(0.5, 0.5, n_moves=4, n_gradients=20, acceptance=0.8, forgotten=True)
+        >>> rung.n_gradients / rung.n_moves
+        5.0
     """
 
     temperature: float
