@@ -23,7 +23,7 @@ class Textbook(Backend):
     is_composed: ClassVar[bool] = True
 
     def suits(self, device: torch.device, layout: Layout) -> bool:
-        return layout.terms_per_set < _FEWEST_TERMS.get(device.type, _FEWEST_ELSEWHERE)
+        return layout.n_terms < _FEWEST_TERMS.get(device.type, _FEWEST_ELSEWHERE)
 
     def score(self, inputs: LayerInputs, layout: Layout) -> Tensor:
         *tensors, omit = inputs
