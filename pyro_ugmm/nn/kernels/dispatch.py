@@ -70,7 +70,7 @@ def _choose(device: torch.device, dtype: torch.dtype, layout: Layout) -> Backend
     forced = _forced.get()
     if forced is None:
         suited = (one for one in BACKENDS.values() if one.suits(device, layout))
-        return next(one for one in suited if not one.unavailable(device, dtype))
+        return next((one for one in suited if not one.unavailable(device, dtype)), TEXTBOOK)
     reason = BACKENDS[forced].unavailable(device, dtype)
     check(not reason, "backend", f"{forced!r} to be available", f"none: {reason}")
     return BACKENDS[forced]

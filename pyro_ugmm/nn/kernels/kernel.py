@@ -94,7 +94,8 @@ class _Score(torch.autograd.Function):
         kernel: Kernel,
     ) -> Tensor:
         inverse, a = scale.reciprocal(), (log_weight - scale.log()).sub_(_HALF_LOG_TWO_PI)
-        terms = Terms(layout.stacked_inputs(x), *map(layout.stacked, (loc, inverse, a)), omit)
+        stacked_loc, inverse, a = map(layout.stacked, (loc, inverse, a))
+        terms = Terms(layout.stacked_inputs(x), stacked_loc, inverse, a, omit)
         out = x.new_empty(layout.shape)
         kernel.forward(terms, out.view(layout.stacked_shape))
         ctx.save_for_backward(x, loc, scale, log_weight, *terms[:4], out)
@@ -103,19 +104,21 @@ class _Score(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        *saved, out = ctx.saved_tensors
-        given, layout, (grad,) = saved[:4], ctx.layout, grads
+        x, *parameters = ctx.saved_tensors[:4]
+        rows, loc, inverse, a, out = ctx.saved_tensors[4:]
+        layout, (grad,), rest = ctx.layout, grads, (None, None, None)
         if torch.is_grad_enabled():
-            gradients = _differentiable_gradients(given, layout.restored(grad), ctx.omit)
-            return *gradients, None, None, None
-        terms, wants_x = Terms(*saved[4:], ctx.omit), ctx.needs_input_grad[0]
-        stacked = (one.reshape(layout.stacked_shape) for one in (out, grad.contiguous()))
-        grad_x, first, second, mass = ctx.kernel.backward(terms, *stacked, wants_x)
-        gradients = first.mul_(terms.inverse), second.sub_(mass).mul_(terms.inverse), mass
-        slopes = map(layout.gradient, gradients, (parameter.shape for parameter in given[1:]))
+            grad = layout.restored(grad)
+            return *_differentiable_gradients([x, *parameters], grad, ctx.omit), *rest
+        terms = Terms(rows, loc, inverse, a, ctx.omit)
+        out, grad = (one.reshape(layout.stacked_shape) for one in (out, grad.contiguous()))
+        wants_x = ctx.needs_input_grad[0]
+        grad_x, first, second, mass = ctx.kernel.backward(terms, out, grad, wants_x)
+        sums = first.mul_(inverse), second.sub_(mass).mul_(inverse), mass
+        slopes = map(layout.gradient, sums, (one.shape for one in parameters))
         if grad_x is not None:
-            grad_x = layout.gradient_of_inputs(grad_x, given[0].shape)
-        return grad_x, *slopes, None, None, None
+            grad_x = layout.gradient_of_inputs(grad_x, x.shape)
+        return grad_x, *slopes, *rest
 
 
 def _differentiable_gradients(given: list[Tensor], grad: Tensor, omit: bool) -> list[Tensor | None]:

@@ -11,8 +11,8 @@ from .layout import Layout
 
 __all__ = ["Textbook", "textbook"]
 
-# That it pays not to hold. On a GPU so few take as long as it takes to start a kernel.
-_FEWEST_TERMS = {"cpu": 1 << 15}
+# For which another backend's call pays; on a GPU fewer take as long as it takes to start a kernel.
+_FEWEST_TERMS = {"cpu": 1 << 12}
 _FEWEST_ELSEWHERE = 1 << 20
 
 

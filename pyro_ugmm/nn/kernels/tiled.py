@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from .kernel import Gradients, Kernel, Terms
+from .layout import Layout
 
 __all__ = ["Tiled"]
 
+_FEWEST_TERMS = 1 << 15  # that it pays not to hold
 _TILE_BYTES = {"cpu": 1 << 20}
 _OTHER_BYTES = 64 << 20
 # Exponents below this are as good as none; their exponentials would be subnormal, which is slow.
@@ -20,6 +22,9 @@ class Tiled(Kernel):
     """Plain torch operations on tiles: several sets, where there is room for all rows of one."""
 
     name: ClassVar[str] = "tiled"
+
+    def suits(self, device: torch.device, layout: Layout) -> bool:
+        return layout.n_terms >= _FEWEST_TERMS
 
     @staticmethod
     def _tiles(terms: Terms) -> Iterator[tuple[slice, slice]]:
