@@ -14,10 +14,13 @@
 #include <omp.h>
 #endif
 
+/* Flags are constants where functions are put in place, or else are tested for each term. */
+#define INLINE static inline __attribute__((always_inline))
+
 #define ROWS 4 /* rows that share a neuron's parameters while these are in registers */
 #define NARROW 16 /* up to so many inputs, vectors run over rows */
 #define BLOCK 256 /* of rows, then */
-#define LANES 16 /* of which blocks are filled up to a multiple, so that no row is left to scalars */
+#define LANES 16 /* of which blocks are filled up to a multiple, with rows of zeros */
 #define TILE_BYTES (128 * 1024) /* of rows that stay in a core's cache for all neurons */
 
 static ptrdiff_t tile_rows(size_t row_bytes) {
