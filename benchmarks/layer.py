@@ -216,7 +216,7 @@ def main() -> None:
     backend = backend_for("cpu", torch.float32)
     record: dict[str, Any] = {
         "setting": f"{processor()}, float32, {options.threads} threads of {os.cpu_count()} cores, "
-        f"torch {torch.__version__}, ours: {backend} (below 32,768 terms the textbook's). Medians. "
+        f"torch {torch.__version__}, ours: {backend} (below 4,096 terms the textbook's). Medians. "
         "The floor is one exponential for every row, input and neuron in the cache, two with the "
         "backward.",
         "points": [],

@@ -104,8 +104,7 @@ class _Score(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        x, *parameters = ctx.saved_tensors[:4]
-        rows, loc, inverse, a, out = ctx.saved_tensors[4:]
+        x, *parameters, rows, loc, inverse, a, out = ctx.saved_tensors
         layout, (grad,), rest = ctx.layout, grads, (None, None, None)
         if torch.is_grad_enabled():
             grad = layout.restored(grad)

@@ -34,6 +34,7 @@ class Layout:
     _sets_of: tuple[int, ...]
     _order: tuple[int, ...]
     """The leading dimensions, those of sets first."""
+    _is_in_order: bool
 
     def __init__(
         self,
@@ -45,10 +46,9 @@ class Layout:
         self.n_neurons, self.n_inputs = n_neurons, n_inputs
         self.n_sets, self.n_rows = 1, math.prod(rows)
         self._batch, self._sets_of = tuple(rows), ()
+        self._order, self._is_in_order = tuple(range(len(self._batch))), True
         if any(sets):
             self._spread(sets)
-        else:
-            self._order = tuple(range(len(self._batch)))
 
     def _spread(self, sets: Sequence[Sequence[int]]) -> None:
         """Finds along which dimensions parameters vary."""
@@ -60,15 +60,12 @@ class Layout:
         self.n_sets = math.prod([batch[i] for i in self._sets_of])
         self.n_rows = math.prod([batch[i] for i in rows_of])
         self._order = self._sets_of + rows_of
+        self._is_in_order = self._order == tuple(range(width))
 
     @property
     def n_terms(self) -> int:
         """How many (set, row, neuron, input) there are."""
         return self.n_sets * self.n_rows * self.n_neurons * self.n_inputs
-
-    @property
-    def _is_in_order(self) -> bool:
-        return self._order == tuple(range(len(self._order)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,30 +105,31 @@ class Layout:
 
     def stacked_inputs(self, x: Tensor) -> Tensor:
         """Returns inputs as ``(S, n, K)``, or ``(1, n, K)`` where all sets have the same."""
-        shape = self._inputs_shape(x.shape)
-        if not self._is_plain(x.shape, shape):
-            x = x.expand(*shape).permute(*self._order, -1)
+        if not self._is_plain(x.shape):
+            x = x.expand(*self._batch, -1).permute(*self._order, -1)
         return x.reshape(-1, self.n_rows, self.n_inputs).contiguous()
 
     def gradient_of_inputs(self, stacked: Tensor, shape: Sequence[int]) -> Tensor:
         """Returns the gradient of inputs of that shape from that of what was stacked."""
-        full = self._inputs_shape(shape)
-        if self._is_plain(shape, full):
+        if self._is_plain(shape):
             return stacked.view(shape)
-        ordered = stacked.view(*(full[i] for i in self._order), self.n_inputs)
+        ordered = stacked.view(*(self._batch[i] for i in self._order), self.n_inputs)
         return ordered.permute(*self._places, -1).sum_to_size(shape)
 
-    def _inputs_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """That of inputs that have all dimensions of sets or, if all sets have the same, none."""
-        missing = len(self._batch) + 1 - len(shape)
-        shape = (1,) * missing + tuple(shape)
-        is_shared = all(shape[i] == 1 for i in self._sets_of)
-        return shape if is_shared else (*self._batch, self.n_inputs)
-
-    def _is_plain(self, shape: Sequence[int], full: Sequence[int]) -> bool:
-        """Whether inputs need neither be repeated nor put in another order."""
-        is_shared = len(self._sets_of) == 0 or all(full[i] == 1 for i in self._sets_of)
-        return is_shared or (self._is_in_order and math.prod(shape) == math.prod(full))
+    def _is_plain(self, shape: Sequence[int]) -> bool:
+        """Whether inputs need neither be repeated nor put in another order: either all sets have
+        the same, or each has its own and all dimensions are in order.
+        """
+        if not self._sets_of:
+            return True
+        n_values = math.prod(shape)
+        is_shared = n_values == self.n_rows * self.n_inputs and all(
+            shape[i - len(self._batch) - 1] == 1
+            for i in self._sets_of
+            if i > len(self._batch) - len(shape)
+        )
+        is_own = n_values == self.n_sets * self.n_rows * self.n_inputs
+        return is_shared or (is_own and self._is_in_order)
 
 
 def _broadcast(*sizes: int) -> int:
