@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer clean
+.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
@@ -49,7 +49,7 @@ tutorials: $(VENV)/.installed  ## all notebooks of tutorials/, run in full, with
 	$(RUN) tutorials/run.py
 
 validate: $(VENV)/.installed  ## slow checks of inference, up to an hour: calibration, SVI against NUTS; writes validation/results
-	OMP_NUM_THREADS=1 $(RUN) -W ignore validation/validate.py
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.inference
 
 test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without a compiler, half an hour
 	$(RUN) validation/elsewhere.py
@@ -58,23 +58,30 @@ attack: $(VENV)/.installed  ## runs that are killed, damaged, interrupted and fo
 	$(RUN) validation/attack.py
 
 bench-iris: $(VENV)/.installed  ## held-out accuracy on Iris, 5 folds, 3 seeds; writes benchmarks/results
-	$(RUN) benchmarks/iris.py
+	$(RUN) -m benchmarks.iris
 
 bench-density: $(VENV)/.installed  ## the same of a network that scores features and label together, 2 seeds
-	$(RUN) benchmarks/iris_density.py
+	$(RUN) -m benchmarks.iris.density
 
 bench-svi: $(VENV)/.installed  ## the time of a step of SVI, in steps of maximum likelihood
-	$(RUN) benchmarks/svi.py
+	$(RUN) -m benchmarks.svi
 
 bench-mnist: $(VENV)/.installed  ## accuracy, calibration and strange images on MNIST, half an hour; MNIST=folder of its IDX files
-	$(RUN) -W ignore benchmarks/mnist.py --data $(MNIST)
+	$(RUN) -W ignore -m benchmarks.mnist --data $(MNIST)
 
 bench-layer: $(VENV)/.installed  ## the time and memory of a layer of mixture neurons
-	$(RUN) -W ignore benchmarks/layer.py
+	$(RUN) -W ignore -m benchmarks.layer
 
 bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX, an hour and a half; writes benchmarks/results
 	$(PIP) install --quiet --editable '.[bench]'
-	$(RUN) -W ignore benchmarks/em.py
+	$(RUN) -W ignore -m benchmarks.em
+
+# With the Python and torch that a machine with a GPU has, where there is no .venv: nothing is installed.
+bench-gpu: RUN := $(if $(wildcard $(RUN)),$(RUN),$(PYTHON))
+bench-gpu:  ## the layer, a step of SVI and EM on a GPU, five minutes; writes benchmarks/results
+	$(RUN) -W ignore -m benchmarks.layer --device cuda
+	$(RUN) -W ignore -m benchmarks.svi --device cuda
+	$(RUN) -W ignore -m benchmarks.em --device cuda --only headline --rounds 1 --limit 15 --threads $(shell nproc)
 
 clean:  ## remove the environment and what the demo wrote
 	rm -rf $(VENV) .venv-package dist out docs/_build

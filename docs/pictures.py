@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 
 from pyro_ugmm.datasets import iris
 from pyro_ugmm.demo import figures, train_both
-from pyro_ugmm.diagnostics import plot_density, to_inference_data
+from pyro_ugmm.diagnostics import to_inference_data
 from pyro_ugmm.em import EMFitter, initialize
 from pyro_ugmm.guides import full_rank
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
+from pyro_ugmm.plots import plot_density
 from pyro_ugmm.training import fit_svi
 
 IMAGES = Path(__file__).parent / "images"
@@ -41,7 +42,7 @@ def mixture() -> Figure:
     for ax, group, title in zip(
         axes, ("prior", "posterior"), ("before the data", "after"), strict=True
     ):
-        plot_density(model, idata, data.x, PETAL_LENGTH, ax, group=group)
+        plot_density(model, idata, data.x, PETAL_LENGTH, group=group, ax=ax)
         ax.set(title=title, xlabel=f"{data.feature_names[PETAL_LENGTH]} (cm)")
     figure.suptitle("A Bayesian mixture of three components on Iris")
     return figure

@@ -86,11 +86,11 @@ def check_integer(name: str, value: Any, minimum: int = 1) -> int:
     expected = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
     valid = not _is_flag(value) and getattr(value, "ndim", 0) == 0
     try:
-        found = operator.index(value) if valid else minimum - 1
+        integer = operator.index(value) if valid else minimum - 1
     except (TypeError, ValueError):  # torch raises both
-        found = minimum - 1
-    check(found >= minimum, name, expected, _shown(value))
-    return found
+        integer = minimum - 1
+    check(integer >= minimum, name, expected, _shown(value))
+    return integer
 
 
 def check_seed(name: str, value: Any) -> int | None:
@@ -108,15 +108,18 @@ def check_number(name: str, value: Any, valid: Callable[[float], bool], expected
     number = value.item() if is_array else value
     is_number = isinstance(number, Real) and not _is_flag(value)
     try:
-        found = float(number) if is_number else math.nan
+        real = float(number) if is_number else math.nan
     except OverflowError:  # an integer beyond all floating-point numbers
-        is_number, found = False, math.nan
-    check(is_number and valid(found), name, expected, _shown(value))
-    return found
+        is_number, real = False, math.nan
+    check(is_number and valid(real), name, expected, _shown(value))
+    return real
 
 
 def check_broadcast(shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Checks that batch shapes broadcast to one."""
+    first, *others = shapes.values()
+    if all(shape == first for shape in others):
+        return  # torch takes its time
     try:
         torch.broadcast_shapes(*shapes.values())
     except RuntimeError:

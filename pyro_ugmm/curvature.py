@@ -1,14 +1,18 @@
 """The curvature of a model's log posterior at a point, in unconstrained coordinates."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import pyro
 import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
 from .checks import check
-from .models.base import BayesianModel
+from .programs.joint import joint_of
+from .programs.sites import sites_of
+from .programs.traced import Rows
 
 __all__ = ["Curvature", "posterior_curvature"]
 
@@ -46,48 +50,48 @@ class Curvature:
 
     def by_site(self, flat: Tensor) -> dict[str, Tensor]:
         """Splits values ``(P,)`` by site."""
-        sizes = [shape.numel() for shape in self.shapes.values()]
-        parts = flat.split(sizes)
-        return {
-            site: part.reshape(shape)
-            for (site, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+        return _by_site(flat, self.shapes)
 
 
-def posterior_curvature(
-    model: BayesianModel, values: dict[str, Tensor], *data: Tensor
-) -> Curvature:
+def posterior_curvature(model: Callable, values: dict[str, Tensor], rows: Rows) -> Curvature:
     r"""Evaluates :math:`-\nabla^2 \log p(x, T(u))` where :math:`T(u)` are given values of sites.
 
     Args:
         model: the model.
         values: one value of each latent site.
-        *data: rows, as the model takes them.
+        rows: data that entered the model.
 
     Raises:
         ValueError: if there are more than 3,000 unconstrained values, whose Hessian would be too
-            large.
+            large; or the log posterior cannot be differentiated twice.
     """
-    bijections = {site: biject_to(p.support) for site, p in model.site_distributions().items()}
-    points = {site: to.inv(values[site]).detach() for site, to in bijections.items()}
-    shapes = {site: point.shape for site, point in points.items()}
+    joint, sites = joint_of(model, rows), sites_of(model, rows).latent_sites()
+    bijections = {name: biject_to(site.support) for name, site in sites.items()}
+    points = {name: to.inv(values[name]).detach() for name, to in bijections.items()}
+    shapes = {name: point.shape for name, point in points.items()}
     flat = torch.cat([point.flatten() for point in points.values()])
     expected = f"a model of at most {_MOST_VALUES} latent values (without x, init_scale is used)"
     check(len(flat) <= _MOST_VALUES, "model", expected, f"{len(flat)}")
 
     def negative_log_joint(flat: Tensor) -> Tensor:
-        parts = dict(zip(shapes, flat.split([s.numel() for s in shapes.values()]), strict=True))
         draws, volume = {}, flat.new_zeros(())
-        for site, to in bijections.items():
-            point = parts[site].reshape(shapes[site])
-            draws[site] = to(point)
-            volume = volume + to.log_abs_det_jacobian(point, draws[site]).sum()
-        likelihood = model.row_terms(*data, draws=draws).sum()
-        return -(model.log_prior(draws) + likelihood + volume)
+        for name, point in _by_site(flat, shapes).items():
+            to = bijections[name]
+            draws[name] = to(point)
+            volume = volume + to.log_abs_det_jacobian(point, draws[name]).sum()
+        likelihood = joint.row_terms(*rows, draws=draws).sum()
+        return -(joint.log_prior(draws) + likelihood + volume)
 
-    hessian = torch.autograd.functional.hessian(negative_log_joint, flat)
+    with pyro.validation_enabled(False):
+        hessian = torch.autograd.functional.hessian(negative_log_joint, flat)
     assert isinstance(hessian, Tensor)
     hessian = hessian.detach()
     finite = bool(hessian.isfinite().all())
     check(finite, "start", "a point where the log posterior can be differentiated twice", "NaN")
     return Curvature(0.5 * (hessian + hessian.mT), shapes)
+
+
+def _by_site(flat: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    parts = flat.split([shape.numel() for shape in shapes.values()])
+    named = zip(shapes.items(), parts, strict=True)
+    return {site: part.reshape(shape) for (site, shape), part in named}

@@ -1,7 +1,7 @@
 """The first run of a guide, in which it makes its parameters."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,20 +9,25 @@ from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
-from .models.base import BayesianModel
+from .programs.sites import LatentSite
 
 __all__ = ["first_run"]
 
 
 def first_run(
-    elbo: Trace_ELBO, model: BayesianModel, guide: Any, rows: Sequence[Tensor], size: int
+    elbo: Trace_ELBO,
+    model: Callable,
+    guide: Any,
+    sites: Mapping[str, LatentSite],
+    rows: Sequence[Tensor],
+    **size: int,
 ) -> None:
     """Runs a model and its guide, and says so where the guide is none of this model."""
     try:
         with torch.no_grad(), _made_whole(guide):
-            elbo.loss(model, guide, *rows, size=size)
+            elbo.loss(model, guide, *rows, **size)
     except (TypeError, ValueError) as error:
-        reason = _disagreement(model, guide, rows, size)
+        reason = _disagreement(guide, sites, rows, **size)
         if reason is None:
             raise
         function = getattr(guide, "function", guide)
@@ -32,17 +37,17 @@ def first_run(
 
 
 def _disagreement(
-    model: BayesianModel, guide: Any, rows: Sequence[Tensor], size: int
+    guide: Any, sites: Mapping[str, LatentSite], rows: Sequence[Tensor], **size: int
 ) -> str | None:
     """What keeps a guide from going with a model: it does not run, or draws other shapes."""
     try:
-        drawn = poutine.trace(guide).get_trace(*rows, size=size).nodes
+        drawn = poutine.trace(guide).get_trace(*rows, **size).nodes
     except (TypeError, ValueError) as error:
         return str(error).partition("\n")[0]
-    for site, prior in model.site_distributions().items():
-        if site in drawn and drawn[site]["value"].shape != prior.shape():
-            shape, own = tuple(drawn[site]["value"].shape), tuple(prior.shape())
-            return f"it draws {site} of shape {shape}, the model of {own}"
+    for name, site in sites.items():
+        if name in drawn and drawn[name]["value"].shape != site.shape:
+            shape, own = tuple(drawn[name]["value"].shape), tuple(site.shape)
+            return f"it draws {name} of shape {shape}, the model of {own}"
     return None
 
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from .checks import check, check_same_kind
+from .missing_values import MissingRule
 from .tracking import is_recorded, known_to_hold
 
-__all__ = ["Table", "as_labels", "as_table", "as_vector", "native"]
+__all__ = ["Table", "as_labels", "as_table", "as_vector"]
 
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # with which torch hardly computes
 
@@ -71,24 +72,13 @@ class Table:
         where = self.place(at, first_row)
         raise ValueError(f"{self.name}: expected {expected}, got {value}{where}{count}")
 
-    def check_finite(self, option: str | None = None, *, missing: bool = False) -> None:
-        """Checks that all entries are finite; or, if they may be missing, NaN, but not whole rows.
-
-        Args:
-            option: the argument, such as ``missing='omit'``, that would take NaN.
-            missing: whether NaN stands for what was not observed.
-        """
+    def check_finite(self, missing: MissingRule | None = None) -> None:
+        """Checks that all entries are finite, or missing where a rule takes NaN."""
         values = self.values.detach()
         if is_recorded() or known_to_hold(values.sum().isfinite()):  # one quick look at many rows
             return
-        valid, expected = values.isfinite(), "finite values"
-        if missing:
-            is_nan = values.isnan()
-            valid = valid | (is_nan & ~is_nan.all(-1, keepdim=True))
-            expected = "finite values, or NaN in rows of which something was observed"
-        elif option:
-            expected = f"finite values ({option} takes NaN)"
-        self.check_entries(valid, expected)
+        valid = values.isfinite() if missing is None else missing.valid(values)
+        self.check_entries(valid, "finite values" if missing is None else missing.expected)
 
     def check_observed(self, seen: Tensor | None = None, where: str = "") -> None:
         """Checks that something was observed of every column; ``seen`` says of which, ``(D,)``."""
@@ -198,7 +188,7 @@ def as_vector(name: str, value: Any) -> Tensor:
         array = array.astype(np.int64) if is_whole else numbers
     is_number = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
     check(is_number, name, "a tensor or an array of numbers", f"an array of {array.dtype}")
-    return _signed(name, torch.from_numpy(native(array)))
+    return _signed(name, torch.from_numpy(_native(array)))
 
 
 def _signed(name: str, tensor: Tensor) -> Tensor:
@@ -229,7 +219,7 @@ def as_labels(name: str, value: Any) -> Tensor:
     return labels
 
 
-def native(array: np.ndarray) -> np.ndarray:
+def _native(array: np.ndarray) -> np.ndarray:
     """The array, or a copy where torch could not share its memory: foreign order, not writable."""
     shares = array.flags.writeable and array.dtype.isnative and min(array.strides, default=0) >= 0
     return array if shares else np.array(array, dtype=array.dtype.newbyteorder("="))
@@ -266,32 +256,32 @@ def _floats(name: str, array: np.ndarray, column: str = "") -> np.ndarray:
         array = _from_objects(name, array, where)
     kind = array.dtype.newbyteorder("=")
     if kind in _FLOATS:
-        found = array
+        numbers = array
     else:
         check(array.dtype.kind in "biuf", name, "numbers", f"{array.dtype}{where}")
-        found = array.astype(np.float32 if kind == np.float16 else np.float64)
+        numbers = array.astype(np.float32 if kind == np.float16 else np.float64)
         if kind != np.float16 and array.dtype.kind != "b":
             with np.errstate(invalid="ignore"):  # float64 rounds the largest integers up
-                same = (found.astype(array.dtype) == array) | (array != array)
+                same = (numbers.astype(array.dtype) == array) | (array != array)
             got = "" if same.all() else f"{array[~same][0]} of {array.dtype}{where}"
             check(same.all(), name, expected, got)
     if masked is not None:
-        found = np.where(masked, np.nan, found).astype(found.dtype)
-    return native(found)
+        numbers = np.where(masked, np.nan, numbers).astype(numbers.dtype)
+    return _native(numbers)
 
 
 def _from_objects(name: str, array: np.ndarray, where: str) -> np.ndarray:
     """Reads an array of Python objects, of which each is a number or null."""
-    found = np.empty(array.shape)
+    numbers = np.empty(array.shape)
     for index, value in np.ndenumerate(array):
         is_null = value is None or type(value).__name__ in ("NAType", "NaTType")
         try:
             valid = is_null or not isinstance(value, str | bytes | complex)
-            found[index] = np.nan if is_null else float(value)
+            numbers[index] = np.nan if is_null else float(value)
         except (TypeError, ValueError, OverflowError):
             valid = False
         check(valid, name, "numbers", f"{value!r}{where or f' at index {index}'}")
-    return found
+    return numbers
 
 
 def _is_frame(x: Any) -> bool:

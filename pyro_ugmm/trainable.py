@@ -1,7 +1,7 @@
 """Where gradients can be had, whatever the caller's mode."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -12,11 +12,12 @@ __all__ = ["trainable"]
 
 
 @contextlib.contextmanager
-def trainable(*modules: torch.nn.Module) -> Iterator[None]:
+def trainable(*programs: Callable) -> Iterator[None]:
     """Leaves ``no_grad`` and ``inference_mode``, also for modules that were made within it.
 
-    An interrupt within leaves the modules as usable as before.
+    An interrupt within leaves the modules as usable as before. What is no module is passed over.
     """
+    modules = [program for program in programs if isinstance(program, torch.nn.Module)]
     with torch.inference_mode(False), torch.enable_grad(), kept_contexts(*modules):
         for module in modules:
             _renew(module)

@@ -1,34 +1,34 @@
 """Training by maximum likelihood and by stochastic variational inference."""
 
 import contextlib
-import inspect
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pyro
-import torch
 from pyro.infer import Trace_ELBO
-from pyro.nn import PyroModule
 from torch import Tensor
 
+from .checkpoint import Checkpoint
 from .checks import check, check_integer
 from .first_run import first_run
-from .model_rows import model_rows, model_tensor
-from .models.base import BayesianModel, check_model
-from .nn.local_parameters import localize
 from .nn.mode import training_mode
-from .optimization.batches import Batches
 from .optimization.breakdown import bad_rows, bad_site
-from .optimization.checkpoint import Checkpoint
-from .optimization.data import make_batches
-from .optimization.descent import Descent, FitResult
+from .optimization.descent import Descent
 from .optimization.identity import guide_identity, model_identity, start_of
+from .optimization.result import FitResult
 from .optimization.schedule import Schedule
 from .precision import full_precision
+from .programs.entry import check_program, device_of, enter_observed, unchecked
+from .programs.joint import LogJoint, joint_of
+from .programs.notes import NotesFit
+from .programs.parameters import holding_parameters, takes_size
+from .programs.sites import LatentSites, sites_of
+from .programs.traced import Rows
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
+from .sources import Batches, Batching, source_of
 from .trainable import trainable
 
 __all__ = ["FitResult", "fit_mle", "fit_svi"]
@@ -38,12 +38,17 @@ _ROWS_NOTED = 1024
 
 
 def _make_batches(
-    model: BayesianModel, x: Any, y: Any, batch_size: int | None, size: int | None
+    model: Callable, x: Any, y: Any, batch_size: int | None, size: int | None
 ) -> Batches:
-    def convert(x: Any, y: Any = None) -> tuple[Tensor, ...]:
-        return model_rows(model, x, y)
+    def convert(x: Any, y: Any = None) -> Rows:
+        return enter_observed(model, x, y, "labels, one for each row")
 
-    return make_batches(x, y, batch_size, size, model_tensor(model).device, convert)
+    return source_of(x).batches(y, Batching(batch_size, size, device_of(model), convert))
+
+
+def _traced_rows(model: Callable, batches: Batches) -> Rows:
+    """The rows by which a program is known; none for one that knows itself."""
+    return () if isinstance(model, LatentSites) else batches.first_rows(batches.n_rows)
 
 
 def _learnable(**parts: Any) -> dict[str, Tensor]:
@@ -59,7 +64,7 @@ def _learnable(**parts: Any) -> dict[str, Tensor]:
 
 @full_precision
 def fit_mle(
-    model: BayesianModel,
+    model: Callable,
     x: Any,
     y: Any = None,
     *,
@@ -92,7 +97,7 @@ def fit_mle(
             once. A DataLoader has its own.
         size: the number of rows of the full data, to which losses are scaled. By default those
             that are given; of a DataLoader, the different rows that its passes can reach
-            (the rule is in ``optimization/reach.py``), however often a sampler draws
+            (the rule is in ``sources/reach.py``), however often a sampler draws
             them. A sampler that draws some rows more often than others changes what is learned:
             these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
@@ -122,48 +127,52 @@ def fit_mle(
         >>> fit_mle(model, x, y, steps=30, seed=0, progress=False).n_steps
         30
     """
-    check_model(model)
-    check(
-        not model.site_distributions(),
-        "model",
-        "a model without priors (fit one with priors by fit_svi)",
-        f"sites {list(model.site_distributions())}",
-    )
+    check_program(model)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+    model = holding_parameters(model)
     with _training(schedule, model):
         return _fit_mle(model, _make_batches(model, x, y, batch_size, size), schedule, file)
 
 
 def _fit_mle(
-    model: BayesianModel, batches: Batches, schedule: Schedule, file: Checkpoint | None
+    model: Any, batches: Batches, schedule: Schedule, file: Checkpoint | None
 ) -> FitResult:
+    first = _traced_rows(model, batches)
+    sites = [*sites_of(model, first).latent_sites()]
+    expected = "a model without priors (fit one with priors by fit_svi)"
+    check(not sites, "model", expected, f"sites {sites}")
+    joint = joint_of(model, first)
+
     def loss_of_rows(*rows: Tensor) -> Tensor:
-        terms = model.row_terms(*rows)
+        terms = joint.row_terms(*rows)
         return -terms.sum() * (batches.n_rows / terms.numel())
 
     def diagnose(*rows: Tensor) -> str | None:
-        return bad_rows(model.row_terms(*rows))
+        return bad_rows(joint.row_terms(*rows))
 
     def note() -> None:
-        with training_mode(model, False):
-            model.note_fit(*batches.first_rows(_ROWS_NOTED))
+        if isinstance(model, NotesFit):
+            with training_mode(model, False):
+                model.note_fit(*batches.first_rows(_ROWS_NOTED))
 
     parameters, title = _learnable(model=model), "maximum likelihood"
     with _same_run(file, batches, model=model) as run, training_mode(model, True):
         descent = Descent(loss_of_rows, parameters, batches, schedule, title, diagnose, run)
-        result = descent.run(file)
+        with pyro.validation_enabled(False):  # NaN is a result, no error
+            result = descent.run(file)
         try:
             note()
         except KeyboardInterrupt:  # which comes too late to stop anything
             note()
-    return result
+    return replace(result, model=model)
 
 
 @contextlib.contextmanager
-def _training(schedule: Schedule, *modules: torch.nn.Module) -> Iterator[None]:
+def _training(schedule: Schedule, *programs: Callable) -> Iterator[None]:
     """The state of the process in which runs are alike: one at a time, with gradients, seeded."""
-    with exclusive_pyro(), trainable(*modules), seeded(schedule.seed):
+    own_store = pyro.get_param_store().scope()
+    with exclusive_pyro(), own_store, trainable(*programs), seeded(schedule.seed):
         yield
 
 
@@ -189,34 +198,9 @@ def _same_run(file: Checkpoint | None, batches: Batches, **parts: Any) -> Iterat
                 file.leave(part, origin, left)
 
 
-def _takes_size(function: Callable) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return True
-    return any(p.name == "size" or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-class _FunctionGuide:
-    """A guide written as a function, whose ``pyro.param`` statements have a store of their own."""
-
-    def __init__(self, function: Callable) -> None:
-        self.function, self._takes_size = function, _takes_size(function)
-        self.state: Any = {"params": {}, "constraints": {}}
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._takes_size:
-            kwargs.pop("size", None)
-        with pyro.get_param_store().scope(self.state) as self.state:
-            return self.function(*args, **kwargs)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.state["params"].items()
-
-
 @full_precision
 def fit_svi(
-    model: BayesianModel,
+    model: Callable,
     guide: Callable,
     x: Any,
     y: Any = None,
@@ -255,7 +239,7 @@ def fit_svi(
             once. A DataLoader has its own.
         size: the number of rows of the full data, to which losses are scaled. By default those
             that are given; of a DataLoader, the different rows that its passes can reach
-            (the rule is in ``optimization/reach.py``), however often a sampler draws
+            (the rule is in ``sources/reach.py``), however often a sampler draws
             them. A sampler that draws some rows more often than others changes what is learned:
             these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
@@ -286,43 +270,55 @@ def fit_svi(
         >>> result.losses.shape
         torch.Size([30])
     """
-    check_model(model)
-    is_guide = callable(guide) and not isinstance(guide, BayesianModel | type)
+    check_program(model)
+    is_guide = callable(guide) and not isinstance(guide, LatentSites | type)
     got = f"the class {guide.__name__}" if isinstance(guide, type) else type(guide).__name__
     check(is_guide, "guide", "a Pyro guide", got)
     num_particles = check_integer("num_particles", num_particles)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
-    if isinstance(guide, PyroModule):
-        localize(guide)
-    elif not isinstance(guide, torch.nn.Module | _FunctionGuide):
-        guide = _FunctionGuide(guide)
-    modules = [part for part in (model, guide) if isinstance(part, torch.nn.Module)]
-    with _training(schedule, *modules):
+    model, guide = holding_parameters(model), holding_parameters(guide)
+    with _training(schedule, model, guide):
         batches = _make_batches(model, x, y, batch_size, size)
         return _fit_svi(model, guide, batches, schedule, file, num_particles)
 
 
+def _make_elbo(model: Any, num_particles: int) -> Trace_ELBO:
+    """Draws the particles at once for a model that is known to evaluate many draws."""
+    if num_particles == 1 or not isinstance(model, LogJoint):
+        return Trace_ELBO(num_particles=num_particles)
+    return Trace_ELBO(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
+
+
+def _check_whole(rows: Rows, batches: Batches) -> None:
+    """Checks that a step is of all rows, as it has to be of a program that takes no ``size``."""
+    expected = f"one that takes size, as steps are of {len(rows[0])} of {batches.n_rows} rows"
+    check(len(rows[0]) == batches.n_rows, "model", expected, "one without")
+
+
 def _fit_svi(
-    model: BayesianModel,
+    model: Any,
     guide: Any,
     batches: Batches,
     schedule: Schedule,
     file: Checkpoint | None,
     num_particles: int,
 ) -> FitResult:
-    elbo = Trace_ELBO(
-        num_particles=num_particles, vectorize_particles=num_particles > 1, max_plate_nesting=1
-    )
+    elbo, program = _make_elbo(model, num_particles), unchecked(model)
+    size = {"size": batches.n_rows} if takes_size(model) else {}
+    first = batches.first_rows(1 if size else batches.n_rows)
 
     def loss_of_rows(*rows: Tensor) -> Tensor:
-        return elbo.differentiable_loss(model, guide, *rows, size=batches.n_rows)
+        if not size:
+            _check_whole(rows, batches)
+        return elbo.differentiable_loss(program, guide, *rows, **size)
 
     def diagnose(*rows: Tensor) -> str | None:
-        return bad_site(model, guide, *rows, size=batches.n_rows)
+        return bad_site(program, guide, *rows, **size)
 
     with training_mode(model, True):
-        first_run(elbo, model, guide, batches.first_rows(1), batches.n_rows)
+        sites = sites_of(model, first).latent_sites()
+        first_run(elbo, program, guide, sites, first, **size)
         parameters = _learnable(model=model, guide=guide)
         with _same_run(file, batches, model=model, guide=guide) as run:
             run |= {
@@ -333,4 +329,4 @@ def _fit_svi(
             with pyro.validation_enabled(False):
                 descent = Descent(loss_of_rows, parameters, batches, schedule, "SVI", diagnose, run)
                 result = descent.run(file)
-    return replace(result, guide=guide)
+    return replace(result, guide=guide, model=model)

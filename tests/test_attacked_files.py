@@ -13,7 +13,7 @@ from pyro_ugmm.saving import load_fitted
 
 from .attacking import damaged, interrupted_after, killed_after
 from .distributions.mixtures import by_structure, random_mixture
-from .test_damaged_fitted import MODELS, saved
+from .saving.cases import MODELS, saved
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -13,14 +13,7 @@ from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.optimization.schedule import Schedule
 from pyro_ugmm.training import FitResult, fit_mle, fit_svi
-from tests.models.test_network_model import accuracy, data
-
-QUIET = {"progress": False, "seed": 0}
-
-
-def network(seed=0, **kwargs):
-    torch.manual_seed(seed)
-    return UGMMNetwork([2, 6, 3], **kwargs)
+from tests.models.networks import QUIET, accuracy, data, network
 
 
 def test_maximum_likelihood_equals_svi_without_priors_under_an_empty_guide():
@@ -381,9 +374,9 @@ def test_other_bad_arguments():
         fit_mle(model, X, Y)
     bare = network()
     for call in (fit_mle, lambda *args: fit_svi(args[0], mean_field(model), *args[1:])):
-        with pytest.raises(ValueError, match=r"model: expected a BayesianModel, such as UGMMC"):
+        with pytest.raises(ValueError, match=r"model: expected a Pyro model, such as UGMMC"):
             call(bare, X, Y)
-    with pytest.raises(ValueError, match="model: expected a BayesianModel"):
+    with pytest.raises(ValueError, match="model: expected a Pyro model"):
         fit_svi(mean_field(model), model, X, Y)
     with pytest.raises(ValueError, match="guide: expected a Pyro guide, got int"):
         fit_svi(model, 3, X, Y)

@@ -24,7 +24,7 @@ _LEFT_OUT = (
     "tests/test_tutorials.py",
     "tests/test_readme.py",
     "tests/test_files.py",
-    "tests/test_damaged_fitted.py",
+    "tests/saving/test_damaged.py",
     "tests/test_attacked_files.py",
     "tests/*/test_attacks.py",
     "tests/*/test_entries.py",

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ..datasets import LabeledData
-from ..diagnostics import plot_losses, plot_neuron, plot_prior_posterior, plot_uncertainty
 from ..distributions import UnivariateGaussianMixture
 from ..models import UGMMClassifier
+from ..plots import plot_losses, plot_neuron, plot_prior_posterior, plot_uncertainty
 from . import Trained
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def losses(trained: Trained) -> "Figure":
         (axes[0], trained.mle, "maximum likelihood, with dropout", "negative log-likelihood"),
         (axes[1], trained.svi, "SVI", "negative ELBO"),
     ):
-        plot_losses({"running mean": result}, ax)
+        plot_losses({"running mean": result}, ax=ax)
         ax.set(title=title, ylabel=f"{label} (nats)")
     figure.suptitle("Training a [4, 8, 3] network on Iris")
     return figure
@@ -55,7 +55,7 @@ def prior_posterior(model: UGMMClassifier, idata: Any, data: LabeledData) -> "Fi
     sites = (("layers.0.loc", "mean"), ("layers.0.variance", "variance"))
     for row, (site, word) in zip(axes, sites, strict=True):
         for ax, (neuron, feature) in zip(row, surest(model, idata, 2), strict=True):
-            plot_prior_posterior(model, idata, site, (neuron, feature), ax)
+            plot_prior_posterior(model, idata, site, (neuron, feature), ax=ax)
             name = data.feature_names[feature]
             ax.set_xlabel(f"{word} for {name}, hidden neuron {neuron} (standard units)")
     figure.suptitle("What the data taught: the two components they say most about")

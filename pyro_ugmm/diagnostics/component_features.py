@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions import GaussianMixture
-from .groups import check_inference_data
+from .arviz_interface import check_inference_data
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["Features", "features_of", "reference_features", "units_of"]
 
@@ -27,7 +27,7 @@ Features = dict[str, np.ndarray]
 
 def _stacked(posterior: Any, site: str, *dims: str) -> np.ndarray:
     """The draws of a site, shape ``(S,)`` and the dimensions named that it has."""
-    draws = posterior.stack(__sample__=("chain", "draw"))[site]
+    draws = posterior[site].stack(__sample__=("chain", "draw"))
     return draws.transpose("__sample__", *(dim for dim in dims if dim in draws.dims)).values
 
 

@@ -1,7 +1,7 @@
 """Draws from the posterior, by a fitted guide or by MCMC, and what the model makes of them."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +14,18 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from ..checks import check, check_integer, check_seed
-from ..models.base import BayesianModel
 from ..nn.mode import training_mode
+from ..programs.draws import repeated
+from ..programs.joint import LogJoint
+from ..programs.sites import LatentSite, sites_of
+from ..programs.traced import Rows, run
 from ..pyro_state import exclusive_pyro
 from ..randomness import seeded
+from ..sampling import PosteriorSample
 
-__all__ = ["PosteriorDraws", "evaluation", "guide_draws", "in_blocks", "posterior_draws"]
+__all__ = ["PosteriorDraws", "evaluation", "in_blocks", "posterior_draws"]
+
+Sites = Mapping[str, LatentSite]
 
 _DRAWS_DIM = -2  # to the left of the rows
 _MOST_VALUES = 1 << 24
@@ -30,7 +36,7 @@ class PosteriorDraws:
     """Draws of all latent sites.
 
     Attributes:
-        values: by site, shape ``(S, 1) + event_shape``.
+        values: by site, ``(S,)`` and its shape.
         n_chains: how many chains the draws come from, one after the other.
         log_q: the log density of the guide that made them, shape ``(S,)``.
         diverging: which transitions of MCMC diverged, shape ``(S,)``; those of a guide do not.
@@ -45,7 +51,7 @@ class PosteriorDraws:
 
 
 @contextlib.contextmanager
-def evaluation(model: torch.nn.Module, seed: int | None) -> Iterator[None]:
+def evaluation(model: Any, seed: int | None) -> Iterator[None]:
     """Turns dropout and gradients off within, and seeds torch's generators if there is a seed.
 
     What a guide makes when it first runs can be trained after, so inference mode is off, too.
@@ -63,43 +69,65 @@ def evaluation(model: torch.nn.Module, seed: int | None) -> Iterator[None]:
 
 
 def posterior_draws(
-    model: BayesianModel, inference: Callable | MCMC, num_samples: int, *data: Tensor
+    model: Callable, inference: Any, num_samples: int, rows: Rows
 ) -> PosteriorDraws:
-    """Takes draws from a guide, or those that MCMC has made, which are as many as they are.
+    """Takes draws from a guide, or those that sampling has made, which are as many as they are.
 
     Raises:
         ValueError: if a latent site of the model is missing among them.
     """
-    latent = list(model.site_distributions())
-    check(latent, "model", "a model with priors", "one without, which leaves nothing to infer")
+    sites = sites_of(model, rows).latent_sites()
+    check(sites, "model", "a model with priors", "one without, which leaves nothing to infer")
     if isinstance(inference, MCMC):
-        return _mcmc_draws(model, inference)
-    return guide_draws(model, inference, num_samples, *data)
-
-
-def guide_draws(
-    model: BayesianModel, guide: Callable, num_samples: int, *data: Tensor
-) -> PosteriorDraws:
-    """Runs a guide once, with all draws in a plate of their own."""
+        return _mcmc_draws(sites, inference)
+    if isinstance(inference, PosteriorSample):
+        return _sample_draws(sites, inference)
     num_samples = check_integer("num_samples", num_samples)
-    expected = "a fitted guide, or MCMC that was run"
-    is_class = isinstance(guide, type)
-    got = f"the class {guide.__name__}" if is_class else type(guide).__name__
-    check(callable(guide) and not is_class, "inference", expected, got)
-    program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(guide)
-    trace = prune_subsample_sites(poutine.trace(program).get_trace(*data))
-    found = [name for name, node in trace.nodes.items() if node["type"] == "sample"]
-    values = {}
-    for site, prior in model.site_distributions().items():
-        check(site in found, "inference", f"a draw of the site {site!r}", f"draws of {found}")
-        values[site] = trace.nodes[site]["value"].expand(num_samples, 1, *prior.event_shape)
+    expected = "a fitted guide, a PosteriorSample, or MCMC that was run"
+    is_class = isinstance(inference, type)
+    got = f"the class {inference.__name__}" if is_class else type(inference).__name__
+    check(callable(inference) and not is_class, "inference", expected, got)
+    draw = _draws_at_once if isinstance(model, LogJoint) else _draws_one_by_one
+    values, log_q = draw(sites, inference, num_samples, rows)
     attributes = {
         "inference_method": "independent draws from a guide fitted by variational inference",
-        "guide": type(guide).__name__,
+        "guide": type(inference).__name__,
     }
     diverging = torch.zeros(num_samples, dtype=torch.bool)
-    log_q = _log_density(trace, num_samples)
     return PosteriorDraws(values, diverging, log_q=log_q, attributes=attributes)
+
+
+def _check_drawn(sites: Sites, drawn: Mapping[str, Any]) -> None:
+    for name in sites:
+        found = [name for name, node in drawn.items() if node["type"] == "sample"]
+        check(name in found, "inference", f"a draw of the site {name!r}", f"draws of {found}")
+
+
+def _draws_at_once(
+    sites: Sites, guide: Callable, num_samples: int, rows: Rows
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Runs the guide of a model that evaluates many draws, with all in a plate of their own."""
+    program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(guide)
+    trace = prune_subsample_sites(poutine.trace(program).get_trace(*rows))
+    _check_drawn(sites, trace.nodes)
+    values = {
+        name: trace.nodes[name]["value"].expand(num_samples, 1, *site.shape).squeeze(1)
+        for name, site in sites.items()
+    }
+    return values, _log_density(trace, num_samples)
+
+
+def _draws_one_by_one(
+    sites: Sites, guide: Callable, num_samples: int, rows: Rows
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Runs the guide of any model, so that it sees one draw."""
+    _check_drawn(sites, run(guide, rows).nodes)  # and the guide makes its parameters
+
+    def one(_: int) -> tuple[dict[str, Tensor], Tensor]:
+        trace = prune_subsample_sites(run(guide, rows))
+        return {name: trace.nodes[name]["value"] for name in sites}, trace.log_prob_sum()
+
+    return repeated(one, num_samples)
 
 
 def _log_density(trace: poutine.Trace, num_samples: int) -> Tensor:
@@ -114,14 +142,14 @@ def _log_density(trace: poutine.Trace, num_samples: int) -> Tensor:
     return total
 
 
-def _mcmc_draws(model: BayesianModel, mcmc: MCMC) -> PosteriorDraws:
+def _mcmc_draws(sites: Sites, mcmc: MCMC) -> PosteriorDraws:
     samples = mcmc.get_samples(group_by_chain=True)
     check(samples, "inference", "MCMC that was run (call its run first)", "one without samples")
     values, shape = {}, (0, 0)
-    for site, prior in model.site_distributions().items():
-        check(site in samples, "inference", f"samples of the site {site!r}", f"of {[*samples]}")
-        shape = tuple(samples[site].shape[:2])
-        values[site] = samples[site].reshape(-1, 1, *prior.event_shape)
+    for name, site in sites.items():
+        check(name in samples, "inference", f"samples of the site {name!r}", f"of {[*samples]}")
+        shape = tuple(samples[name].shape[:2])
+        values[name] = samples[name].reshape(-1, *site.shape)
     n_chains, n_draws = shape
     diverging = torch.zeros(n_chains, n_draws, dtype=torch.bool)
     for chain, found in enumerate(mcmc._diagnostics):  # Pyro's summary of it needs two draws
@@ -133,6 +161,25 @@ def _mcmc_draws(model: BayesianModel, mcmc: MCMC) -> PosteriorDraws:
     return PosteriorDraws(values, diverging.flatten(), n_chains, attributes=attributes)
 
 
+def _sample_draws(sites: Sites, sample: PosteriorSample) -> PosteriorDraws:
+    """The draws of sequential Monte Carlo, whose populations stand for chains."""
+    for name, site in sites.items():
+        shape = tuple(sample.draws[name].shape[1:]) if name in sample.draws else None
+        expected = f"draws of the site {name!r} of shape {tuple(site.shape)}"
+        got = f"of {[*sample.draws]}" if shape is None else f"shape {shape}"
+        check(shape == tuple(site.shape), "inference", expected, got)
+    attributes = {
+        "inference_method": "tempered sequential Monte Carlo",
+        "n_chains": sample.num_populations,
+        "log_evidence": sample.log_evidence,
+        "log_evidence_error": sample.log_evidence_error,
+        "verdict": sample.reason,
+    }
+    values = {name: sample.draws[name] for name in sites}
+    diverging = torch.zeros(sample.num_particles, dtype=torch.bool)
+    return PosteriorDraws(values, diverging, sample.num_populations, attributes=attributes)
+
+
 def in_blocks(
     function: Callable[[dict[str, Tensor]], Tensor],
     draws: dict[str, Tensor],
@@ -141,8 +188,8 @@ def in_blocks(
     """Applies a function to blocks of draws, so that memory does not grow with their number.
 
     Args:
-        function: of draws ``(S, 1)``; its result's first dimension is ``S``.
-        draws: by site.
+        function: of draws; its result's first dimension is ``S``.
+        draws: by site, ``(S,)`` and its shape.
         values_per_draw: how many numbers the function holds for each draw.
     """
     size = max(1, _MOST_VALUES // values_per_draw)

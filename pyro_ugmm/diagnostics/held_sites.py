@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arviz_interface import group_names
+
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["held_sites"]
 
@@ -47,7 +49,7 @@ def held_sites(idata: "InferenceData") -> list[str]:
         idata: draws from a guide, and from the prior.
     """
     found = []
-    prior = idata.prior if "prior" in idata.groups() else {}
+    prior = idata.prior if "prior" in group_names(idata) else {}
     for name, site in idata.posterior.data_vars.items():
         draws = _numbers(site)
         is_held = _is_constant(draws)

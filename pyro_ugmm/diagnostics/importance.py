@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..checks import check, check_integer, check_seed
-from .groups import check_inference_data
+from .arviz_interface import (
+    check_inference_data,
+    group_names,
+    smoothed_weights,
+    with_draws,
+)
 from .held_sites import held_sites
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["good_k", "importance_resample", "pareto_k", "warn_of_held_sites"]
 
@@ -26,7 +31,7 @@ def good_k(n_draws: int) -> float:
 def _log_ratio(idata: "InferenceData") -> np.ndarray:
     r"""The log of :math:`p(y, \theta) / q(\theta)` of each draw, ``(S,)``."""
     check_inference_data(idata)
-    stats = [*idata.sample_stats] if "sample_stats" in idata.groups() else []
+    stats = [*idata.sample_stats] if "sample_stats" in group_names(idata) else []
     expected = "draws from a guide given data: log_p and log_q in sample_stats"
     check({"log_p", "log_q"} <= {*stats}, "idata", expected, f"{stats} there")
     return (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).values.reshape(-1)
@@ -71,8 +76,6 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
         >>> pareto_k(idata)[1]  # of a guide that was not fitted
         'the guide is too narrow, or misses dependence between parameters: ...'
     """
-    from ._arviz import arviz
-
     log_ratio = _log_ratio(idata)
     if len(log_ratio) < _LEAST_DRAWS:
         return math.nan, f"not to be told from fewer than {_LEAST_DRAWS} draws"
@@ -82,7 +85,7 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
         what = f"draws all alike of {sites}, which the guide holds at a point"
         return math.nan, f"not to be told from {what}: no weighting can widen these"
     is_constant = np.ptp(log_ratio) < 1e-6 * max(1.0, float(np.abs(log_ratio).max()))
-    k = -math.inf if is_constant else float(arviz.psislw(log_ratio)[1])
+    k = -math.inf if is_constant else float(smoothed_weights(log_ratio)[1])
     if k < good_k(len(log_ratio)):
         verdict = (
             "the guide is close enough to the posterior for importance_resample to correct what "
@@ -134,23 +137,17 @@ def importance_resample(
         >>> importance_resample(idata, num_samples=50, seed=0).posterior.sizes["draw"]
         50
     """
-    from ._arviz import arviz
-
     log_ratio = _log_ratio(idata)
     if num_samples is not None:
         num_samples = check_integer("num_samples", num_samples)
     seed = check_seed("seed", seed)
     check(len(log_ratio) > 1, "idata", "two draws or more", "one")
     warn_of_held_sites(idata)
-    weights = np.exp(arviz.psislw(log_ratio)[0])
+    weights = np.exp(smoothed_weights(log_ratio)[0])
     weights = weights / weights.sum()
     count = len(weights) if num_samples is None else num_samples
     chosen = np.random.default_rng(seed).choice(len(weights), count, p=weights)
     groups = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats")
-    result = idata.copy()
-    for group in groups:
-        if group in idata.groups():
-            taken = idata[group].isel(draw=chosen).assign_coords(draw=np.arange(count))
-            setattr(result, group, taken.drop_vars("log_q", errors="ignore"))
+    result = with_draws(idata, groups, chosen, without="log_q")
     result.posterior.attrs["effective_draws"] = float(1 / np.square(weights).sum())
     return result

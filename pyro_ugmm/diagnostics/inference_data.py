@@ -9,32 +9,38 @@ from pyro.infer import MCMC
 from torch import Tensor
 
 from ..checks import check, check_integer
-from ..models.base import BayesianModel
 from ..precision import full_precision
-from ..tables import Table, as_table
-from .draws import evaluation, in_blocks, posterior_draws
+from ..programs.entry import check_program, enter
+from ..programs.simulation import simulation_of
+from ..sampling import PosteriorSample
+from ..tables import as_table
+from .answers import Answers
+from .arviz_interface import make_inference_data
+from .draws import PosteriorDraws, evaluation, posterior_draws
 from .importance import pareto_k
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["to_inference_data"]
 
 
-def _coords_of(table: Table, dims: Sequence[str]) -> dict[str, Sequence[Any]]:
+def _coords_of(table: Any, dims: Sequence[str]) -> dict[str, Sequence[Any]]:
     """The names of a data frame's columns, by their dimension, if they tell columns apart."""
-    names = table.labels or ()
+    names = getattr(table, "labels", None) or ()
     is_named = len(dims) > 1 and len(set(names)) == len(names) > 0
     return {dims[1]: names} if is_named else {}
 
 
-def _check_coords(coords: Mapping[str, Sequence[Any]], model: BayesianModel, x: Tensor) -> None:
+def _check_coords(
+    coords: Mapping[str, Sequence[Any]],
+    dims: Mapping[str, Sequence[str]],
+    shapes: Mapping[str, Sequence[int]],
+) -> None:
     """Checks that there are as many labels along each dimension as it is long."""
-    shapes = {site: prior.shape() for site, prior in model.site_distributions().items()}
-    shapes |= {"x": x.shape, "y": x.shape[:1]}
     lengths = {
         name: length
-        for site, names in model.dims().items()
+        for site, names in dims.items()
         for name, length in zip(names, shapes[site], strict=False)
     }
     unknown = sorted(set(coords) - set(lengths))
@@ -46,8 +52,8 @@ def _check_coords(coords: Mapping[str, Sequence[Any]], model: BayesianModel, x: 
 
 @full_precision
 def to_inference_data(
-    model: BayesianModel,
-    inference: Callable | MCMC,
+    model: Callable,
+    inference: Callable | PosteriorSample | MCMC,
     x: Any,
     y: Any = None,
     num_samples: int = 500,
@@ -55,7 +61,7 @@ def to_inference_data(
     coords: Mapping[str, Sequence[Any]] | None = None,
     seed: int | None = None,
 ) -> "InferenceData":
-    r"""Collects draws from a fitted guide, or those of MCMC, for ArviZ.
+    r"""Collects draws from a fitted guide, of sequential Monte Carlo or of MCMC, for ArviZ.
 
     The groups are ``prior``, ``prior_predictive``, ``posterior`` and ``posterior_predictive``;
     for a network also ``constant_data`` (the features ``x``); and given what is observed,
@@ -68,15 +74,20 @@ def to_inference_data(
     posterior's ``attrs`` hold as ``pareto_k``, with ``verdict`` in words; ``inference_method``
     says which inference made the draws.
 
+    Of a :class:`pyro_ugmm.sampling.PosteriorSample` the chains are its populations, so that R-hat,
+    effective sample sizes and LOO mean what ArviZ says; its ``log_evidence``, with
+    ``log_evidence_error``, and its ``verdict`` are in the ``attrs``.
+
     The dimensions are named by the model: ``component`` and ``feature`` in a mixture; ``input``,
     ``class`` and ``neuron_0``, ``neuron_1``, ... for the hidden layers, in a network;
-    ``observation`` in both.
+    ``observation`` in both. Of any other Pyro program they are its plates.
 
     Args:
-        model: the model.
-        inference: its fitted guide, or MCMC that was run on the model.
+        model: the model: one of ours, or any Pyro program ``model(x, y)`` or ``model(x)`` whose
+            rows are in a plate.
+        inference: its fitted guide; a sample of its posterior; or MCMC that was run on the model.
         x: features, or the rows of a mixture, shape ``(n, K)``: a tensor, an array or a data frame.
-        y: labels, shape ``(n,)``, for a network.
+        y: labels or targets, shape ``(n,)``, for a model that takes them.
         num_samples: the number of draws from the guide, and from the prior.
         coords: labels along dimensions, such as ``{"input": feature_names}``; those of features
             are by default the names of a data frame's columns.
@@ -98,70 +109,52 @@ def to_inference_data(
         >>> idata.posterior["layers.0.loc"].dims
         ('chain', 'draw', 'neuron_0', 'input')
     """
-    from ._arviz import arviz
-
-    check(isinstance(model, BayesianModel), "model", "a BayesianModel", type(model).__name__)
-    table = as_table("x", x)
-    data = tuple(part.detach() for part in model.check_data(table, y))
+    check_program(model)
+    table = x if isinstance(x, Tensor) else as_table("x", x)
+    rows = enter(model, table, y)
     num_samples = check_integer("num_samples", num_samples)
-    given, observed = model.split_data(*data)
-    dims = model.dims()
-    coords = _coords_of(table, dims["x"]) | dict(coords or {})
-    _check_coords(coords, model, data[0])
-    n_rows = len(data[0])
-    values_per_draw = n_rows * model.values_per_row
-    is_column = data[-1].dim() > len(dims[model.observed])  # of one feature, without its dimension
-
-    def of_rows(values: Tensor) -> Tensor:
-        return values.squeeze(-1) if is_column else values
-
-    def predictive(values: dict[str, Tensor]) -> Tensor:
-        rows = model.observation(given, values)
-        return of_rows(rows.expand((len(next(iter(values.values()))), n_rows)).sample())
-
+    answers = Answers(model, rows)
+    dims, observed = answers.names.dims(), answers.observed
+    coords = _coords_of(table, dims.get("x", ())) | dict(coords or {})
+    _check_coords(coords, dims, answers.shapes())
     with evaluation(model, seed):
-        drawn = posterior_draws(model, inference, num_samples, *data)
-
-        def by_chain(values: Any) -> np.ndarray:
-            array = values.cpu().numpy() if isinstance(values, Tensor) else values
-            return array.reshape(drawn.n_chains, -1, *array.shape[1:])
-
-        def latent(values: dict[str, Tensor]) -> dict[str, np.ndarray]:
-            return {site: value.squeeze(1).cpu().numpy() for site, value in values.items()}
-
-        prior = {site: p.sample((num_samples, 1)) for site, p in model.site_distributions().items()}
-        replicated = {"prior_predictive": prior, "posterior_predictive": drawn.values}
-        found = {
-            group: in_blocks(predictive, values, values_per_draw)
-            for group, values in replicated.items()
-        }
-        groups = {
-            "prior": {site: value[None] for site, value in latent(prior).items()},
-            "prior_predictive": {model.observed: found["prior_predictive"][None]},
-            "posterior": {site: by_chain(value) for site, value in latent(drawn.values).items()},
-            "posterior_predictive": {model.observed: by_chain(found["posterior_predictive"])},
-        }
-        statistics = {"diverging": drawn.diverging}
-        if isinstance(given, Tensor):
-            groups["constant_data"] = {"x": given.cpu().numpy()}
-        if observed is not None:
-            terms = in_blocks(
-                lambda values: model.observation(given, values).log_prob(observed),
-                drawn.values,
-                values_per_draw,
-            )
-            log_prior = model.log_prior(drawn.values).cpu().numpy()
-            statistics["log_p"] = log_prior + terms.sum(-1, dtype=np.float64)
-            if drawn.log_q is not None:
-                statistics["log_q"] = drawn.log_q
-            if model.has_likelihood:
-                groups["log_likelihood"] = {model.observed: by_chain(terms)}
-            groups["observed_data"] = {model.observed: of_rows(observed).cpu().numpy()}
-        groups["sample_stats"] = {name: by_chain(value) for name, value in statistics.items()}
-    idata = arviz.from_dict(**groups, coords=coords, dims=dims)
+        drawn = posterior_draws(model, inference, num_samples, rows)
+        prior = simulation_of(model, rows).sample_prior(num_samples)
+        groups = _groups(answers, prior, drawn)
+    idata = make_inference_data(groups, coords=coords, dims=dims)
     library = {"inference_library": "pyro-ppl", "inference_library_version": pyro.__version__}
     idata.posterior.attrs |= library | drawn.attributes
-    if observed is not None and drawn.log_q is not None:
+    if observed.value is not None and drawn.log_q is not None:
         k, verdict = pareto_k(idata)
         idata.posterior.attrs |= {"pareto_k": k, "verdict": verdict}
     return idata
+
+
+def _groups(answers: Answers, prior: dict[str, Tensor], drawn: PosteriorDraws) -> dict[str, Any]:
+    """The groups' variables, with dimensions for chains and draws."""
+
+    def by_chain(values: Any) -> np.ndarray:
+        array = values.cpu().numpy() if isinstance(values, Tensor) else values
+        return array.reshape(drawn.n_chains, -1, *array.shape[1:])
+
+    observed, site = answers.observed, answers.observed.name
+    groups = {
+        "prior": {name: value.cpu().numpy()[None] for name, value in prior.items()},
+        "prior_predictive": {site: answers.predictive(prior)[None]},
+        "posterior": {name: by_chain(value) for name, value in drawn.values.items()},
+        "posterior_predictive": {site: by_chain(answers.predictive(drawn.values))},
+    }
+    statistics = {"diverging": drawn.diverging}
+    if observed.given:
+        groups["constant_data"] = {k: part.cpu().numpy() for k, part in observed.given.items()}
+    if observed.value is not None:
+        terms = answers.row_terms(drawn.values)
+        log_prior = answers.joint.log_prior(drawn.values).cpu().numpy()
+        statistics["log_p"] = log_prior + terms.sum(-1, dtype=np.float64)
+        if drawn.log_q is not None:
+            statistics["log_q"] = drawn.log_q
+        if answers.joint.has_likelihood:
+            groups["log_likelihood"] = {site: by_chain(terms)}
+        groups["observed_data"] = {site: answers.as_named(observed.value.cpu().numpy(), 0)}
+    groups["sample_stats"] = {name: by_chain(value) for name, value in statistics.items()}
+    return groups

@@ -11,7 +11,7 @@ from ..distributions import GaussianMixture
 from .component_features import Features, features_of, reference_features, units_of
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["relabel"]
 

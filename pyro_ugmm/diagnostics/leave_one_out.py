@@ -3,11 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from ..checks import check
-from .groups import check_inference_data
+from .arviz_interface import (
+    check_inference_data,
+    elpd_data,
+    group_names,
+    psis_loo,
+    smoothed_weights,
+)
 from .importance import good_k, warn_of_held_sites
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["loo"]
 
@@ -47,10 +53,8 @@ def loo(idata: "InferenceData") -> Any:
     """
     from scipy.special import logsumexp
 
-    from ._arviz import arviz
-
     check_inference_data(idata)
-    groups = idata.groups()
+    groups = group_names(idata)
     expected = "a group log_likelihood (there is none without data, nor of a score objective)"
     check("log_likelihood" in groups, "idata", expected, f"groups {groups}")
     sites = [*idata.log_likelihood.data_vars]
@@ -58,20 +62,20 @@ def loo(idata: "InferenceData") -> Any:
     n_samples = idata.posterior.sizes["chain"] * idata.posterior.sizes["draw"]
     check(n_samples > 1, "idata", "two draws or more", "one")
     if "sample_stats" not in groups or "log_q" not in idata.sample_stats:
-        return arviz.loo(idata, pointwise=True)
+        return psis_loo(idata)
     is_held = warn_of_held_sites(idata)
     sample = {"__sample__": ("chain", "draw")}
     log_likelihood = idata.log_likelihood[sites[0]].astype(float).stack(sample)
     log_ratio = (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).stack(sample)
-    weights, pareto_k = arviz.psislw((log_ratio - log_likelihood).transpose(..., "__sample__"))
-    posterior_weights, _ = arviz.psislw(log_ratio)
+    weights, pareto_k = smoothed_weights((log_ratio - log_likelihood).transpose(..., "__sample__"))
+    posterior_weights, _ = smoothed_weights(log_ratio)
     pointwise, fitted = (
         (log_likelihood + w).reduce(logsumexp, dim="__sample__")
         for w in (weights, posterior_weights)
     )
     limit = good_k(n_samples)
     total = float(pointwise.sum())
-    return arviz.stats.stats_utils.ELPDData(
+    return elpd_data(
         {
             "elpd_loo": total,
             "se": float((pointwise.size * pointwise.var()) ** 0.5),

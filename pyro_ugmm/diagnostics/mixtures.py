@@ -8,10 +8,10 @@ import torch
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
 from ..models import BayesianGaussianMixture
-from .groups import check_inference_data
+from .arviz_interface import check_inference_data
 
 if TYPE_CHECKING:
-    from arviz import InferenceData
+    from .arviz_interface import InferenceData
 
 __all__ = ["mixture_draws"]
 

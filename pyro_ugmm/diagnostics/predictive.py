@@ -1,21 +1,16 @@
 """What class probabilities under many draws say: of uncertainty, and of their own calibration."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..checks import check, check_integer, check_values
 from ..models.data import labels_for
 from ..tables import as_table
-from .axes import given_or_new, legend_above
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-__all__ = ["Calibration", "Uncertainty", "calibration", "plot_reliability", "uncertainty"]
+__all__ = ["Calibration", "Uncertainty", "calibration", "uncertainty"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,52 +141,3 @@ def calibration(probabilities: Any, y: Any, n_bins: int = 10) -> Calibration:
     average, accuracy = (torch.bincount(at, v, n_bins) / counts for v in (confidence, right))
     gaps = (average - accuracy).abs().nan_to_num()
     return Calibration(float((gaps * counts).sum() / len(y)), average, accuracy, counts)
-
-
-def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, ax: Any = None) -> "Axes":
-    """Draws accuracy against confidence, with what chance explains of their distance.
-
-    The bars are where the accuracy of a bin lies in 95 of 100 data sets if predictions are
-    calibrated; points outside are evidence that they are not.
-
-    Args:
-        probabilities: of the posterior predictive, shape ``(n, C)``.
-        y: labels, shape ``(n,)``.
-        n_bins: bins of equal width.
-        ax: the axes to draw in; new ones if None.
-
-    Raises:
-        ValueError: as :func:`calibration` does.
-
-    Example:
-        >>> import torch
-        >>> from pyro_ugmm.diagnostics import plot_reliability
-        >>> probabilities = torch.tensor([[0.8, 0.2]]).expand(10, 2)
-        >>> plot_reliability(probabilities, torch.zeros(10, dtype=torch.long)).get_title()
-        'expected calibration error 0.200'
-    """
-    from scipy.stats import binom
-
-    found = calibration(probabilities, y, n_bins)
-    n_classes = as_table("probabilities", probabilities).values.shape[1]
-    ax = given_or_new(ax, (4.6, 4.4))
-    filled = (found.counts > 0).cpu().numpy()
-    confidence, accuracy, counts = (
-        t.cpu().numpy()[filled] for t in (found.confidence, found.accuracy, found.counts)
-    )
-    low, high = binom.interval(0.95, counts, np.minimum(confidence, 1.0)) / counts
-    ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
-    ax.vlines(confidence, low, high, color="0.8", linewidth=8, label="calibrated, by chance (95 %)")
-    ax.scatter(confidence, accuracy, color="C0", zorder=3, label="bins of rows")
-    for x, height, count in zip(confidence, accuracy, counts, strict=True):
-        offset = (0, -14) if height > 0.5 else (0, 8)
-        ax.annotate(
-            str(count), (x, height), xytext=offset, textcoords="offset points", ha="center", size=8
-        )
-    least = min(1 / n_classes, float(confidence.min()))
-    ax.set(xlim=(least - 0.05, 1.03), ylim=(min(low.min(), accuracy.min()) - 0.08, 1.05))
-    ax.set(xlabel="confidence", ylabel="accuracy")
-    ax.set_title(f"expected calibration error {found.error:.3f}", fontsize=10)
-    legend_above(ax)
-    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1])
-    return ax

@@ -10,6 +10,8 @@ from torch import Tensor
 from ..checks import check
 from ..models.network import NetworkModel
 from ..precision import full_precision
+from ..programs.entry import enter
+from ..sampling import PosteriorSample
 from .draws import evaluation, in_blocks, posterior_draws
 
 __all__ = ["class_probabilities"]
@@ -18,7 +20,7 @@ __all__ = ["class_probabilities"]
 @full_precision
 def class_probabilities(
     model: NetworkModel,
-    inference: Callable | MCMC,
+    inference: Callable | PosteriorSample | MCMC,
     x: Any,
     num_samples: int = 500,
     seed: int | None = None,
@@ -30,7 +32,7 @@ def class_probabilities(
 
     Args:
         model: the model.
-        inference: its fitted guide, or MCMC that was run.
+        inference: its fitted guide, a sample of its posterior, or MCMC that was run.
         x: features, shape ``(n, K)``.
         num_samples: the number of draws ``S`` from a guide.
         seed: for the draws; torch's generator is used, and left alone if given.
@@ -54,12 +56,11 @@ def class_probabilities(
     """
     expected = "a network's, UGMMClassifier or UGMMDensity"
     check(isinstance(model, NetworkModel), "model", expected, type(model).__name__)
-    (x,) = model.check_data(x)
-    x = x.detach()
+    (x,) = enter(model, x)
     with evaluation(model, seed):
-        draws = posterior_draws(model, inference, num_samples, x)
+        draws = posterior_draws(model, inference, num_samples, (x,))
         probabilities = in_blocks(
-            lambda values: model.scores(x, values).softmax(-1),
+            lambda values: model.class_probabilities(x, values),
             draws.values,
             len(x) * model.values_per_row,
         )

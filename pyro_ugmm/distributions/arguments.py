@@ -19,19 +19,12 @@ from ..tables import as_table
 from .covariance import Covariance
 
 __all__ = [
-    "check_missing",
     "check_numbers",
     "check_shapes",
     "checked_dims",
     "given_values",
     "sample_size",
 ]
-
-
-def check_missing(missing: str) -> None:
-    """Checks the option that says what a NaN means."""
-    valid = isinstance(missing, str) and missing in ("error", "marginalize")
-    check(valid, "missing", "'error' or 'marginalize'", repr(missing))
 
 
 def check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None:
@@ -53,7 +46,8 @@ def check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None
         (n_features, covariance.n_features, "features"),
     ):
         check(got in (None, count), "covariance", f"{count} {what}, as means has", got)
-    check_same_kind({"means": means, "weights": weights, "covariance": covariance.values})
+    for tensor in covariance.tensors().values():
+        check_same_kind({"means": means, "weights": weights, "covariance": tensor})
     check_broadcast(
         {
             "weights": weights.shape[:-1],

@@ -6,14 +6,16 @@ processor's cache.
 
 import math
 from collections.abc import Callable
-from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from .components import Components
 from .covariance import Covariance
 
-__all__ = ["BlockEvaluator", "CenteredForm", "NaturalForm"]
+__all__ = ["BlockEvaluator", "CenteredForm", "NaturalForm", "Scratch"]
 
 # How large a log density's terms may be before the natural form's rounding error, about as many
 # machine epsilons, is too much.
@@ -24,6 +26,21 @@ _FEWEST_ROWS = 256
 _MOST_ROWS = {"cpu": 8192}
 
 
+class Scratch:
+    """Memory for what is computed of a block, used again for the next blocks of a pass."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[object, str], Tensor] = {}
+
+    def empty(self, owner: object, name: str, like: Tensor, *shape: int) -> Tensor:
+        """Returns a tensor with anything in it, the same one as long as the shape is the same."""
+        held = self._held.get((owner, name))
+        if held is None or held.shape != shape:
+            held = self._held[owner, name] = like.new_empty(shape)
+        return held
+
+
+@dataclass(frozen=True, eq=False)
 class NaturalForm:
     r"""Components as an exponential family: one matrix product evaluates all of them.
 
@@ -34,103 +51,100 @@ class NaturalForm:
     covariances, whose terms cancel where a component is narrow and far from the center.
     """
 
-    def __init__(self, coefficients: Tensor, center: Tensor, covariance: Covariance) -> None:
-        self._coefficients = coefficients
-        self.center = center
-        self._moments = covariance.moments
-        self._common_term = covariance.common_term
-        self._n_features = n_features = len(center)
-        self._n_rows = 1 + n_features + self._moments.n_rows(n_features)
-        self.n_terms = 1 + n_features + self._moments.n_products(n_features)
-        self._buffer: Tensor | None = None
-        self.terms = center
-        self.values_per_row = self._n_rows + len(coefficients)
-
-    def log_joint(self, x: Tensor) -> Tensor:
-        """Evaluates rows ``(D, B)``, shape ``(K, B)``; keeps their terms in ``terms``."""
-        n_features = self._n_features
-        if self._buffer is None or self._buffer.shape[1] != x.shape[1]:
-            self._buffer = x.new_empty(self._n_rows, x.shape[1])
-            self._buffer[0] = 1
-        y = self._buffer[1 : 1 + n_features]
-        torch.sub(x, self.center.unsqueeze(-1), out=y)
-        self._moments.write_products(y, self._buffer[1 + n_features :])
-        self.terms = self._buffer[: self.n_terms]
-        log_joint = torch.mm(self._coefficients, self.terms)
-        common = self._common_term(y)
-        return log_joint if common is None else log_joint.add_(common)
+    coefficients: Tensor
+    center: Tensor
+    covariance: Covariance
 
     @property
-    def centered_rows(self) -> Tensor:
-        """The block's rows less the center, ``(D, B)``."""
-        return self.terms[1 : 1 + self._n_features]
+    def n_terms(self) -> int:
+        """The number of a row's terms: one, its entries, and their products."""
+        n_features = len(self.center)
+        return 1 + n_features + self.covariance.moments.n_products(n_features)
 
-    def __copy__(self) -> "NaturalForm":
-        other = object.__new__(NaturalForm)
-        other.__dict__.update(self.__dict__, _buffer=None)
-        return other
+    @property
+    def _n_written(self) -> int:
+        n_features = len(self.center)
+        return 1 + n_features + self.covariance.moments.n_rows(n_features)
+
+    @property
+    def values_per_row(self) -> int:
+        """How many values are computed of a row."""
+        return self._n_written + len(self.coefficients)
+
+    def log_joint(self, x: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor]:
+        """Evaluates rows ``(D, B)``, shape ``(K, B)``; also returns their terms."""
+        n_features = len(self.center)
+        written = scratch.empty(self, "terms", x, self._n_written, x.shape[1])
+        written[0] = 1
+        y = self.centered_rows(written)
+        torch.sub(x, self.center.unsqueeze(-1), out=y)
+        self.covariance.moments.write_products(y, written[1 + n_features :])
+        terms = written[: self.n_terms]
+        log_joint = torch.mm(self.coefficients, terms)
+        common = self.covariance.common_term(y)
+        return log_joint if common is None else log_joint.add_(common), terms
+
+    def centered_rows(self, terms: Tensor) -> Tensor:
+        """The rows of terms less the center, ``(D, B)``."""
+        return terms[1 : 1 + len(self.center)]
 
     @property
     def largest_value(self) -> float:
         """How large a row's entries may be, less the center, so that no term overflows."""
-        limit = torch.finfo(self._coefficients.dtype).max / self.n_terms
-        finite = self._coefficients[self._coefficients.isfinite()]  # a weight may be zero
+        limit = torch.finfo(self.coefficients.dtype).max / self.n_terms
+        finite = self.coefficients[self.coefficients.isfinite()]  # a weight may be zero
         return math.sqrt(limit / max(1.0, finite.abs().max().item()))
 
 
+@dataclass(frozen=True, eq=False)
 class CenteredForm:
     """Components evaluated from deviations of the rows from each mean: exact, but costlier."""
 
-    def __init__(
-        self, constant: Tensor, means: Tensor, whitener: Tensor, covariance: Covariance
-    ) -> None:
-        self._constant = constant.unsqueeze(-1)
-        self._means = means.unsqueeze(-1)
-        self._whitener = whitener
-        self._whiten = covariance.whiten_block
-        self._buffer: Tensor | None = None
-        self.values_per_row = 2 * means.numel()
+    constant: Tensor
+    means: Tensor
+    whitener: Tensor
+    covariance: Covariance
+
+    @property
+    def values_per_row(self) -> int:
+        """How many values are computed of a row."""
+        return 2 * self.means.numel()
 
     @property
     def largest_value(self) -> float:
         """How large a row's entries may be so that no term overflows."""
-        limit = math.sqrt(torch.finfo(self._means.dtype).max / self._means.shape[1])
-        largest = self._whitener.abs().sum(-1).max().item()
-        return limit / max(1.0, largest) - self._means.abs().max().item()
+        limit = math.sqrt(torch.finfo(self.means.dtype).max / self.means.shape[1])
+        largest = self.whitener.abs().sum(-1).max().item()
+        return limit / max(1.0, largest) - self.means.abs().max().item()
 
-    def log_joint(self, x: Tensor) -> Tensor:
-        """Evaluates rows ``(D, B)``, shape ``(K, B)``; keeps their deviations."""
-        if self._buffer is None or self._buffer.shape[-1] != x.shape[1]:
-            self._buffer = x.new_empty(2, *self._means.shape[:2], x.shape[1])
-        self.deviations, z = self._buffer
-        torch.sub(x.contiguous(), self._means, out=self.deviations)
-        self._whiten(self._whitener, self.deviations, z)
-        return torch.add(self._constant, z.square_().sum(1), alpha=-0.5)
+    def log_joint(self, x: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor]:
+        """Evaluates rows ``(D, B)``, shape ``(K, B)``; also returns their deviations."""
+        shape = *self.means.shape, x.shape[1]
+        deviations = scratch.empty(self, "deviations", x, *shape)
+        z = scratch.empty(self, "products", x, *shape)
+        torch.sub(x.contiguous(), self.means.unsqueeze(-1), out=deviations)
+        self.covariance.whiten_block(self.whitener, deviations, z)
+        log_joint = torch.add(self.constant.unsqueeze(-1), z.square_().sum(1), alpha=-0.5)
+        return log_joint, deviations
 
-    def weighted(self, responsibilities: Tensor) -> Tensor:
-        """Multiplies the block's deviations, ``(K, D, B)``, by responsibilities ``(K, B)``."""
-        assert self._buffer is not None
-        return torch.mul(self.deviations, responsibilities.unsqueeze(1), out=self._buffer[1])
-
-    def __copy__(self) -> "CenteredForm":
-        other = object.__new__(CenteredForm)
-        other.__dict__.update(self.__dict__, _buffer=None)
-        return other
+    def weighted(self, deviations: Tensor, responsibilities: Tensor, scratch: Scratch) -> Tensor:
+        """Multiplies deviations, ``(K, D, B)``, by responsibilities ``(K, B)``."""
+        out = scratch.empty(self, "products", deviations, *deviations.shape)
+        return torch.mul(deviations, responsibilities.unsqueeze(1), out=out)
 
 
 class BlockEvaluator:
-    """Evaluates components in whichever form is right for each.
+    """Evaluates the components of one mixture, each in whichever form is right for it.
 
-    Args:
-        log_weights: shape ``(K,)``.
-        means: shape ``(K, D)``.
-        covariance: of a mixture without a batch.
+    Attributes:
+        center: the mixture's mean, ``(D,)``.
+        parts: the forms, and of which components each is.
     """
 
-    def __init__(self, log_weights: Tensor, means: Tensor, covariance: Covariance) -> None:
-        n_components, n_features = means.shape
+    def __init__(self, components: Components) -> None:
+        log_weights, means = components.log_weights, components.means
+        covariance, (n_components, n_features) = components.covariance, means.shape
         self._n_components = n_components
-        self._largest: float | None = None
         self.center = log_weights.softmax(0) @ means
         constant = log_weights - 0.5 * (
             covariance.log_determinant(n_features) + n_features * math.log(2 * math.pi)
@@ -163,20 +177,24 @@ class BlockEvaluator:
         rows = max(_FEWEST_ROWS, _BLOCK_BYTES.get(device, _OTHER_BYTES) // per_row)
         return min(1 << rows.bit_length() - 1, _MOST_ROWS.get(device, 1 << 20))
 
-    def log_joint(self, x: Tensor) -> Tensor:
-        """Evaluates rows ``(D, B)``, shape ``(K, B)``."""
+    def log_joint(self, x: Tensor, scratch: Scratch) -> tuple[Tensor, list[Tensor]]:
+        """Evaluates rows ``(D, B)``, shape ``(K, B)``; also returns what each form does."""
         if len(self.parts) == 1:
-            return self.parts[0][1].log_joint(x)
-        log_joint = x.new_empty(self._n_components, x.shape[1])
+            log_joint, left = self.parts[0][1].log_joint(x, scratch)
+            return log_joint, [left]
+        log_joint, rest = x.new_empty(self._n_components, x.shape[1]), []
         for at, form in self.parts:
-            log_joint[at] = form.log_joint(x)
-        return log_joint
+            log_joint[at], left = form.log_joint(x, scratch)
+            rest.append(left)
+        return log_joint, rest
+
+    @cached_property
+    def _largest(self) -> float:
+        largest = min(form.largest_value for _, form in self.parts)
+        return largest - self.center.abs().max().item()
 
     def overflows(self, x: Tensor) -> bool:
         """Whether rows ``(n, D)`` are so large that terms of the log densities overflow."""
-        if self._largest is None:
-            largest = min(form.largest_value for _, form in self.parts)
-            self._largest = largest - self.center.abs().max().item()
         return max(map(abs, torch.stack(x.aminmax()).tolist())) > self._largest
 
     def map(self, x: Tensor, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
@@ -184,8 +202,8 @@ class BlockEvaluator:
 
         What ``reduce`` returns, ``(B,)`` or ``(K, B)``, comes back as ``(n,)`` or ``(n, K)``.
         """
-        mine = copy(self)
-        mine.parts = [(at, copy(form)) for at, form in self.parts]  # threads may share this one
-        parts = [reduce(mine.log_joint(part.T), 0) for part in x.split(self.rows_per_block)]
+        scratch = Scratch()
+        blocks = x.split(self.rows_per_block)
+        parts = [reduce(self.log_joint(block.T, scratch)[0], 0) for block in blocks]
         whole = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         return whole.T if whole.dim() == 2 else whole

@@ -6,16 +6,14 @@ import torch
 from torch import Tensor
 
 from ..tracking import is_recorded, known_to_hold
-from .covariance import Covariance
+from .components import Components
 from .missing import observed_factor
 from .steep import steep_logsumexp
 
 __all__ = ["far_log_prob", "settle_far_rows"]
 
 
-def settle_far_rows(
-    log_joint: Tensor, x: Tensor, log_weights: Tensor, means: Tensor, covariance: Covariance
-) -> Tensor:
+def settle_far_rows(log_joint: Tensor, x: Tensor, components: Components) -> Tensor:
     r"""Replaces joint log densities ``(..., K)`` that are all minus infinity by what differs.
 
     With :math:`x = t u` and :math:`\max |u_i| = 1`, these are, but for a constant,
@@ -29,7 +27,8 @@ def settle_far_rows(
     lost = (log_joint == -math.inf).all(-1)
     if known_to_hold(~lost):
         return log_joint
-    observed = ~x.isnan()
+    log_weights, means = components.log_weights, components.means
+    covariance, observed = components.covariance, ~x.isnan()
     y = torch.where(observed, x, 0)
     scale = y.abs().amax(-1, keepdim=True).clamp(min=1)
     u = (y / scale).unsqueeze(-2)
@@ -52,9 +51,7 @@ def settle_far_rows(
     return torch.where(lost.unsqueeze(-1), constant + scale * (slope - steepest), log_joint)
 
 
-def far_log_prob(
-    log_joint: Tensor, x: Tensor, log_weights: Tensor, means: Tensor, covariance: Covariance
-) -> Tensor:
+def far_log_prob(log_joint: Tensor, x: Tensor, components: Components) -> Tensor:
     """Sums joint log densities over the components, with gradients also where all are lost.
 
     These are the gradients of the components that the rows belong to. Those with respect to the
@@ -64,18 +61,18 @@ def far_log_prob(
     lost = (log_joint == -math.inf).all(-1, keepdim=True)
     if is_recorded() or known_to_hold(~lost):
         return steep_logsumexp(log_joint)
-    settled = settle_far_rows(log_joint, x, log_weights, means, covariance).detach()
-    share = settled.softmax(-1)
+    share = settle_far_rows(log_joint, x, components).detach().softmax(-1)
+    means = components.means
     belongs, observed = (lost & (share > 0)).unsqueeze(-1), ~x.isnan().unsqueeze(-2)
     deviations = torch.where(observed, x.unsqueeze(-2), means) - means
     deviations = torch.where(belongs, deviations, 0)
-    fixed = covariance.reindex(Tensor.detach)
+    fixed = components.covariance.reindex(Tensor.detach)
     if known_to_hold(observed):
         whitened = fixed.whiten(deviations)
     else:
         inverse, _ = observed_factor(fixed.dense(*means.shape[-2:]), observed)
         whitened = (inverse @ deviations.unsqueeze(-1)).squeeze(-1)
-    far = share * (log_weights - 0.5 * whitened.square().sum(-1))
+    far = share * (components.log_weights - 0.5 * whitened.square().sum(-1))
     far = torch.where(belongs.squeeze(-1), far, 0).sum(-1)
     near = steep_logsumexp(torch.where(lost, 0, log_joint))
     return torch.where(lost.squeeze(-1), far, near)

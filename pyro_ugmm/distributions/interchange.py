@@ -1,91 +1,95 @@
 """A Gaussian mixture in files and in scikit-learn."""
 
-import hashlib
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from ..checks import check, check_device, check_same_kind, check_values
-from ..files import target_of, write_atomically
+from ..missing_values import mixture_rule
+from ..safetensors_file import read_safetensors, write_safetensors
 from ..tables import as_table
-from .covariance import STRUCTURES
+from .arguments import check_numbers, check_shapes
+from .components import Components
+from .covariance import SKLEARN_STRUCTURES, STRUCTURES
+from .covariance.matrices import MatrixCovariance
+from .covariance.variances import VarianceCovariance
+from .parameters import MixtureParameters
 
-if TYPE_CHECKING:
-    from .multivariate import GaussianMixture
+__all__ = ["StoredMixture"]
 
-__all__ = ["SKLEARN_NAMES", "from_sklearn", "load", "save", "to_sklearn"]
-
-_FORMAT, _VERSION = "pyro_ugmm.GaussianMixture", "1"
-SKLEARN_NAMES = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
+_FORMAT, _VERSION = "pyro_ugmm.GaussianMixture", "2"
 
 
-def save(mixture: "GaussianMixture", path: str | os.PathLike) -> None:
+class StoredMixture(MixtureParameters):
+    """A mixture that goes to files and to scikit-learn, and comes from there."""
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the mixture to a safetensors file, atomically."""
+        _save(self._whole, self.missing, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> Self:
+        """Reads a mixture that :meth:`save` wrote."""
+        components, missing = _load(path, device)
+        return cls._of(components, missing=missing)
+
+    def to_sklearn(self) -> Any:
+        """Returns a fitted ``sklearn.mixture.GaussianMixture`` with these parameters."""
+        return _to_sklearn(self._whole)
+
+    @classmethod
+    def from_sklearn(cls, model: Any, device: str | torch.device = "cpu") -> Self:
+        """Takes the parameters of a fitted ``sklearn.mixture.GaussianMixture``."""
+        return cls._of(_from_sklearn(model, device))
+
+
+def _save(components: Components, missing: str, path: str | os.PathLike) -> None:
     """Writes a mixture to a safetensors file, atomically."""
-    from safetensors.torch import save as to_bytes
-
-    tensors = {
-        "weights": mixture.weights,
-        "means": mixture.means,
-        "covariance": mixture.covariance.values,
-    }
-    logarithms = mixture._rows.given_log_weights
-    if logarithms is not None:
-        tensors["log_weights"] = logarithms.expand(mixture.weights.shape)
     metadata = {
         "format": _FORMAT,
         "version": _VERSION,
-        "covariance": mixture.covariance.name,
-        "missing": mixture.missing,
+        "covariance": components.covariance.name,
+        "missing": missing,
     }
-    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata["digest"] = _digest(metadata, contents)
-    write_atomically(path, to_bytes(contents, metadata))
+    write_safetensors(path, components.tensors(), metadata)
 
 
-def _digest(metadata: dict[str, str], tensors: dict[str, Tensor]) -> str:
-    """Tells what is in a file from all else, but for the digest itself."""
-    said = {name: value for name, value in metadata.items() if name != "digest"}
-    total = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return total.hexdigest()[:32]
-
-
-def load(
-    cls: type["GaussianMixture"], path: str | os.PathLike, device: str | torch.device
-) -> "GaussianMixture":
-    """Reads a mixture from a file that :func:`save` wrote, whose contents are checked.
+def _load(path: str | os.PathLike, device: str | torch.device) -> tuple[Components, str]:
+    """Reads a mixture from a file that :func:`_save` wrote, and what a NaN means to it.
 
     One that was damaged, even by one bit, is refused.
     """
     check_device("device", device)
-    metadata, tensors = _read(path)
-    digest = _digest(metadata, tensors)
-    known, names = STRUCTURES, {"weights", "means", "covariance"}
+    file = read_safetensors(path)
+    metadata, tensors = file.metadata, file.tensors
     kind = metadata.get("format"), metadata.get("version")
-    valid = kind == (_FORMAT, _VERSION) and metadata.get("covariance") in known
-    valid = valid and "missing" in metadata and tensors.keys() >= names
+    structure = STRUCTURES.get(metadata.get("covariance", ""))
+    valid = kind == (_FORMAT, _VERSION) and "missing" in metadata
+    valid = valid and structure is not None and tensors.keys() >= Components.names(structure)
     expected = f"a saved {_FORMAT}, version {_VERSION}"
-    found = {name: metadata[name][:40] for name in ("format", "version") if name in metadata}
-    got = f"{path} with {found or 'no format'} and tensors {[*tensors][:4]}"
+    said = {name: metadata[name][:40] for name in ("format", "version") if name in metadata}
+    got = f"{path} with {said or 'no format'} and tensors {[*tensors][:4]}"
     check(valid, "path", expected, got)
+    assert structure is not None
     tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-    weights, means, logarithms = tensors["weights"], tensors["means"], tensors.get("log_weights")
     try:
-        covariance = known[metadata["covariance"]](tensors["covariance"], validate_args=True)
-        cls(weights, means, covariance, missing=metadata["missing"], validate_args=True)
-        mixture = cls(weights, means, covariance, missing=metadata["missing"])
-        if logarithms is not None:
-            _check_log_weights(logarithms, mixture.weights)
-            mixture._rows.given_log_weights = logarithms
-        check(metadata.get("digest") == digest, "digest", digest, metadata.get("digest"))
+        components = Components.from_tensors(tensors, structure, validate_args=True)
+        _check(components)
+        mixture_rule(metadata["missing"])
+        file.check_digest()
     except ValueError as error:
         raise ValueError(f"path: expected {expected}, got {path}, in which {error}") from None
-    return mixture
+    return components, metadata["missing"]
+
+
+def _check(components: Components) -> None:
+    check_shapes(components.weights, components.means, components.covariance)
+    check_numbers(components.weights, components.means)
+    logarithms = components.given_log_weights
+    if logarithms is not None:
+        _check_log_weights(logarithms, components.weights)
 
 
 def _check_log_weights(logarithms: Tensor, weights: Tensor) -> None:
@@ -96,48 +100,30 @@ def _check_log_weights(logarithms: Tensor, weights: Tensor) -> None:
     check_values("log_weights", logarithms, same, "the logarithms of weights")
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Reads a file whole, so that nothing stays mapped to it."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load as from_bytes
-
-    contents = target_of("path", path).read_bytes()
-    try:
-        tensors = from_bytes(contents)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"path: expected a safetensors file, got {path}: {error}") from error
-    size = int.from_bytes(contents[:8], "little")
-    return json.loads(contents[8 : 8 + size]).get("__metadata__") or {}, tensors
-
-
-def to_sklearn(mixture: "GaussianMixture") -> Any:
+def _to_sklearn(components: Components) -> Any:
     """Returns a fitted ``sklearn.mixture.GaussianMixture`` with a mixture's parameters."""
     from sklearn.mixture import GaussianMixture as SklearnMixture
-    from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 
-    batch = tuple(mixture.batch_shape)
+    batch, name = tuple(components.batch_shape), components.covariance.name
     check(batch == (), "mixture", "one without a batch", f"batch_shape {batch}")
-    name = mixture.covariance.name
-    check(name in SKLEARN_NAMES, "mixture", f"a covariance of {list(SKLEARN_NAMES)}", name)
-    model = SklearnMixture(mixture.n_components, covariance_type=SKLEARN_NAMES[name])
-    arrays = (
-        tensor.detach().cpu().numpy().copy()
-        for tensor in (mixture.weights, mixture.means, mixture.covariance.values)
+    theirs = {kind.name: name for name, kind in SKLEARN_STRUCTURES.items()}
+    check(name in theirs, "mixture", f"a covariance of {[*theirs]}", name)
+    n_components, n_features = components.means.shape
+    model = SklearnMixture(n_components, covariance_type=theirs[name])
+    covariance = components.covariance
+    assert isinstance(covariance, MatrixCovariance | VarianceCovariance)
+    (values,) = covariance.tensors().values()
+    tensors = components.weights, components.means, values, *covariance.precisions()
+    model.weights_, model.means_, model.covariances_, model.precisions_, cholesky = (
+        tensor.detach().cpu().numpy().copy() for tensor in tensors
     )
-    model.weights_, model.means_, model.covariances_ = arrays
-    cholesky = _compute_precision_cholesky(model.covariances_, model.covariance_type)
-    model.precisions_cholesky_ = cholesky
-    if name == "full":
-        model.precisions_ = cholesky @ cholesky.swapaxes(-1, -2)
-    else:
-        model.precisions_ = cholesky @ cholesky.T if name == "tied" else cholesky**2
-    model.n_features_in_ = mixture.n_features
+    model.precisions_cholesky_, model.n_features_in_ = cholesky, n_features
     model.converged_, model.n_iter_, model.lower_bound_ = True, 0, float("nan")
     return model
 
 
-def from_sklearn(model: Any, device: str | torch.device) -> dict[str, Any]:
-    """Reads the arguments of a mixture from a fitted ``sklearn.mixture.GaussianMixture``."""
+def _from_sklearn(model: Any, device: str | torch.device) -> Components:
+    """Reads a mixture from a fitted ``sklearn.mixture.GaussianMixture``."""
     check_device("device", device)
     expected = "a fitted sklearn.mixture.GaussianMixture (call its fit first)"
     fitted = all(hasattr(model, name) for name in ("weights_", "means_", "covariances_"))
@@ -145,14 +131,15 @@ def from_sklearn(model: Any, device: str | torch.device) -> dict[str, Any]:
     is_variational = hasattr(model, "weight_concentration_")
     expected = "a GaussianMixture (the density of a variational one is another)"
     check(not is_variational, "model", expected, model)
-    expected = f"a covariance_type of {list(SKLEARN_NAMES.values())}"
-    check(model.covariance_type in SKLEARN_NAMES.values(), "model", expected, model.covariance_type)
-    names = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
+    structure = SKLEARN_STRUCTURES.get(model.covariance_type)
+    expected = f"a covariance_type of {list(SKLEARN_STRUCTURES)}"
+    check(structure is not None, "model", expected, model.covariance_type)
+    assert structure is not None
     weights, means, values = (
         as_table(name, getattr(model, name)).values.clone().to(device)
         for name in ("weights_", "means_", "covariances_")
     )
-    covariance = STRUCTURES[names[model.covariance_type]](values)
+    covariance = structure(values)
     got = f"covariances_ of shape {tuple(values.shape)}"
     check(not covariance.batch_shape, "model", f"{model.covariance_type!r} covariances", got)
-    return {"weights": weights, "means": means, "covariance": covariance}
+    return Components(weights, means, covariance)

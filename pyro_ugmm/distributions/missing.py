@@ -11,13 +11,20 @@ identity of their own: the determinant and the quadratic form are then those of 
 """
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .factorization import factorize
 
-__all__ = ["MatrixCompletion", "VarianceCompletion", "observed_factor", "observed_log_density"]
+__all__ = [
+    "Completion",
+    "MatrixCompletion",
+    "VarianceCompletion",
+    "observed_factor",
+    "observed_log_density",
+]
 
 
 def _filled(x: Tensor) -> Tensor:
@@ -51,13 +58,23 @@ def observed_log_density(x: Tensor, means: Tensor, matrices: Tensor) -> Tensor:
     return _normalized(z.square().sum(-1), log_determinant, observed)
 
 
-class MatrixCompletion:
-    """Rows ``(n, D)`` completed under ``K`` components with covariance matrices.
+class Completion(Protocol):
+    """Rows ``(n, D)`` completed under ``K`` components.
 
     Attributes:
         log_density: marginal log densities of what is observed, ``(n, K)``.
         deviations: expected deviations of the completed rows from the means, ``(n, K, D)``.
     """
+
+    log_density: Tensor
+    deviations: Tensor
+
+    def conditional_moments(self, responsibilities: Tensor) -> Tensor:
+        """Sums the conditional covariances of what is missing, ``(K, D, D)``."""
+
+
+class MatrixCompletion(Completion):
+    """Rows completed under components with covariance matrices ``(K, D, D)``."""
 
     def __init__(self, x: Tensor, means: Tensor, matrices: Tensor) -> None:
         observed = ~x.isnan()
@@ -77,13 +94,12 @@ class MatrixCompletion:
         self._conditional = (matrices - explained.mT @ explained) * (1 - o) * (1 - o.mT)
 
     def conditional_moments(self, responsibilities: Tensor) -> Tensor:
-        """Sums the conditional covariances of what is missing, ``(K, D, D)``."""
         mass = responsibilities.new_zeros(len(self._conditional), responsibilities.shape[1])
         mass.index_add_(0, self._pattern, responsibilities)
         return torch.einsum("uk,ukde->kde", mass, self._conditional)
 
 
-class VarianceCompletion:
+class VarianceCompletion(Completion):
     """Rows completed under components whose features are uncorrelated, variances ``(K, D)``."""
 
     def __init__(self, x: Tensor, means: Tensor, variances: Tensor) -> None:
@@ -98,5 +114,4 @@ class VarianceCompletion:
         self._missing, self._variances = (~observed).to(x.dtype), variances
 
     def conditional_moments(self, responsibilities: Tensor) -> Tensor:
-        """Sums the variances of what is missing, ``(K, D, D)``."""
         return ((responsibilities.T @ self._missing) * self._variances).diag_embed()

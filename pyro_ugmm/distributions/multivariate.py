@@ -1,52 +1,28 @@
 """The multivariate Gaussian mixture."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 
 from ..checks import check, check_broadcast, check_same_kind, check_values
+from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tables import Table, as_table
-from . import interchange
-from .arguments import (
-    check_missing,
-    check_numbers,
-    check_shapes,
-    checked_dims,
-    given_values,
-    sample_size,
-)
-from .covariance import Covariance
-from .covariance.matrices import apply_matrices
-from .evaluation import Reduction, RowEvaluator
-from .far_rows import settle_far_rows
-from .sampling import draw_components
-from .unavailable import NoClosedForm, no_closed_form
+from .arguments import checked_dims, given_values, sample_size
+from .conditioning import conditional, marginal
+from .evaluation import RowEvaluator
+from .interchange import StoredMixture
+from .reductions import LogDensity, MostProbable, Reduction, Responsibilities
+from .sampling import draw_components, draw_rows
+from .unavailable import NoClosedFormOfRows
 
-__all__ = ["GaussianMixture", "check_missing"]
+__all__ = ["GaussianMixture"]
 
 
-def _expands(batch_shape: torch.Size, shape: torch.Size) -> bool:
-    try:
-        return torch.broadcast_shapes(batch_shape, shape) == shape
-    except RuntimeError:
-        return False
-
-
-class _PartlyObserved(constraints.Constraint):
-    event_dim = 1
-
-    def check(self, value: Tensor) -> Tensor:
-        return (value.isfinite() | value.isnan()).all(-1)
-
-
-class GaussianMixture(NoClosedForm, dist.TorchDistribution):
+class GaussianMixture(NoClosedFormOfRows, StoredMixture):
     r"""A mixture of :math:`K` Gaussians over :math:`\mathbb{R}^D`.
 
     .. math:: p(x) = \sum_{k=1}^K w_k \, \mathcal{N}(x \mid \mu_k, \Sigma_k)
@@ -91,102 +67,10 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
     arg_constraints: dict[str, Any] = {}
     has_rsample = False
 
-    def __init__(
-        self,
-        weights: Tensor,
-        means: Tensor,
-        covariance: Covariance,
-        *,
-        missing: str = "error",
-        validate_args: bool | None = None,
-    ) -> None:
-        check_missing(missing)
-        check_shapes(weights, means, covariance)
-        self._weights, self._means, self.covariance = weights, means, covariance
-        self.missing = missing
-        self._rows = RowEvaluator(weights, means, covariance, missing)
-        super().__init__(self._rows.batch_shape, means.shape[-1:], validate_args=validate_args)
-        if self._validate_args:
-            check_numbers(weights, means)
-
-    @constraints.dependent_property(is_discrete=False, event_dim=1)
-    def support(self):
-        """Real vectors, with NaN for missing entries where these are marginalized."""
-        return constraints.real_vector if self.missing == "error" else _PartlyObserved()
-
-    def expand(self, batch_shape, _instance=None):
-        """Broadcasts the batch to ``batch_shape``, without copying the parameters."""
-        new = self._get_checked_instance(GaussianMixture, _instance)
-        for name in ("_weights", "_means", "covariance", "missing", "_rows"):
-            setattr(new, name, getattr(self, name))
-        shape = torch.Size(batch_shape)
-        expected = f"a shape that {tuple(self.batch_shape)} expands to"
-        check(_expands(self.batch_shape, shape), "batch_shape", expected, tuple(shape))
-        super(GaussianMixture, new).__init__(shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
-    def __repr__(self) -> str:
-        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
-        return (
-            f"{type(self).__name__}(batch_shape={tuple(self.batch_shape)}, "
-            f"n_components={self.n_components}, n_features={self.n_features}, "
-            f"covariance={self.covariance.name!r}{missing})"
-        )
-
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Returns the mixture on another device or in another dtype, as tensors' ``to`` does."""
-        covariance = self.covariance.to(*args, **kwargs)
-        weights, means = (t.to(*args, **kwargs) for t in (self._weights, self._means))
-        logarithms = self._rows.given_log_weights
-        logarithms = None if logarithms is None else logarithms.to(*args, **kwargs)
-        return self._like(weights, means, covariance, logarithms)
-
-    def as_wide_as(self, dtype: torch.dtype) -> Self:
-        """Returns the mixture in the wider of its own dtype and another."""
-        wide = torch.promote_types(dtype, self._means.dtype)
-        return self if wide == self._means.dtype else self.to(wide)
-
-    @classmethod
-    def infer_shapes(cls, weights, means, covariance=()) -> tuple[torch.Size, torch.Size]:
-        """Infers batch and event shape from those of the arguments.
-
-        Args:
-            weights: a shape ``(..., K)``.
-            means: a shape ``(..., K, D)``.
-            covariance: a :class:`Covariance`, or the shape of matrices ``(..., K, D, D)``.
-        """
-        is_covariance = isinstance(covariance, Covariance)
-        batch = covariance.batch_shape if is_covariance else torch.Size(covariance)[:-3]
-        shapes = torch.Size(weights)[:-1], torch.Size(means)[:-2], batch
-        return torch.broadcast_shapes(*shapes), torch.Size(means)[-1:]
-
-    # -- parameters and moments -------------------------------------------------------------
-
-    @property
-    def n_components(self) -> int:
-        """The number of components :math:`K`."""
-        return self._means.shape[-2]
-
-    @property
-    def n_features(self) -> int:
-        """The number of dimensions :math:`D`."""
-        return self._means.shape[-1]
-
-    @property
-    def weights(self) -> Tensor:
-        """The weights :math:`w`, shape ``batch_shape + (K,)``."""
-        return self._weights.expand(*self.batch_shape, -1)
-
-    @property
-    def means(self) -> Tensor:
-        r"""The components' means :math:`\mu`, shape ``batch_shape + (K, D)``."""
-        return self._means.expand(*self.batch_shape, -1, -1)
-
     @property
     def mean(self) -> Tensor:
         r"""The whole mixture's mean :math:`\sum_k w_k \mu_k`, shape ``batch_shape + (D,)``."""
-        return (self.weights.unsqueeze(-1) * self._means).sum(-2)
+        return (self.weights.unsqueeze(-1) * self._components.means).sum(-2)
 
     @property
     @full_precision
@@ -195,7 +79,7 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
 
         .. math:: \sum_k w_k \left[\Sigma_k + (\mu_k - \mu)(\mu_k - \mu)^T\right]
         """
-        deviations = self._means - self.mean.unsqueeze(-2)
+        deviations = self._components.means - self.mean.unsqueeze(-2)
         between = (self.weights.unsqueeze(-1) * deviations).mT @ deviations
         within = self.covariance.dense(self.n_components, self.n_features)
         return between + (self.weights[..., None, None] * within).sum(-3)
@@ -221,43 +105,43 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
         expected = f"{self.n_features} features in the last dimension"
         check(shape[-1:] == self.event_shape, "value", expected, f"shape {shape}")
         check_broadcast({"value": shape[:-1], "the batch": self.batch_shape})
-        check_same_kind({"means": self._means, "value": table.values})
-        table.check_finite("missing='marginalize'", missing=self.missing == "marginalize")
+        check_same_kind({"means": self._components.means, "value": table.values})
+        table.check_finite(mixture_rule(self.missing))
 
-    def _evaluate(self, value: Any, reduce: Reduction) -> Tensor:
+    def _evaluate(self, value: Any, reduction: Reduction) -> Tensor:
         table = as_table("value", value)
         if not table.is_tensor:
             wide = self.as_wide_as(table.values.dtype)
-            return wide._evaluate_table(table.like("means", wide._means), reduce)
-        return self._evaluate_table(table, reduce)
+            return wide._evaluate_table(table.like("means", wide.means), reduction)
+        return self._evaluate_table(table, reduction)
 
-    def _evaluate_table(self, table: Table, reduce: Reduction) -> Tensor:
+    def _evaluate_table(self, table: Table, reduction: Reduction) -> Tensor:
         if self._validate_args:
             self._check_rows(table)
         else:
-            check_same_kind({"means": self._means, "value": table.values})
-        result = self._rows.evaluate(table.values, reduce)
+            check_same_kind({"means": self._components.means, "value": table.values})
+        rows = RowEvaluator(self._components, self.missing, self._kept)
+        result = rows.evaluate(table.values, reduction)
         batch = torch.broadcast_shapes(table.values.shape[:-1], self.batch_shape)
-        trailing = result.shape[-1:] if reduce is torch.softmax else ()
-        return result.expand(batch + trailing)
+        return result.expand(batch + reduction.trailing_shape(self.n_components))
 
     def log_prob(self, value: Any) -> Tensor:
         """Evaluates the log density of rows ``(..., D)``, broadcast with the batch.
 
         With ``missing="marginalize"`` a row's NaN entries are integrated out.
         """
-        return self._evaluate(value, torch.logsumexp)
+        return self._evaluate(value, LogDensity())
 
     def responsibilities(self, value: Any) -> Tensor:
         r"""Returns each component's posterior probability given a row, shape ``(..., K)``.
 
         .. math:: r_k(x) = w_k \, \mathcal{N}(x \mid \mu_k, \Sigma_k) / p(x)
         """
-        return self._evaluate(value, torch.softmax)
+        return self._evaluate(value, Responsibilities())
 
     def predict(self, value: Any) -> Tensor:
         """Returns the most probable component of each row, an index into the last of K."""
-        return self._evaluate(value, torch.argmax)
+        return self._evaluate(value, MostProbable())
 
     def aic(self, value: Any) -> float:
         r"""Akaike's criterion for rows ``(n, D)``: :math:`2p - 2 \log L`; the lower the better."""
@@ -288,57 +172,18 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
             generator: of random numbers, on the mixture's device; torch's own by default.
         """
         component = draw_components(self.weights, sample_size(sample_shape), generator)
-        shape, at = component.shape, component.unsqueeze(-1)
-        n_components, n_features = self.n_components, self.n_features
-        values, covariance = self.covariance.values, self.covariance
-        leading = values.shape[: values.dim() - covariance.values_dim]
-        index = torch.arange(math.prod(leading), device=values.device).reshape(leading)
-        if not covariance.per_component:
-            index = index.unsqueeze(-1)
-        index = index.expand(*shape, n_components).gather(-1, at)
-        means = self.means.expand(*shape, n_components, n_features)
-        mean = means.gather(-2, at.unsqueeze(-1).expand(*shape, 1, n_features)).squeeze(-2)
-        noise = torch.empty(math.prod(shape), n_features, dtype=mean.dtype, device=mean.device)
-        noise = covariance.color(noise.normal_(generator=generator), index.reshape(-1))
-        return mean + noise.reshape(mean.shape), component
+        return draw_rows(self.means, self.covariance, component, generator), component
 
     def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
         """Draws rows of shape ``sample_shape + batch_shape + (D,)``, without gradients."""
         return self.sample_with_component(sample_shape, generator)[0]
 
-    def rsample(self, sample_shape=()) -> Tensor:
-        """Draws of several dimensions have no pathwise gradients."""
-        remedy = "draw the component, and from it by torch's MultivariateNormal"
-        raise NotImplementedError(f"rsample: no pathwise gradients of a mixture's rows; {remedy}")
-
-    def cdf(self, value: Tensor) -> Tensor:
-        """The probability below a row has no closed form."""
-        raise no_closed_form("cdf", "mixture.marginal([dim]), or the share of draws below")
-
-    def icdf(self, value: Tensor) -> Tensor:
-        """Rows have no order, so no quantiles."""
-        raise no_closed_form("icdf", "torch.quantile(mixture.sample((10_000,)), q, 0)")
-
     # -- marginals and conditionals ---------------------------------------------------------
-
-    def _like(
-        self,
-        weights: Tensor,
-        means: Tensor,
-        covariance: Covariance,
-        log_weights: Tensor | None = None,
-    ) -> Self:
-        other = type(self)(weights, means, covariance, missing=self.missing, validate_args=False)
-        other._validate_args = self._validate_args
-        other._rows.given_log_weights = log_weights
-        batch = torch.broadcast_shapes(other.batch_shape, self.batch_shape)
-        return other if batch == other.batch_shape else other.expand(batch)
 
     def marginal(self, dims: Sequence[int]) -> Self:
         """Returns the mixture of some dimensions alone, in the order given."""
-        at = torch.tensor(checked_dims("dims", dims, self.n_features), device=self._means.device)
-        means, covariance = self._means[..., at], self.covariance.marginal(at)
-        return self._like(self._weights, means, covariance, self._rows.given_log_weights)
+        at = torch.tensor(checked_dims("dims", dims, self.n_features), device=self.means.device)
+        return self._broadcast(marginal(self._components, at))
 
     @full_precision
     def condition(self, values: Mapping[int, Any]) -> Self:
@@ -359,37 +204,9 @@ class GaussianMixture(NoClosedForm, dist.TorchDistribution):
         given = checked_dims("values", list(values), self.n_features)
         kept = [dim for dim in range(self.n_features) if dim not in given]
         check(kept, "values", f"fewer than all {self.n_features} dimensions", given)
-        x = given_values(values, self._means)
+        x = given_values(values, self.means)
         check_values("values", x, x.isfinite(), "finite values")
         check_broadcast({"values": x.shape[:-1], "the batch": self.batch_shape})
-        return self.as_wide_as(x.dtype)._given(x, kept, given)
-
-    def _given(self, x: Tensor, kept: list[int], given: list[int]) -> Self:
+        wide = self.as_wide_as(x.dtype)
         a, b = (torch.tensor(dims, device=x.device) for dims in (kept, given))
-        covariance, regression = self.covariance.conditional(a, b)
-        means_b, evidence = self._means[..., b], self.covariance.marginal(b)
-        prior = self._rows.log_weights
-        log_joint = prior + evidence.log_density(x, means_b)
-        log_weights = settle_far_rows(log_joint, x, prior, means_b, evidence).log_softmax(-1)
-        means = self._means[..., a] + apply_matrices(regression, x.unsqueeze(-2) - means_b)
-        return self._like(log_weights.exp(), means, covariance, log_weights)
-
-    # -- files and scikit-learn -------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the mixture to a safetensors file, atomically."""
-        interchange.save(self, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> Self:
-        """Reads a mixture that :meth:`save` wrote."""
-        return interchange.load(cls, path, device)
-
-    def to_sklearn(self) -> Any:
-        """Returns a fitted ``sklearn.mixture.GaussianMixture`` with these parameters."""
-        return interchange.to_sklearn(self)
-
-    @classmethod
-    def from_sklearn(cls, model: Any, device: str | torch.device = "cpu") -> Self:
-        """Takes the parameters of a fitted ``sklearn.mixture.GaussianMixture``."""
-        return cls(**interchange.from_sklearn(model, device))
+        return wide._broadcast(conditional(wide._components, x, a, b))

@@ -16,26 +16,16 @@ from ..checks import (
 )
 from ..tracking import is_recorded, known_to_hold
 from .arguments import sample_size
-from .far_values import settle_far_values
+from .far_values import far_log_prob, far_responsibilities
 from .inverse_cdf import invert_cdf, mixture_cdf, reparameterize
+from .normal import joint_log_density
 from .sampling import draw_components
-from .steep import is_gentle, largest_gentle, steep_logsumexp
+from .steep import is_gentle, largest_gentle
 from .unavailable import NoClosedForm
 
-__all__ = ["UnivariateGaussianMixture", "normal_log_density"]
+__all__ = ["UnivariateGaussianMixture"]
 
 _REACH = 40.0  # beyond so many standard deviations a CDF is zero or one
-_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-
-
-def normal_log_density(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    r"""Evaluates :math:`\log \mathcal{N}(y \mid \mu, \sigma^2)`, standardizing before squaring.
-
-    Standardizing first keeps all digits where the expanded quadratic loses them, and
-    neither :math:`\sigma^2` nor its reciprocal is formed, so tiny scales do not underflow.
-    """
-    z = (value - loc) / scale
-    return -0.5 * z * z - scale.log() - _HALF_LOG_TWO_PI
 
 
 def _checked(
@@ -180,53 +170,18 @@ class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
         check_broadcast({"value": value.shape, "the batch": self.batch_shape})
         check_values("value", value, ~value.isnan(), "real numbers")
 
-    def _joint_log_density(self, value: Tensor) -> Tensor:
-        """The log densities of values ``(..., 1)`` or ``(..., K)`` and the components."""
-        return self.logits + normal_log_density(value, self.loc, self.scale)
+    @property
+    def _parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.loc, self.scale, self.logits
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Evaluates the log density at ``value``, whose shape broadcasts with ``batch_shape``."""
         if self._validate_args:
             self._validate_sample(value)
-        log_joint = self._joint_log_density(value.unsqueeze(-1))
+        value = value.unsqueeze(-1)
+        log_joint = joint_log_density(value, *self._parameters)
         result = log_joint.logsumexp(-1)
-        if is_gentle(result, log_joint):
-            return result
-        if is_recorded() or known_to_hold(result > -math.inf):
-            return steep_logsumexp(self._without_lost(value.unsqueeze(-1), log_joint))
-        return self._far_log_prob(value.unsqueeze(-1))
-
-    def _without_lost(self, value: Tensor, log_joint: Tensor) -> Tensor:
-        """Joint log densities without a gradient of those whose share is zero.
-
-        What no number holds of it would be NaN, times zero.
-        """
-        counts = log_joint.detach().softmax(-1) > 0
-        near = self._joint_log_density(torch.where(counts, value, self.loc))
-        return torch.where(counts, near, -math.inf)
-
-    def _far_log_prob(self, value: Tensor) -> Tensor:
-        """The log density, with gradients also where it is lost.
-
-        These are the gradients of the components that the values belong to. Those with respect to
-        scales, which no number could hold, are zero there.
-        """
-        lost, settled = self._settled(value)
-        share = settled.softmax(-1)
-        belongs = lost & (share > 0)
-        z = (torch.where(belongs, value, self.loc) - self.loc) / self.scale.detach()
-        far = torch.where(belongs, share * (self.logits - 0.5 * z * z), 0).sum(-1)
-        value = torch.where(lost, self.loc, value)
-        near = self._without_lost(value, self._joint_log_density(value))
-        return torch.where(lost.squeeze(-1), far, steep_logsumexp(near))
-
-    @torch.no_grad()
-    def _settled(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Where all log densities are lost, and what then tells the components apart."""
-        log_joint = self._joint_log_density(value)
-        lost = (log_joint == -math.inf).all(-1, keepdim=True)
-        settled = settle_far_values(value, self.loc, self.scale, self.logits)
-        return lost, torch.where(lost, settled, 0)
+        return result if is_gentle(result, log_joint) else far_log_prob(value, *self._parameters)
 
     def responsibilities(self, value: Tensor) -> Tensor:
         r"""Returns each component's posterior probability given ``value``.
@@ -239,24 +194,10 @@ class UnivariateGaussianMixture(NoClosedForm, dist.MixtureSameFamily):
         if self._validate_args:
             self._validate_sample(value)
         value = value.unsqueeze(-1)
-        log_joint = self._joint_log_density(value)
+        log_joint = joint_log_density(value, *self._parameters)
         if is_recorded() or not known_to_hold(log_joint > -largest_gentle(log_joint.dtype)):
-            return self._far_responsibilities(value, log_joint.detach())
+            return far_responsibilities(value, *self._parameters)
         return log_joint.softmax(-1)
-
-    def _far_responsibilities(self, value: Tensor, log_joint: Tensor) -> Tensor:
-        """Responsibilities, also where rounding or overflow leave nothing of the differences.
-
-        There what is lost is replaced, without a change of gradients that are finite.
-        """
-        far = log_joint.amax(-1, keepdim=True) < -largest_gentle(log_joint.dtype)
-        with torch.no_grad():
-            settled = settle_far_values(value, self.loc, self.scale, self.logits)
-        counts = torch.where(far, settled, log_joint).softmax(-1) > 0
-        counts = counts & (log_joint > -math.inf)
-        near = self._joint_log_density(torch.where(counts, value, self.loc))
-        change = torch.where(counts, near - near.detach(), 0)
-        return torch.where(far, settled, log_joint).add(change).softmax(-1)
 
     def cdf(self, value: Tensor) -> Tensor:
         r"""Evaluates :math:`F(y) = \sum_k w_k \Phi((y - \mu_k) / \sigma_k)`, to full relative

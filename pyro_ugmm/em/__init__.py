@@ -2,12 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .algorithm import EMAlgorithm
 from .fitter import EMFitter
 from .initialization import initialize
 from .priors import ConjugatePrior
 from .result import EMResult, Finding
 from .selection import Candidate, Selection, select
+from .state import EMState
 from .statistics import SufficientStatistics
+from .stopping import StoppingRule
 
 if TYPE_CHECKING:
     from .estimator import GaussianMixtureEstimator
@@ -15,11 +18,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Candidate",
     "ConjugatePrior",
+    "EMAlgorithm",
     "EMFitter",
     "EMResult",
+    "EMState",
     "Finding",
     "GaussianMixtureEstimator",
     "Selection",
+    "StoppingRule",
     "SufficientStatistics",
     "initialize",
     "select",

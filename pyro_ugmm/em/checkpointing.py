@@ -1,25 +1,22 @@
 """Checkpoints of EM: of one fit alone, and one for all processes that take part in it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..checkpoint import Checkpoint
 from ..checks import check
 from ..distributions import GaussianMixture
-from ..optimization.checkpoint import Checkpoint
 from ..processes import current
+from .algorithm import EMAlgorithm
 from .rows import Rows
+from .stopping import StoppingRule
 
-if TYPE_CHECKING:
-    from .fitter import EMFitter
-
-__all__ = ["EMCheckpoint"]
+__all__ = ["EMCheckpoint", "fit_identity"]
 
 _BLOCK_ROWS = 1 << 16
 _MIXERS = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
@@ -31,9 +28,8 @@ class EMCheckpoint:
     Args:
         path: the file, which all processes have to see.
         every: the steps from one writing to the next.
-        fitter: the settings of the fit.
+        identity: what tells the fit from others, as :func:`fit_identity` says.
         rows: the data of this process.
-        starts: where the fit starts.
         in_order: whether each reading of the rows gives them in the same order.
 
     Raises:
@@ -45,18 +41,14 @@ class EMCheckpoint:
         self,
         path: str | os.PathLike,
         every: int,
-        fitter: EMFitter,
+        identity: dict[str, str],
         rows: Rows,
-        starts: GaussianMixture,
         in_order: bool,
     ) -> None:
         self._file = Checkpoint(path, every)
         self.every = self._file.every
         data = _gathered(_digest_of_rows(rows, in_order))
-        self._identity = {
-            "kind": "expectation maximization",
-            "settings": _settings(fitter),
-            "start": _digest_of_mixture(starts),
+        self._identity = identity | {
             "data": data[0] if len(data) == 1 else _digest(text.encode() for text in data),
             "processes": str(len(data)),
         }
@@ -96,16 +88,23 @@ def _bytes(tensor: Tensor) -> memoryview:
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
-def _settings(fitter: EMFitter) -> str:
-    shown = ", ".join(f"{name}={getattr(fitter, name)!r}" for name in ("tol", "max_iter"))
-    shown += f", reg_covar={fitter.reg_covar!r}, prior={fitter.prior!r}"
-    if fitter.prior is not None:
-        shown += " " + _digest(_bytes(t) for t in (fitter.prior.mean, fitter.prior.covariance))
-    return shown
+def fit_identity(
+    algorithm: EMAlgorithm, stopping: StoppingRule, max_iter: int, starts: GaussianMixture
+) -> dict[str, str]:
+    """Says what makes a fit what it is, but for its rows."""
+    prior = algorithm.prior
+    settings = f"{stopping!r}, max_iter={max_iter}, reg_covar={algorithm.reg_covar!r}"
+    if prior is not None:
+        settings += f", {prior!r} {_digest(_bytes(t) for t in (prior.mean, prior.covariance))}"
+    return {
+        "kind": "expectation maximization",
+        "settings": settings,
+        "start": _digest_of_mixture(starts),
+    }
 
 
 def _digest_of_mixture(mixture: GaussianMixture) -> str:
-    tensors = mixture.weights, mixture.means, mixture.covariance.values
+    tensors = mixture.tensors().values()
     kind = f"{mixture.covariance.name} {mixture.missing} {mixture.means.dtype}"
     digest = _digest([kind.encode(), *(_bytes(tensor) for tensor in tensors)])
     return f"{kind} {tuple(mixture.means.shape)} {digest}"
@@ -122,8 +121,8 @@ def _digest_of_rows(rows: Rows, in_order: bool) -> str:
             digest.update(_bytes(weighted))
         else:
             total += _mixed(weighted).sum()
-    found = digest.hexdigest()[:32] if in_order else f"{total.item():x}"
-    return f"{count} rows {found}"
+    total_digest = digest.hexdigest()[:32] if in_order else f"{total.item():x}"
+    return f"{count} rows {total_digest}"
 
 
 def _mixed(rows: Tensor) -> Tensor:

@@ -1,132 +1,157 @@
 """How restarts of EM end, and what is said of it."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 
-from .stage import Outcome, Stage, Trace, select_restarts
+from ..distributions import GaussianMixture
+from ..status import Status
+from .state import EMState
 
-if TYPE_CHECKING:
-    from .fitter import EMFitter
-
-__all__ = ["converged", "cut_off", "noted", "taken_back"]
+__all__ = ["Ending", "Trace", "cut_off", "endings_at_start", "endings_of_step", "limit_reached"]
 
 
-def _bound(dtype: torch.dtype) -> float:
-    """What a mean log-likelihood within the numbers' range stays well below, in size.
+@dataclass(frozen=True)
+class Trace:
+    """A restart at work.
 
-    Whether a sum beyond it becomes infinite depends on the order in which a processor adds.
+    Attributes:
+        index: which one it is.
+        history: the mean log-likelihood before each M-step. An entry may be one too many, of a
+            step that did not end.
     """
-    return torch.finfo(dtype).max ** 0.75
+
+    index: int
+    history: list[float]
 
 
-def _is_in_range(value: float, dtype: torch.dtype) -> bool:
-    """Whether a mean log-likelihood is well within the range of a dtype."""
-    return abs(value) < _bound(dtype)
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """A restart that has ended: its number, its mixture of batch shape ``()``, and why it ended."""
+
+    index: int
+    history: list[float]
+    mixture: GaussianMixture
+    log_likelihood: float
+    objective: float
+    status: Status
+    reason: str
+
+    @classmethod
+    def at(
+        cls, state: EMState, i: int, index: int, history: list[float], status: Status, reason: str
+    ) -> Self:
+        """Returns one that ends with the mixture ``i`` of a state."""
+        return cls(
+            index=index,
+            history=history,
+            mixture=state.mixture.reindex(lambda t: t[i]),
+            log_likelihood=state.log_likelihood[i].item(),
+            objective=state.objective[i].item(),
+            status=status,
+            reason=reason,
+        )
+
+    @classmethod
+    def at_start(
+        cls, starts: GaussianMixture, index: int, log_likelihood: float, status: Status, reason: str
+    ) -> Self:
+        """Returns one that ends with its start."""
+        return cls(
+            index=index,
+            history=[],
+            mixture=starts.reindex(lambda t: t[index]),
+            log_likelihood=log_likelihood,
+            objective=-math.inf,
+            status=status,
+            reason=reason,
+        )
+
+    def is_better(self, other: Self | None) -> bool:
+        """Whether it ended higher than another one, or as high and came first."""
+        if other is None or self.objective > other.objective:
+            return True
+        return self.objective == other.objective and self.index < other.index
+
+    def tensors(self) -> dict[str, Any]:
+        """Returns tensors, numbers and strings by name, for :meth:`from_tensors`."""
+        whole = self.mixture.tensors(computed=True)  # parts of what others are parts of
+        mixture = {name: tensor.clone() for name, tensor in whole.items()}
+        return vars(self) | {"mixture": mixture, "status": self.status.name}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Any], like: GaussianMixture) -> Self:
+        """Takes what :meth:`tensors` gave, for a mixture of the same kind on its own device."""
+        kept = {name: t.to(like.means.device) for name, t in tensors["mixture"].items()}
+        mixture = like.from_tensors(kept, like.covariance.name, missing=like.missing)
+        return cls(**tensors | {"mixture": mixture, "status": Status[tensors["status"]]})
 
 
-def _clamped(value: float, dtype: torch.dtype) -> float:
-    """Returns the number nearest to a mean log-likelihood that bounds the range of a dtype."""
-    return min(max(value, -_bound(dtype)), _bound(dtype))
+def endings_of_step(
+    at_work: Sequence[Trace],
+    before: EMState,
+    after: EMState,
+    broken: Sequence[bool],
+    reasons: Sequence[tuple[Status, str] | None],
+) -> list[Ending]:
+    """Returns the restarts that end with a step.
+
+    One that broke down in it, or led beyond the numbers' range, ends as it was before; others end
+    if there is a reason.
+    """
+    endings, dtype = [], after.mixture.means.dtype
+    for i, (trace, is_sound) in enumerate(zip(at_work, after.soundness(), strict=True)):
+        state, why = after, reasons[i]
+        if broken[i] or not is_sound:
+            state, why = before, (Status.BROKEN_DOWN, _beyond_range(after.n_steps, dtype))
+        if why is not None:
+            history = trace.history[: after.n_steps]
+            endings.append(Ending.at(state, i, trace.index, history, *why))
+    return endings
 
 
-def _objective(fitter: EMFitter) -> str:
-    return "log-likelihood" if fitter.prior is None else "log posterior"
+def endings_at_start(starts: GaussianMixture, state: EMState, at: Sequence[int]) -> list[Ending]:
+    """Returns the restarts ``at`` whose start, in a state, is beyond the numbers' range."""
+    why = Status.BROKEN_DOWN, _beyond_range(0, starts.means.dtype)
+    sound = zip(at, state.soundness(), strict=True)
+    return [
+        Ending.at_start(starts, index, -math.inf, *why) for index, is_sound in sound if not is_sound
+    ]
 
 
-def converged(trace: Trace, fitter: EMFitter) -> str:
-    """Says that a restart has converged."""
-    return (
-        f"converged: the mean {_objective(fitter)} changed by {trace.change:.3g}, less than "
-        f"tol={fitter.tol:g}, in step {len(trace.history)}"
-    )
+def cut_off(
+    at_work: Sequence[Trace], state: EMState | None, starts: GaussianMixture
+) -> list[Ending]:
+    """Returns the restarts that an interruption finds in a state, or before it is known."""
+    status, start = Status.INTERRUPTED, "interrupted before the first step: this is the start"
+    if state is None:
+        return [Ending.at_start(starts, trace.index, math.nan, status, start) for trace in at_work]
+    n_steps = state.n_steps
+    why = status, f"interrupted in step {n_steps + 1}"
+    return [
+        Ending.at(state, i, trace.index, trace.history[:n_steps], *why)
+        for i, trace in enumerate(at_work)
+    ]
 
 
-def _ended(i: int, trace: Trace, stage: Stage, fitter: EMFitter) -> Outcome:
-    """Returns a restart that ends with its mixture, the ``i``-th of those at work."""
-    assert stage.mixture is not None
-    changed = f"the last of which changed the mean {_objective(fitter)} by {trace.change:.3g}"
-    if math.isinf(trace.change):
+def limit_reached(state: EMState, i: int, objective: str) -> str:
+    """Says that ``max_iter`` steps were taken, given what they raise."""
+    change = state.change[i].item()
+    changed = f"the last of which changed the mean {objective} by {change:.3g}"
+    if math.isinf(change):
         changed = "from a start that was beyond the numbers' range"
-    stopped = (
-        f"stopped after max_iter={fitter.max_iter} steps, {changed}; raise max_iter, or go on "
-        "from here"
-    )
-    return Outcome(
-        index=trace.index,
-        mixture=select_restarts(stage.mixture, [i]),
-        history=trace.history[: stage.n_steps],
-        likelihood=trace.likelihood,
-        objective=trace.objective,
-        converged=bool(trace.verdict),
-        status=trace.verdict or stopped,
+    return (
+        f"stopped after max_iter={state.n_steps} steps, {changed}; raise max_iter, or go on from "
+        "here"
     )
 
 
-def taken_back(i: int, trace: Trace, stage: Stage) -> Outcome:
-    """Returns a restart whose last step led beyond the numbers' range."""
-    n_steps = stage.n_steps
-    last = stage.evaluated if n_steps else stage.mixture
-    assert last is not None
+def _beyond_range(n_steps: int, dtype: torch.dtype) -> str:
     where = f"after step {n_steps}, which was taken back" if n_steps else "at the start"
-    return Outcome(
-        index=trace.index,
-        mixture=select_restarts(last, [i]),
-        history=trace.history[:n_steps],
-        likelihood=trace.likelihood if n_steps else -math.inf,
-        objective=trace.objective,
-        converged=False,
-        status=f"stopped: {where}, some rows were too far from all components for the range "
-        f"of {last.means.dtype}; standardize the features, or start nearer",
+    return (
+        f"stopped: {where}, some rows were too far from all components for the range of {dtype}; "
+        "standardize the features, or start nearer"
     )
-
-
-def cut_off(i: int, trace: Trace, stage: Stage) -> Outcome:
-    """Returns a restart that the keyboard interrupted."""
-    n_steps = stage.n_known_steps
-    last = stage.mixture if stage.evaluated is None else stage.evaluated
-    assert last is not None
-    begun = f"interrupted in step {n_steps + 1}"
-    not_begun = "interrupted before the first step: this is the start"
-    return Outcome(
-        index=trace.index,
-        mixture=select_restarts(last, [i]),
-        history=trace.history[:n_steps],
-        likelihood=trace.likelihood,
-        objective=trace.objective,
-        converged=False,
-        status=not_begun if stage.evaluated is None else begun,
-    )
-
-
-def noted(
-    stage: Stage, likelihoods: list[float], objectives: list[float], fitter: EMFitter
-) -> tuple[Stage, list[int]]:
-    """Notes what the mixtures were found to be worth; also returns which of them go on."""
-    assert stage.mixture is not None
-    dtype = stage.mixture.means.dtype
-    traces, outcomes = [], []
-    for i, trace in enumerate(stage.traces):
-        values = likelihoods[i], objectives[i]
-        is_sound = all(_is_in_range(value, dtype) for value in values)
-        if not is_sound and stage.n_steps == 0 and not math.isnan(sum(values)):
-            # Rows that a start is far from belong to all of its components alike.
-            values, is_sound = (_clamped(values[0], dtype), -math.inf), True
-        if not is_sound:
-            outcomes.append(taken_back(i, trace, stage))
-            traces.append(trace)
-            continue
-        likelihood, objective = values
-        change = objective - trace.objective
-        trace = replace(trace, likelihood=likelihood, objective=objective, change=change)
-        if trace.verdict or stage.n_steps == fitter.max_iter:
-            outcomes.append(_ended(i, trace, stage, fitter))
-        traces.append(trace)
-    stage = replace(stage, traces=tuple(traces), evaluated=stage.mixture)
-    gone = {outcome.index for outcome in outcomes}
-    left = [i for i, trace in enumerate(traces) if trace.index not in gone]
-    return stage.ended(outcomes), left

@@ -22,9 +22,8 @@ from ..checks import (
     check_values,
 )
 from ..distributions import GaussianMixture
-from ..distributions.covariance import Covariance
-from ..distributions.interchange import SKLEARN_NAMES
-from ..distributions.multivariate import check_missing
+from ..distributions.covariance import SKLEARN_STRUCTURES, Covariance
+from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..processes import all_reduce, as_one, is_distributed
 from ..randomness import generator_for
@@ -108,10 +107,10 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
     def fit(self, X, y=None) -> Self:
         """Fits the mixture to rows ``(n, D)``."""
         n_components = check_integer("n_components", self.n_components)
-        check_missing(self.missing)
+        mixture_rule(self.missing)
         settings = {name: getattr(self, name) for name in ("tol", "max_iter", "reg_covar", "group")}
         fitter = EMFitter(**settings, progress=False)
-        device = self._device(X)
+        device = _device_for(X, self.device)
         table = self._rows(X, reset=True)
         (count,) = all_reduce([torch.tensor([len(table.values)])])
         expected = f"at least n_components={n_components} rows"
@@ -119,7 +118,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         table = replace(table, values=table.values.to(device), is_tensor=True)
         result = fitter.fit(table, self._start(table, n_components))
         if not result.converged:
-            warnings.warn(result.status, ConvergenceWarning, stacklevel=4)
+            warnings.warn(result.reason, ConvergenceWarning, stacklevel=4)
         self.result_, self.mixture_ = result, result.mixture
         self.converged_, self.n_iter_ = result.converged, result.n_iter
         self.lower_bound_, self.lower_bounds_ = result.objective, result.history.tolist()
@@ -128,14 +127,9 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
             setattr(self, name, _as_it_came(torch.from_numpy(getattr(fitted, name)), X))
         return self
 
-    def _device(self, X) -> torch.device:
-        given = check_device("device", self.device)
-        here = X.device if isinstance(X, Tensor) else torch.device("cpu")
-        return here if given is None else given
-
     def _rows(self, X, *, reset: bool) -> Table:
         """Checks rows as scikit-learn does; names of columns are kept for messages."""
-        may_miss = self.missing == "marginalize"
+        may_miss = mixture_rule(self.missing).takes_nan
         options: dict[str, Any] = {
             "dtype": [np.float64, np.float32],
             "ensure_all_finite": "allow-nan" if may_miss else True,
@@ -150,39 +144,29 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         table = as_table("X", X)
         check_precision("X", table.values)
         validate_data(self, X, reset=reset, skip_check_array=True)
-        table.check_finite("missing='marginalize'", missing=may_miss)
+        table.check_finite(mixture_rule(self.missing))
         array = table.values.detach().cpu().numpy()
         check_array(array, estimator=self, input_name="X", **options)
         return table
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "marginalize"
+        tags.input_tags.allow_nan = mixture_rule(self.missing).takes_nan
         return tags
 
-    def _seed(self) -> int:
-        given, expected = self.random_state, "a seed, a RandomState, or None"
-        check(not isinstance(given, bool | np.bool_), "random_state", expected, given)
-        try:
-            state = check_random_state(given)
-        except (ValueError, TypeError):
-            raise ValueError(f"random_state: expected {expected}, got {given!r}") from None
-        return int(state.randint(np.iinfo(np.int32).max))
-
     def _start(self, table: Table, n_components: int) -> GaussianMixture:
-        names = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
-        name = names[check_choice("covariance_type", self.covariance_type, names)]
+        kind = check_choice("covariance_type", self.covariance_type, SKLEARN_STRUCTURES)
         method = check_choice("init_params", self.init_params, ("kmeans", "random_from_data"))
         n_init = check_integer("n_init", self.n_init)
         has_means = self.means_init is not None
         start = initialize(
             table,
             n_components,
-            name,
+            SKLEARN_STRUCTURES[kind].name,
             method=None if has_means else method,
             means=as_table("means_init", self.means_init) if has_means else None,
             n_init=1 if has_means else n_init,
-            seed=self._seed(),
+            seed=_seed_of(self.random_state),
             reg_covar=self.reg_covar,
             missing=self.missing,
             group=self.group,
@@ -191,7 +175,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         if self.weights_init is not None:
             weights = _given_weights(self.weights_init, n_components).to(weights)
         if self.precisions_init is not None:
-            covariance = _given_covariance(self.precisions_init, start)
+            covariance = _given_covariance(self.precisions_init, start, kind)
         return GaussianMixture(weights, start.means, covariance, missing=self.missing)
 
     @full_precision
@@ -229,7 +213,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         """Draws rows and the component of each, from ``random_state``."""
         check_is_fitted(self)
         count = check_integer("n_samples", n_samples)
-        generator = generator_for(self._seed(), self.mixture_.means.device)
+        generator = generator_for(_seed_of(self.random_state), self.mixture_.means.device)
         x, component = self.mixture_.sample_with_component((count,), generator=generator)
         return _as_it_came(x, self.means_), _as_it_came(component, self.means_)
 
@@ -243,6 +227,23 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "mixture_")
+
+
+def _device_for(X: Any, device: Any) -> torch.device:
+    given = check_device("device", device)
+    here = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    return here if given is None else given
+
+
+def _seed_of(random_state: Any) -> int:
+    expected = "a seed, a RandomState, or None"
+    is_flag = isinstance(random_state, bool | np.bool_)
+    check(not is_flag, "random_state", expected, random_state)
+    try:
+        state = check_random_state(random_state)
+    except (ValueError, TypeError):
+        raise ValueError(f"random_state: expected {expected}, got {random_state!r}") from None
+    return int(state.randint(np.iinfo(np.int32).max))
 
 
 def _as_it_came(value: Tensor, X: Any) -> Any:
@@ -261,12 +262,13 @@ def _given_weights(value: Any, n_components: int) -> Tensor:
     return weights
 
 
-def _given_covariance(precisions: Any, start: GaussianMixture) -> Covariance:
+def _given_covariance(precisions: Any, start: GaussianMixture, covariance_type: str) -> Covariance:
     """The covariance whose inverse was given, shared by all starts."""
-    structure = type(start.covariance)
+    structure = SKLEARN_STRUCTURES[covariance_type]
     table = as_table("precisions_init", precisions)
-    n_leading = len(start.covariance.batch_shape)
-    shape, expected = tuple(table.values.shape), tuple(start.covariance.values.shape[n_leading:])
+    (like,) = start.covariance.tensors().values()
+    expected = tuple(like.shape[len(start.covariance.batch_shape) :])
+    shape = tuple(table.values.shape)
     check(shape == expected, "precisions_init", f"shape {expected}", shape)
     table.check_finite()
     values = table.values.detach().double()
@@ -275,10 +277,9 @@ def _given_covariance(precisions: Any, start: GaussianMixture) -> Covariance:
     except ValueError as error:
         message = str(error).partition(": ")[2]
         raise ValueError(f"precisions_init: {message}") from None
-    inverse = torch.linalg.inv if structure.values_dim == 2 else torch.reciprocal
-    covariance = inverse(values).to(start.means)
+    covariance = structure.from_precisions(values).to(start.means)
     try:
-        return structure(covariance, validate_args=True)
+        return structure.from_tensors(covariance.tensors(), validate_args=True)
     except ValueError:
-        wanted = f"precisions whose inverse {covariance.dtype} can hold"
+        wanted = f"precisions whose inverse {start.means.dtype} can hold"
         raise ValueError(f"precisions_init: expected {wanted}, got others") from None

@@ -5,11 +5,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..accumulation import double, double_device
+from ..accumulation import BlockSum
 from ..distributions import GaussianMixture
-from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm
+from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm, Scratch
+from ..distributions.components import Components
 from ..distributions.covariance.moments import SecondMoments
-from ..distributions.evaluation import log_weights
+from ..missing_values import mixture_rule
 from ..processes import all_reduce
 from .rows import Rows
 from .statistics import SufficientStatistics
@@ -35,32 +36,15 @@ def _normalize(log_joint: Tensor, n_restarts: int) -> Tensor:
     return (total.log_() + largest).squeeze(1)
 
 
-class _Total:
-    """A sum over the last dimension of many blocks, in double precision.
+def _added(sums: list[Tensor] | None, others: list[Tensor]) -> list[Tensor]:
+    """Adds to sums, in place, if there are any."""
+    return others if sums is None else [a.add_(b) for a, b in zip(sums, others, strict=True)]
 
-    A device without it sums each block, and these sums are added elsewhere at the end, so that it
-    never waits.
 
-    Args:
-        like: a tensor on the device.
-        shape: of the total.
-    """
-
-    def __init__(self, like: Tensor, *shape: int) -> None:
-        device = double_device(like.device)
-        self._sum = torch.zeros(shape, dtype=torch.float64, device=device)
-        self._parts: list[Tensor] | None = None if device == like.device else []
-        self.count = 0
-
-    def add(self, block: Tensor) -> None:
-        if self._parts is None:
-            self._sum += block.sum(-1, dtype=torch.float64)
-        else:
-            self._parts.append(block.sum(-1))
-
-    def value(self) -> Tensor:
-        parts = double(torch.stack(self._parts)).sum(0) if self._parts else 0.0
-        return self._sum + parts + self.count
+def _zeros(means: Tensor, moments: type[SecondMoments]) -> list[Tensor]:
+    """The sums of no rows: mass, first and second moments of components with means ``(K, D)``."""
+    mass, first = means.new_zeros(len(means)), torch.zeros_like(means)
+    return [mass, first, moments.outer(first, mass)]
 
 
 class _NaturalSums:
@@ -72,13 +56,13 @@ class _NaturalSums:
         self._sums = means.new_zeros(form.n_terms, len(means))
         self._shared: Tensor | None = None
 
-    def add(self, responsibilities: Tensor) -> None:
-        self._sums.addmm_(self._form.terms, responsibilities.T)
-        shared = self._moments.shared(self._form.centered_rows, responsibilities)
+    def add(self, responsibilities: Tensor, terms: Tensor, scratch: Scratch) -> None:
+        self._sums.addmm_(terms, responsibilities.T)
+        shared = self._moments.shared(self._form.centered_rows(terms), responsibilities)
         if shared is not None:
             self._shared = shared if self._shared is None else self._shared.add_(shared)
 
-    def about_means(self) -> tuple[Tensor, Tensor, Tensor]:
+    def about_means(self) -> list[Tensor]:
         """Moves the moments' origin from the center to each component's mean.
 
         Where a component narrows, what is left of its moments may be rounding alone. They are then
@@ -94,57 +78,56 @@ class _NaturalSums:
         shift = outer(average, mass)
         rounding = 4 * torch.finfo(mass.dtype).eps * shift
         second = self._moments.raised(second - shift, rounding) + outer(average - means, mass)
-        return mass, first - mass.unsqueeze(-1) * means, second
+        return [mass, first - mass.unsqueeze(-1) * means, second]
 
 
 class _CenteredSums:
     """Moments about the means, of components in their centered form."""
 
     def __init__(self, form: CenteredForm, means: Tensor, moments: type[SecondMoments]) -> None:
-        self._form, self._moments = form, moments
-        mass = means.new_zeros(len(means))
-        self._sums = mass, torch.zeros_like(means), moments.outer(torch.zeros_like(means), mass)
+        self._form, self._means, self._moments = form, means, moments
+        self._sums: list[Tensor] | None = None
 
-    def add(self, responsibilities: Tensor) -> None:
-        weighted = self._form.weighted(responsibilities)
-        mass, first, second = self._sums
-        mass += responsibilities.sum(1)
-        first += weighted.sum(2)
-        second += self._moments.sum(weighted, self._form.deviations)
+    def add(self, responsibilities: Tensor, deviations: Tensor, scratch: Scratch) -> None:
+        weighted = self._form.weighted(deviations, responsibilities, scratch)
+        second = self._moments.sum(weighted, deviations)
+        self._sums = _added(self._sums, [responsibilities.sum(1), weighted.sum(2), second])
 
-    def about_means(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self._sums
+    def about_means(self) -> list[Tensor]:
+        return _zeros(self._means, self._moments) if self._sums is None else self._sums
 
 
 class Expectation:
     """Gathers the sufficient statistics of rows under a mixture, block by block.
 
     Args:
-        mixture: of batch shape ``(S,)``, one for each restart; all see each block while it is in
-            the cache.
+        mixture: of batch shape ``()``, or ``(S,)``; all S see each block while it is in the cache.
         only_likelihood: whether to leave out the moments.
     """
 
     def __init__(self, mixture: GaussianMixture, *, only_likelihood: bool = False) -> None:
+        self._batch_shape = mixture.batch_shape
         self._n_restarts = mixture.batch_shape.numel()
         self._structure = type(mixture.covariance)
         self._missing = mixture.missing
         self._pivots = mixture.means
-        self._means = mixture.means.flatten(0, -2)
-        self._log_weights = log_weights(mixture.weights.flatten())
-        self._covariance = mixture.covariance.reindex(
-            lambda t: t.flatten(0, 1) if mixture.covariance.per_component else t.squeeze(0)
+        self._joined = Components(
+            mixture.weights.flatten(),
+            mixture.means.flatten(0, -2),
+            mixture.covariance.joined(),
+            mixture.log_weights.flatten(),
         )
-        self._evaluator = BlockEvaluator(self._log_weights, self._means, self._covariance)
+        self._evaluator = BlockEvaluator(self._joined)
+        self._scratch = Scratch()
         kinds = {NaturalForm: _NaturalSums, CenteredForm: _CenteredSums}
         self._sums: list[tuple[Tensor | slice, _NaturalSums | _CenteredSums]] = [
-            (at, kinds[type(form)](form, self._means[at], self._structure.moments))
+            (at, kinds[type(form)](form, self._joined.means[at], self._structure.moments))
             for at, form in self._evaluator.parts
             if not only_likelihood
         ]
         self._only_likelihood = only_likelihood
-        self._log_likelihood = _Total(self._means, self._n_restarts)
-        self._weight = _Total(self._means)
+        self._log_likelihood = BlockSum(self._pivots, self._n_restarts)
+        self._weight = BlockSum(self._pivots)
         self._completed: list[Tensor] | None = None
 
     def read(self, rows: Rows) -> Self:
@@ -159,17 +142,17 @@ class Expectation:
             self._weight.count += len(x)
         else:
             self._weight.add(weight)
-        if self._missing == "marginalize":
+        if mixture_rule(self._missing).takes_nan:
             is_partial = x.isnan().any(1)
             if is_partial.any():
                 self._add_partial(x[is_partial], None if weight is None else weight[is_partial])
                 x = x[~is_partial]
                 weight = None if weight is None else weight[~is_partial]
         if len(x):
-            responsibilities = self._evaluator.log_joint(x.T)
+            responsibilities, left = self._evaluator.log_joint(x.T, self._scratch)
             self._weigh(responsibilities, weight)
-            for at, sums in self._sums:
-                sums.add(responsibilities[at])
+            for (at, sums), mine in zip(self._sums, left, strict=False):
+                sums.add(responsibilities[at], mine, self._scratch)
 
     def _weigh(self, log_joint: Tensor, weight: Tensor | None) -> None:
         """Makes weighted responsibilities of ``(S K, B)``, in place, and notes the likelihood."""
@@ -181,10 +164,10 @@ class Expectation:
 
     def _add_partial(self, x: Tensor, weight: Tensor | None) -> None:
         """Adds rows of which something is missing."""
-        step = max(1, _COMPLETION_ENTRIES // (self._means.numel() * x.shape[1]))
+        step = max(1, _COMPLETION_ENTRIES // (self._joined.means.numel() * x.shape[1]))
         for at in range(0, len(x), step):
-            completion = self._covariance.complete(x[at : at + step], self._means)
-            log_joint = (self._log_weights + completion.log_density).T.contiguous()
+            completion = self._joined.covariance.complete(x[at : at + step], self._joined.means)
+            log_joint = (self._joined.log_weights + completion.log_density).T.contiguous()
             self._weigh(log_joint, None if weight is None else weight[at : at + step])
             if self._only_likelihood:
                 continue
@@ -192,43 +175,41 @@ class Expectation:
             weighted = deviations * log_joint.unsqueeze(1)
             moments = self._structure.moments
             second = moments.project(completion.conditional_moments(log_joint.T))
-            sums = [
-                log_joint.sum(1),
-                weighted.sum(2),
-                second + moments.sum(weighted, deviations),
-            ]
-            if self._completed is not None:
-                sums = [a + b for a, b in zip(sums, self._completed, strict=True)]
-            self._completed = sums
+            second = second + moments.sum(weighted, deviations)
+            sums = [log_joint.sum(1), weighted.sum(2), second]
+            self._completed = _added(self._completed, sums)
 
     def mean_log_likelihood(self) -> tuple[Tensor, Tensor]:
-        """Returns the log-likelihood per row of all rows added, of every process, ``(S,)``, and
-        their weight.
+        """Returns the log-likelihood per row of all rows added, of every process, in the batch's
+        shape, and their weight.
         """
         total, weight = all_reduce([self._log_likelihood.value(), self._weight.value()])
-        return total / weight, weight
+        return total.view(self._batch_shape) / weight, weight
 
     def statistics(self) -> SufficientStatistics:
         """Returns the statistics of all rows added so far, of every process."""
-        per_component = self._structure.per_component
-        mass, first = torch.zeros_like(self._log_weights), torch.zeros_like(self._means)
-        second = self._structure.moments.outer(first, mass)
-        for at, sums in self._sums:
-            mass[at], first[at], part = sums.about_means()
-            second[at if per_component else ...] += part
-        if self._completed is not None:
-            for total, part in zip((mass, first, second), self._completed, strict=True):
-                total += part
-        batch = self._pivots.shape[:-2]
-        mass, first = mass.unflatten(0, (*batch, -1)), first.unflatten(0, (*batch, -1))
-        second = second.unflatten(0, (*batch, -1)) if per_component else second.unsqueeze(0)
+        batch, moments = self._batch_shape, self._structure.moments
+        sums = [*self._all_sums(), self._log_likelihood.value(), self._weight.value()]
+        mass, first, second, log_likelihood, weight = all_reduce(sums)
         return SufficientStatistics(
             structure=self._structure,
             pivots=self._pivots,
-            mass=mass,
-            first=first,
-            second=second,
-            log_likelihood=self._log_likelihood.value(),
-            weight=self._weight.value(),
+            mass=mass.view(*batch, -1),
+            first=first.view(self._pivots.shape),
+            second=moments.unflatten(second, batch),
+            log_likelihood=log_likelihood.view(batch),
+            weight=weight,
             missing=self._missing,
-        ).all_reduce()
+        )
+
+    def _all_sums(self) -> list[Tensor]:
+        """Mass, first and second moments of all components and rows."""
+        if len(self._sums) == 1 and self._completed is None:
+            return self._sums[0][1].about_means()
+        moments = self._structure.moments
+        mass, first, second = _zeros(self._joined.means, moments)
+        for at, part in self._sums:
+            mass[at], first[at], others = part.about_means()
+            moments.add(second, at, others)
+        whole = [mass, first, second]
+        return whole if self._completed is None else _added(whole, self._completed)

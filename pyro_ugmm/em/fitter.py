@@ -1,29 +1,29 @@
 """Expectation maximization for Gaussian mixtures."""
 
-import math
 import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from ..checks import check, check_flag, check_floating, check_integer, check_number
+from ..checks import check, check_flag, check_integer
 from ..distributions import GaussianMixture
-from ..distributions.multivariate import check_missing
+from ..missing_values import mixture_rule
 from ..processes import as_one, check_group, current
-from .checkpointing import EMCheckpoint
+from .algorithm import EMAlgorithm
+from .checkpointing import EMCheckpoint, fit_identity
 from .expectation import Expectation
 from .maximization import maximize
 from .priors import ConjugatePrior
+from .restarts import Restarts
 from .result import EMResult
 from .rows import Rows
-from .run import Run
+from .starts import checked_start
 from .statistics import SufficientStatistics
+from .stopping import StoppingRule, Tolerance
 from .untracked import untracked
 
 __all__ = ["EMFitter"]
-
-_MOST_RAISED = 1e-2
 
 _NOT_SHARED = ("missing", "progress", "group")
 
@@ -46,6 +46,7 @@ class EMFitter:
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``; by default, what
             it means to the start.
         progress: whether to show a progress bar on fits of more than a second.
+        stopping: when to stop, instead of ``tol``.
         group: the processes that fit together: by default all, where ``torch.distributed`` is
             initialized; a process group; or ``False`` for this process alone. With NCCL, set the
             process's CUDA device first.
@@ -72,23 +73,22 @@ class EMFitter:
     prior: ConjugatePrior | None = None
     missing: str | None = None
     progress: bool = True
+    stopping: StoppingRule | None = None
     group: Any = None
 
     def __post_init__(self) -> None:
-        expected = "a finite non-negative number"
-        for name in ("tol", "reg_covar"):
-            number = check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
-            object.__setattr__(self, name, number)
+        algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=self.prior)
+        object.__setattr__(self, "reg_covar", algorithm.reg_covar)
+        object.__setattr__(self, "tol", Tolerance(self.tol).tol)
         object.__setattr__(self, "max_iter", check_integer("max_iter", self.max_iter))
         if self.missing is not None:
-            check_missing(self.missing)
-        expected = "a ConjugatePrior, or None"
-        is_prior = self.prior is None or isinstance(self.prior, ConjugatePrior)
-        check(is_prior, "prior", expected, type(self.prior).__name__)
+            mixture_rule(self.missing)
         check_flag("progress", self.progress)
+        is_rule = self.stopping is None or isinstance(self.stopping, StoppingRule)
+        check(is_rule, "stopping", "a StoppingRule, or None", type(self.stopping).__name__)
         check_group(self.group)
 
-    @untracked()
+    @untracked
     @as_one
     def fit(
         self,
@@ -128,21 +128,24 @@ class EMFitter:
                 not finite; if a weight is negative; if processes differ in the start or settings;
                 or if the checkpoint is damaged or of another fit.
         """
-        starts = _as_batch("start", start, self.missing)
+        start = checked_start("start", start, self.missing)
+        starts = start if start.batch_shape else start.reindex(lambda t: t.unsqueeze(0))
         current().agree(_settings(self, starts) | {"checkpoint_every": checkpoint_every})
         observed = self.prior is None or not self.prior.informs
         rows = Rows(x, starts.means, sample_weight, starts.missing, observed=observed)
         prior = None if self.prior is None else self.prior.like(starts.means)
         unit = rows.normalize_weights()
-        fitter = replace(self, prior=None if prior is None else prior.in_units_of(unit))
-        run = Run(fitter, rows, starts)
+        prior = None if prior is None else prior.in_units_of(unit)
+        algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=prior)
+        stopping, max_iter = self.stopping or Tolerance(self.tol), self.max_iter
+        restarts = Restarts(algorithm, stopping, max_iter, rows, starts, self.progress)
         if checkpoint is None:
-            return run.go()
+            return restarts.run()
+        identity = fit_identity(algorithm, stopping, max_iter, starts)
         in_order = hasattr(x, "shape")
-        file = EMCheckpoint(checkpoint, checkpoint_every, fitter, rows, starts, in_order)
-        return run.go(file)
+        return restarts.run(EMCheckpoint(checkpoint, checkpoint_every, identity, rows, in_order))
 
-    @untracked()
+    @untracked
     @as_one
     def e_step(
         self, x: Any, mixture: GaussianMixture, sample_weight: Any = None
@@ -151,19 +154,18 @@ class EMFitter:
 
         Rows are given as to :meth:`fit`. Statistics of disjoint sets of rows add.
         """
-        batch = _as_batch("mixture", mixture, self.missing)
+        mixture = checked_start("mixture", mixture, self.missing)
         shape = tuple(mixture.batch_shape)
         check(not shape, "mixture", "one without a batch", f"batch shape {shape}")
-        rows = Rows(x, batch.means, sample_weight, batch.missing)
-        statistics = Expectation(batch).read(rows).statistics()
-        return statistics.map(lambda t: t.squeeze(0) if t.dim() else t)
+        rows = Rows(x, mixture.means, sample_weight, mixture.missing)
+        return Expectation(mixture).read(rows).statistics()
 
-    @untracked()
+    @untracked
     def m_step(self, statistics: SufficientStatistics) -> GaussianMixture:
         """Returns the most probable mixture given sufficient statistics."""
         prior = None if self.prior is None else self.prior.like(statistics.pivots)
         missing = self.missing or statistics.missing
-        mixture, _ = maximize(statistics, self.reg_covar, prior, missing)
+        mixture, _ = maximize(replace(statistics, missing=missing), self.reg_covar, prior)
         return mixture
 
 
@@ -174,39 +176,7 @@ def _settings(fitter: EMFitter, start: GaussianMixture) -> dict[str, Any]:
         "start's weights": start.weights,
         "start's means": start.means,
         "start's structure": covariance.name,
-        "start's covariance": covariance.values,
+        "start's covariance": torch.cat([t.flatten() for t in covariance.tensors().values()]),
         "missing": start.missing,
         **{name: value for name, value in vars(fitter).items() if name not in _NOT_SHARED},
     }
-
-
-def _as_batch(name: str, mixture: Any, missing: str | None) -> GaussianMixture:
-    """Detaches a mixture, and gives it a batch shape of one dimension.
-
-    A covariance that is singular but for rounding is raised, as after an M-step.
-    """
-    expected = "a GaussianMixture, such as initialize(x, n_components) makes"
-    check(isinstance(mixture, GaussianMixture), name, expected, type(mixture).__name__)
-    shape = tuple(mixture.batch_shape)
-    check(len(shape) <= 1, name, "batch shape () or (S,), one for each restart", shape)
-    check_floating(name, mixture.means)
-    dtype = mixture.means.dtype
-    check(dtype in (torch.float32, torch.float64), name, "float32 or float64", dtype)
-    n_restarts = mixture.batch_shape.numel()
-    covariance = mixture.covariance.reindex(torch.Tensor.detach)
-    tensors = mixture.weights, mixture.means, covariance.values
-    finite = all(torch.isfinite(tensor).all() for tensor in tensors)
-    check(finite, name, "finite parameters", "some that are not")
-    n_batch = len(covariance.batch_shape)
-    values = covariance.values.expand(n_restarts, *covariance.values.shape[n_batch:])
-    raised, _ = type(covariance).regularized(values, 0.0)
-    change = (raised.values - values).abs().amax() / values.abs().amax()
-    expected = "positive definite covariances"
-    check(change < _MOST_RAISED, name, expected, "some that are not, beyond rounding")
-    return GaussianMixture(
-        mixture.weights.detach().reshape(n_restarts, -1),
-        mixture.means.detach().reshape(n_restarts, *mixture.means.shape[-2:]),
-        raised,
-        missing=missing or mixture.missing,
-        validate_args=False,
-    )

@@ -13,7 +13,7 @@ from ..accumulation import double
 from ..checks import check, check_choice, check_integer, check_number, check_seed, check_values
 from ..distributions import GaussianMixture
 from ..distributions.covariance import STRUCTURES, Covariance
-from ..distributions.multivariate import check_missing
+from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..processes import Processes, all_reduce, together
 from ..randomness import generator_for
@@ -32,7 +32,7 @@ _BLOCK_ENTRIES = 1 << 22
 _NOT_NEGATIVE = "a finite non-negative number"
 
 
-@untracked()
+@untracked
 @full_precision
 def initialize(
     x: Any,
@@ -93,7 +93,7 @@ def initialize(
         check(
             prior is None or isinstance(prior, ConjugatePrior), "prior", "a ConjugatePrior", prior
         )
-        check_missing(missing)
+        mixture_rule(missing)
         beginning = _Beginning(
             check_integer("n_components", n_components),
             STRUCTURES[check_choice("covariance", covariance, STRUCTURES)],
@@ -180,7 +180,7 @@ class _Beginning:
         for _ in range(count):
             shares, drawn = draw(x, scaled, weight, self.n_components, generator)
             starts.append(self._mixture(x, self._weighted(shares, weight), drawn, unseen))
-        return starts[0] if count == 1 else _stack(starts)
+        return starts[0] if count == 1 else GaussianMixture.stack(starts)
 
     def _weighted(self, shares: Tensor, weight: Tensor) -> Tensor:
         """What each row counts for each component, ``(n, K)``, given shares or labels."""
@@ -190,7 +190,7 @@ class _Beginning:
 
     def _filled(self, x: Tensor, weight: Tensor) -> tuple[Tensor, list[int]]:
         """Rows with their features' means for what is missing, and features never observed."""
-        if self.missing == "error":
+        if not mixture_rule(self.missing).takes_nan:
             return x, []
         is_nan = x.isnan()
         counts = torch.where(is_nan, 0, weight.unsqueeze(-1))
@@ -212,24 +212,20 @@ class _Beginning:
             outer, mass = self.structure.moments.outer, statistics.mass
             spread = sum(outer(d.expand_as(statistics.pivots), mass) for d in deviations)
             statistics = replace(statistics, second=statistics.second + spread)
-        mixture, _ = maximize(statistics, self.reg_covar, None, self.missing)
-        covariance, weights = mixture.covariance, mixture.weights
-        if self.structure.per_component:
-            covariance = self._with_average(covariance, weights)
+        mixture, _ = maximize(replace(statistics, missing=self.missing), self.reg_covar)
+        covariance = self._with_average(mixture.covariance, mixture.weights)
         means = mixture.means if means is None else means
-        return GaussianMixture(weights, means, covariance, missing=self.missing)
+        return GaussianMixture(mixture.weights, means, covariance, missing=self.missing)
 
     def _with_average(self, covariance: Covariance, weights: Tensor) -> Covariance:
         """Gives components that have hardly any but ``reg_covar`` the average covariance.
 
         Such a cluster has hardly more rows than there are features.
         """
-        smallest = covariance.smallest_variance()
-        pooled = torch.tensordot(weights, covariance.values, 1)
-        typical = self.structure(pooled.unsqueeze(0), validate_args=False).smallest_variance()
-        poor = smallest <= (1e-4 * typical).clamp(min=2 * self.reg_covar)
-        poor = poor.reshape(-1, *(1,) * (pooled.dim()))
-        return self.structure.regularized(torch.where(poor, pooled, covariance.values), 0.0)[0]
+        average = covariance.pooled(weights)
+        least = (1e-4 * average.smallest_variance()).clamp(min=2 * self.reg_covar)
+        poor = covariance.smallest_variance() <= least
+        return covariance.where(poor, average).regularized(0.0)[0]
 
 
 def _center_and_scale(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -361,14 +357,3 @@ def _statistics(rows: Tensor, shares: Tensor, structure: type[Covariance]) -> Su
     total = double(mass).sum()
     first, second = all_reduce([first, second])
     return SufficientStatistics(structure, pivots, mass, first, second, 0 * total, total)
-
-
-def _stack(mixtures: list[GaussianMixture]) -> GaussianMixture:
-    first = mixtures[0]
-    values = torch.stack([mixture.covariance.values for mixture in mixtures])
-    return GaussianMixture(
-        torch.stack([mixture.weights for mixture in mixtures]),
-        torch.stack([mixture.means for mixture in mixtures]),
-        type(first.covariance)(values, validate_args=False),
-        missing=first.missing,
-    )

@@ -11,46 +11,35 @@ __all__ = ["maximize"]
 
 
 def maximize(
-    statistics: SufficientStatistics,
-    reg_covar: float,
-    prior: ConjugatePrior | None,
-    missing: str,
+    statistics: SufficientStatistics, reg_covar: float, prior: ConjugatePrior | None = None
 ) -> tuple[GaussianMixture, Tensor]:
-    r"""Returns the most probable mixture given statistics, and which components were raised.
+    r"""Returns the most probable mixture given statistics, and which components are singular.
 
     .. math::
         w_k = N_k / N, \quad \mu_k = \bar x_k, \quad
         \Sigma_k = \frac{1}{N_k} \sum_n r_{nk} (x_n - \mu_k)(x_n - \mu_k)^T + \mathrm{reg} \, I
 
-    with the pseudo-rows of the prior added, if there is one. A component is raised if it needed
+    with the pseudo-rows of the prior added, if there is one. A component is singular if it needed
     more than ``reg_covar`` to be positive definite.
     """
-    structure, moments = statistics.structure, statistics.structure.moments
-    mass, n_features = statistics.mass, statistics.pivots.shape[-1]
-    n_components = mass.shape[-1]
+    mass, structure = statistics.mass, statistics.structure
+    total = mass.sum(-1, keepdim=True)
     tiny = torch.finfo(mass.dtype).tiny
-    least = (tiny**0.5 * mass.sum(-1, keepdim=True)).clamp(min=tiny)
-    held = torch.maximum(mass, least)
-    step = statistics.first / held.unsqueeze(-1)
-    central = statistics.second - moments.outer(step, mass)
+    divisor = torch.maximum(mass, (tiny**0.5 * total).clamp(min=tiny))
+    shift = statistics.first / divisor.unsqueeze(-1)
+    scatter = statistics.second - structure.moments.outer(shift, mass)
     if prior is None:
-        weights = mass / mass.sum(-1, keepdim=True)
+        weights = mass / total
     else:
-        counts = mass + (prior.concentration - 1)
-        weights = counts / counts.sum(-1, keepdim=True)
-        gap = prior.mean - statistics.pivots
-        strength = prior.mean_strength
-        central = central + moments.outer(step - gap, strength * held / (held + strength))
-        step = step + (gap - step) * (strength / (held + strength)).unsqueeze(-1)
-        matrix = prior.covariance_strength * prior.covariance
-        if structure.per_component:
-            matrix = matrix.expand(*mass.shape, n_features, n_features)
-            held = held + prior.covariance_strength
-        else:
-            matrix = matrix.expand(*mass.shape[:-1], 1, n_features, n_features)
-            held = held + prior.covariance_strength / n_components
-        central = central + moments.project(matrix)
-    covariance, raised = structure.from_moments(central, held, n_features, reg_covar)
-    means = statistics.pivots + step
-    mixture = GaussianMixture(weights, means, covariance, missing=missing, validate_args=False)
-    return mixture, raised
+        weights = prior.weights(mass)
+        shift, scatter, divisor = prior.with_rows(statistics, shift, scatter, divisor)
+    n_features = statistics.pivots.shape[-1]
+    covariance, singular = structure.from_moments(scatter, divisor, n_features, reg_covar)
+    mixture = GaussianMixture(
+        weights,
+        statistics.pivots + shift,
+        covariance,
+        missing=statistics.missing,
+        validate_args=False,
+    )
+    return mixture, singular.expand(mass.shape)

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..checks import check, check_floating, check_number, check_values
 from ..distributions import GaussianMixture, TiedCovariance
 from ..distributions.factorization import factorize
+from .statistics import SufficientStatistics
 
 __all__ = ["ConjugatePrior"]
 
@@ -90,13 +91,17 @@ class ConjugatePrior:
         """Whether it says something of a column of which nothing was observed."""
         return self.mean_strength > 0 or self.covariance_strength > 0
 
-    def like(self, means: Tensor) -> Self:
-        """Returns the prior in the dtype and on the device of means ``(..., K, D)``."""
+    def check_fits(self, means: Tensor) -> None:
+        """Checks that it is of as many components and features as means ``(..., K, D)``."""
         n_components, n_features = means.shape[-2:]
         got = tuple(self.mean.shape)
         check(got[-1] == n_features, "prior", f"{n_features} features", got[-1])
         expected = f"a mean of shape ({n_features},) or {(n_components, n_features)}"
         check(len(got) == 1 or got[0] == n_components, "prior", expected, got)
+
+    def like(self, means: Tensor) -> Self:
+        """Returns the prior in the dtype and on the device of means ``(..., K, D)``."""
+        self.check_fits(means)
         covariance, _, _ = factorize(self.covariance.to(means))
         return replace(self, mean=self.mean.to(means), covariance=covariance)
 
@@ -108,6 +113,34 @@ class ConjugatePrior:
             covariance_strength=self.covariance_strength / weight,
             concentration=1 + (self.concentration - 1) / weight,
         )
+
+    def weights(self, mass: Tensor) -> Tensor:
+        """Returns the most probable weights, given the rows ``(..., K)`` of each component."""
+        counts = mass + (self.concentration - 1)
+        return counts / counts.sum(-1, keepdim=True)
+
+    def with_rows(
+        self, statistics: SufficientStatistics, shift: Tensor, scatter: Tensor, mass: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Adds the rows that its strengths count.
+
+        Args:
+            statistics: of the data.
+            shift: of the components' means from the pivots, shape ``(..., K, D)``.
+            scatter: second moments about these means.
+            mass: what they are divided by, shape ``(..., K)``.
+
+        Returns:
+            The same with these rows.
+        """
+        structure, n_components = statistics.structure, mass.shape[-1]
+        moments, strength = structure.moments, self.mean_strength
+        gap = self.mean - statistics.pivots
+        scatter = scatter + moments.outer(shift - gap, strength * mass / (mass + strength))
+        shift = shift + (gap - shift) * (strength / (mass + strength)).unsqueeze(-1)
+        strength = self.covariance_strength * structure.n_distinct(n_components) / n_components
+        matrices = (strength * self.covariance).expand(*mass.shape, *self.covariance.shape)
+        return shift, scatter + moments.project(matrices), mass + strength
 
     def log_density(self, mixture: GaussianMixture) -> Tensor:
         """Evaluates the log prior density of parameters, but for a constant; shape of the batch."""
@@ -125,6 +158,6 @@ class ConjugatePrior:
                 ]
             )
             spread = (structure.log_determinant(n_features) + columns.sum(0)).sum(-1)
-            share = 1.0 if structure.per_component else 1.0 / mixture.n_components
+            share = structure.n_distinct(mixture.n_components) / mixture.n_components
             density = density - 0.5 * self.covariance_strength * share * spread
         return density

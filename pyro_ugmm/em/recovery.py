@@ -2,97 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..distributions import GaussianMixture
-from ..processes import current
-from .result import EMPTY_SHARE, Finding, concerned
+from ..distributions import Covariance, GaussianMixture
+from .result import EMPTY_SHARE, Finding
 from .rows import Rows
-from .statistics import SufficientStatistics
+from .state import EMState
+from .worst_rows import worst_rows
 
-__all__ = ["Recovery", "worst_rows"]
+__all__ = ["Recovery"]
 
 _MOST_REVIVALS = 2
-_SPARE_ROWS = 64
-_BLOCK_ROWS = 1 << 16
 
 
-def worst_rows(rows: Rows, mixtures: Sequence[GaussianMixture], counts: list[int]) -> list[Tensor]:
-    """Returns distinct rows where each mixture fits worst, in one reading of all rows.
-
-    Of each at most as many as its count, shape ``(n, D)``. Rows of weight zero do not count. What
-    a row misses is filled from the mixture's mean.
-    """
-    worst = [_Worst(mixture, count) for mixture, count in zip(mixtures, counts, strict=True)]
-    for x, weight in rows.blocks(_BLOCK_ROWS):
-        x = x if weight is None else x[weight > 0]
-        for one in worst:
-            one.add(x, one.mixture.log_prob(x))
-    if current().size > 1:
-        _gather(worst)
-    return [torch.where(one.rows.isnan(), one.mixture.mean, one.rows) for one in worst]
-
-
-def _gather(worst: list["_Worst"]) -> None:
-    """Finds the worst rows of all processes."""
-    mine = [(one.rows.cpu(), one.densities.cpu()) for one in worst]
-    everyones = current().gather("worst rows", mine)
-    for one, *found in zip(worst, *everyones, strict=True):
-        rows, densities = (torch.cat(parts).to(one.rows) for parts in zip(*found, strict=True))
-        one.clear()
-        one.add(rows, densities)
-
-
-class _Worst:
-    """The distinct rows of lowest density under a mixture, of all that were added."""
-
-    def __init__(self, mixture: GaussianMixture, count: int) -> None:
-        self.mixture, self._count = mixture, count
-        self.clear()
-
-    def clear(self) -> None:
-        means = self.mixture.means
-        self.rows, self.densities = means.new_zeros(0, means.shape[-1]), means.new_zeros(0)
-
-    def add(self, x: Tensor, densities: Tensor) -> None:
-        """Adds rows ``(B, D)`` with their log densities ``(B,)``."""
-        few = min(len(x), 8 * self._count + _SPARE_ROWS)
-        at = densities.topk(few, largest=False).indices
-        rows, found = _distinct(x[at], densities[at])
-        if len(rows) < self._count and few < len(x):  # the worst are copies
-            rows, found = _distinct(x, densities)
-        rows, found = torch.cat([self.rows, rows]), torch.cat([self.densities, found])
-        rows, found = _distinct(rows, found)
-        self.rows, self.densities = rows[: self._count], found[: self._count]
-
-
-def _distinct(x: Tensor, densities: Tensor) -> tuple[Tensor, Tensor]:
-    """Leaves one row of those that are equal; those of lowest density come first."""
-    order = densities.argsort(stable=True)
-    x, densities = x[order], densities[order]
-    # NaN equals nothing, so rows with missing entries are told apart by what stands for it.
-    marked = x.nan_to_num(nan=torch.finfo(x.dtype).max)
-    _, group = marked.unique(dim=0, return_inverse=True)
-    places = torch.arange(len(x), device=x.device)
-    first = torch.full_like(places, len(x)).scatter_reduce_(0, group, places, "amin")
-    at = first[first < len(x)].sort().values
-    return x[at], densities[at]
-
-
-def _finite(mixture: GaussianMixture) -> Tensor:
-    """Whether a component's parameters are well within the numbers' range, ``(S, K)``."""
-    values, largest = mixture.covariance.values, _largest(mixture)
-    n_leading = 1 + mixture.covariance.per_component
-    values = (values.abs() < largest).reshape(*values.shape[:n_leading], -1).all(-1)
-    return (mixture.means.square().sum(-1) < largest) & values.reshape(len(values), -1)
-
-
-def _largest(mixture: GaussianMixture) -> float:
-    """What no square of the data's deviations is as large as."""
-    return torch.finfo(mixture.means.dtype).max / 1e3
+def _is_in_range(mixture: GaussianMixture) -> Tensor:
+    """Whether a component's parameters are as large as the data's deviations may be, ``(S, K)``."""
+    largest = torch.finfo(mixture.means.dtype).max / 1e3
+    return (mixture.means.square().sum(-1) < largest) & mixture.covariance.is_finite(largest)
 
 
 class Recovery:
@@ -107,7 +37,7 @@ class Recovery:
     def __init__(self, rows: Rows, n_restarts: int, n_components: int) -> None:
         self._rows = rows
         self._revivals = torch.zeros(n_restarts, n_components, dtype=torch.long)
-        self._raised = torch.zeros(n_restarts, n_components, dtype=torch.bool)
+        self._singular = torch.zeros(n_restarts, n_components, dtype=torch.bool)
         self.events: list[list[Finding]] = [[] for _ in range(n_restarts)]
 
     def events_until(self, restart: int, n_steps: int) -> tuple[Finding, ...]:
@@ -116,90 +46,105 @@ class Recovery:
 
     def state(self) -> dict[str, Any]:
         """Returns what :meth:`load` takes back."""
-        events = [[asdict(event) for event in found] for found in self.events]
-        return {"revivals": self._revivals, "raised": self._raised, "events": events}
+        events = [[asdict(event) for event in of_restart] for of_restart in self.events]
+        return {"revivals": self._revivals, "singular": self._singular, "events": events}
 
     def load(self, state: dict[str, Any]) -> None:
         """Goes on from where another one stood."""
-        self._revivals, self._raised = state["revivals"], state["raised"]
-        self.events = [[Finding(**event) for event in found] for found in state["events"]]
+        self._revivals, self._singular = state["revivals"], state["singular"]
+        self.events = [[Finding(**event) for event in events] for events in state["events"]]
 
     def apply(
         self,
-        alive: Sequence[int],
+        restarts: Sequence[int],
+        before: EMState,
         mixture: GaussianMixture,
-        raised: Tensor,
-        before: GaussianMixture,
-        statistics: SufficientStatistics,
-        iteration: int,
+        singular: Tensor,
+        *,
         may_revive: bool,
     ) -> tuple[GaussianMixture, list[bool], list[bool]]:
-        """Returns the mixtures of the restarts ``alive`` with unsound components replaced; whether
-        a component of each was revived; and whether one that has rows was beyond the range.
+        """Returns the mixtures of restarts after an M-step, with unsound components replaced;
+        whether a component of each was revived; and whether one that has rows was beyond the range.
         """
-        revived = [False] * len(alive)
-        failed = [False] * len(alive)
+        statistics = before.statistics
+        assert statistics is not None
+        revived = broken = [False] * len(restarts)
         empty = statistics.mass < (EMPTY_SHARE * statistics.weight).to(statistics.mass)
-        total = mixture.means.square().sum() + mixture.covariance.values.abs().sum()
-        if not ((empty | raised).any() | ~(total < _largest(mixture))):
-            return mixture, revived, failed
-        self._note(alive, raised.cpu(), iteration, mixture.covariance.per_component)
-        unsound = ~_finite(mixture)
-        keep = unsound | empty
-        if not keep.any():
-            return mixture, revived, failed
-        failed = (unsound & ~empty).any(-1).tolist()
+        unsound = ~_is_in_range(mixture)
+        replaced = unsound | empty
+        if not (replaced | singular).any():
+            return mixture, revived, broken
+        self._note_singular(restarts, singular.cpu(), before.n_steps, type(mixture.covariance))
+        if not replaced.any():
+            return mixture, revived, broken
+        broken = (unsound & ~empty).any(-1).tolist()
         weights = mixture.weights.nan_to_num(nan=0.0)
-        means = torch.where(keep.unsqueeze(-1), before.means, mixture.means)
-        values = mixture.covariance.values
-        back = keep if mixture.covariance.per_component else unsound.any(-1)
-        back = back.reshape(*back.shape, *(1,) * (values.dim() - back.dim()))
-        values = torch.where(back, before.covariance.values, values)
-        lost = {i: self._lost(restart, empty[i]) for i, restart in enumerate(alive) if may_revive}
+        means = torch.where(replaced.unsqueeze(-1), before.mixture.means, mixture.means)
+        covariance = mixture.covariance.where(replaced, before.mixture.covariance)
+        sound = _mixture(weights, means, covariance, mixture.missing)
+        if not may_revive:
+            return sound, revived, broken
+        sound, revived = self._revived(restarts, sound, empty, before.n_steps)
+        return sound, revived, broken
+
+    def _revived(
+        self, restarts: Sequence[int], mixture: GaussianMixture, empty: Tensor, n_steps: int
+    ) -> tuple[GaussianMixture, list[bool]]:
+        """Moves empty components to where the mixtures fit worst, and gives them the average
+        covariance; also returns of which restarts.
+        """
+        lost = {i: self._lost(restart, empty[i]) for i, restart in enumerate(restarts)}
         lost = {i: components for i, components in lost.items() if components}
-        singles = [_mixture(weights[i], means[i], mixture, values[i]) for i in lost]
-        found = worst_rows(self._rows, singles, [len(k) for k in lost.values()]) if lost else []
-        for (i, components), moved in zip(lost.items(), found, strict=True):
-            components = components[: len(moved)]
-            means[i, components] = moved
-            if mixture.covariance.per_component:
-                values[i, components] = torch.tensordot(weights[i], values[i], 1)
-            weights[i, components] = 1.0 / mixture.n_components
-            self._note_revival(alive[i], components, iteration)
-            revived[i] = bool(components)
-        weights = weights / weights.sum(-1, keepdim=True)
-        return _mixture(weights, means, mixture, values), revived, failed
+        if not lost:
+            return mixture, [False] * len(restarts)
+        singles = [mixture.reindex(itemgetter(i)) for i in lost]
+        worst = worst_rows(self._rows, singles, [len(k) for k in lost.values()])
+        means, moved = mixture.means.clone(), torch.zeros_like(empty)
+        for (i, components), rows in zip(lost.items(), worst, strict=True):
+            components = components[: len(rows)]
+            means[i, components] = rows
+            moved[i, components] = True
+            self._note_revival(restarts[i], components, n_steps)
+        covariance = mixture.covariance
+        covariance = covariance.where(moved, covariance.pooled(mixture.weights))
+        weights = torch.where(moved, 1.0 / mixture.n_components, mixture.weights)
+        return _mixture(weights, means, covariance, mixture.missing), moved.any(-1).tolist()
 
     def _lost(self, restart: int, empty: Tensor) -> list[int]:
         """Returns the empty components that may be revived once more."""
         lost = empty.nonzero()[:, 0].tolist()
         return [k for k in lost if self._revivals[restart, k] < _MOST_REVIVALS]
 
-    def _note_revival(self, restart: int, components: list[int], iteration: int) -> None:
+    def _note_revival(self, restart: int, components: list[int], n_steps: int) -> None:
         message = (
             "no row was left to it; it was moved to where the mixture fitted worst, with the "
             "average covariance. Often, fewer components are enough"
         )
         for k in components:
             self._revivals[restart, k] += 1
-            self.events[restart].append(Finding(k, "revived", message, iteration + 1))
+            self.events[restart].append(Finding(k, "revived", message, n_steps + 1))
 
-    def _note(
-        self, alive: Sequence[int], raised: Tensor, iteration: int, per_component: bool
+    def _note_singular(
+        self,
+        restarts: Sequence[int],
+        singular: Tensor,
+        n_steps: int,
+        structure: type[Covariance],
     ) -> None:
         message = (
             "reg_covar did not make the covariance positive definite in this precision; its "
             "diagonal was raised, relatively, until it was. Raise reg_covar, standardize the "
             "features, or use float64"
         )
-        for restart, flags in zip(alive, raised, strict=True):
-            for k in concerned(flags & ~self._raised[restart], per_component):
-                self.events[restart].append(Finding(k, "singular", message, iteration + 1))
-            self._raised[restart] |= flags
+        for restart, flags in zip(restarts, singular, strict=True):
+            for k in structure.concerned(flags & ~self._singular[restart]):
+                self.events[restart].append(Finding(k, "singular", message, n_steps + 1))
+            self._singular[restart] |= flags
 
 
 def _mixture(
-    weights: Tensor, means: Tensor, like: GaussianMixture, values: Tensor
+    weights: Tensor, means: Tensor, covariance: Covariance, missing: str
 ) -> GaussianMixture:
-    covariance, _ = type(like.covariance).regularized(values, 0.0)
-    return GaussianMixture(weights, means, covariance, missing=like.missing, validate_args=False)
+    covariance, _ = covariance.regularized(0.0)
+    weights = weights / weights.sum(-1, keepdim=True)
+    return GaussianMixture(weights, means, covariance, missing=missing, validate_args=False)

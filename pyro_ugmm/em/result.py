@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
+from ..status import Status
 
 __all__ = ["EMResult", "Finding"]
 
@@ -46,8 +47,8 @@ class EMResult:
 
     Attributes:
         mixture: the fitted mixture, detached: ready for ``pyro.sample``.
-        converged: whether the mean log-likelihood changed by less than ``tol`` in the last step.
-        status: why the fit ended, in words, and what to do about it.
+        status: how the fit ended.
+        reason: why, in words with figures, and what to do about it.
         n_iter: the number of M-steps taken.
         log_likelihood: the mean log-likelihood per row of the returned mixture, in nats.
         history: the mean log-likelihood before each M-step, shape ``(n_iter,)``, float64.
@@ -57,7 +58,6 @@ class EMResult:
         reg_covar: what was added to the variances.
         objective: what the fit maximized: ``log_likelihood``, with a prior plus the log prior
             density per row, but for a constant.
-        interrupted: whether the keyboard ended it.
 
     Example:
         >>> import torch
@@ -70,8 +70,8 @@ class EMResult:
     """
 
     mixture: GaussianMixture
-    converged: bool
-    status: str
+    status: Status
+    reason: str
     n_iter: int
     log_likelihood: float
     history: Tensor
@@ -79,7 +79,16 @@ class EMResult:
     restarts: Tensor
     reg_covar: float
     objective: float
-    interrupted: bool = False
+
+    @property
+    def converged(self) -> bool:
+        """Whether the objective changed by less than ``tol`` in the last step."""
+        return self.status is Status.CONVERGED
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the keyboard ended the fit, of this restart or of others."""
+        return self.status is Status.INTERRUPTED
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -88,7 +97,7 @@ class EMResult:
 
     @property
     def report(self) -> str:
-        """The status and the findings about single components, in words."""
+        """The reason and the findings about single components, in words."""
         groups: dict[tuple[str, str], list[Finding]] = {}
         for finding in self.findings:
             groups.setdefault((finding.kind, finding.message), []).append(finding)
@@ -96,12 +105,12 @@ class EMResult:
             f"{_names([finding.component for finding in group])} {kind}: {message}"
             for (kind, message), group in groups.items()
         ]
-        return "\n".join([self.status, *(lines or ["all components are sound"])])
+        return "\n".join([self.reason, *(lines or ["all components are sound"])])
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}(converged={self.converged}, n_iter={self.n_iter}, "
-            f"log_likelihood={self.log_likelihood:.6g}, status={self.status!r})"
+            f"{type(self).__name__}({self.status.name}, n_iter={self.n_iter}, "
+            f"log_likelihood={self.log_likelihood:.6g}, reason={self.reason!r})"
         )
 
 
@@ -149,12 +158,5 @@ def _collapsed(mixture: GaussianMixture, reg_covar: float) -> list[Finding]:
     return [
         Finding(k, "collapsed", f"{cause}. {remedy}")
         for flags, cause in causes
-        for k in concerned(flags, covariance.per_component)
+        for k in covariance.concerned(flags)
     ]
-
-
-def concerned(flags: Tensor, per_component: bool) -> list[int | None]:
-    """The components that are flagged, or ``None`` for all if they share a covariance."""
-    if per_component:
-        return flags.nonzero()[:, 0].tolist()
-    return [None] if flags.any() else []

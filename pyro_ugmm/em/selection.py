@@ -11,13 +11,14 @@ from tqdm.auto import tqdm
 from ..accumulation import double, double_device
 from ..checks import check, check_choice, check_flag, check_integer, check_seed
 from ..distributions.covariance import STRUCTURES
-from ..distributions.multivariate import check_missing
+from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..processes import all_reduce, together
+from ..sources import source_of
 from .fitter import EMFitter
 from .initialization import initialize
 from .result import EMResult
-from .rows import Rows, opened
+from .rows import Rows
 from .untracked import untracked
 
 __all__ = ["Candidate", "Selection", "select"]
@@ -43,8 +44,8 @@ class Candidate:
     Example:
         >>> import torch
         >>> from pyro_ugmm.em import select
-        >>> found = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
-        >>> first = found.table[0]
+        >>> selection = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
+        >>> first = selection.table[0]
         >>> first.n_components, first.covariance, first.n_parameters, first.unsound
         (1, 'full', 5, ())
     """
@@ -79,10 +80,10 @@ class Selection:
     Example:
         >>> import torch
         >>> from pyro_ugmm.em import select
-        >>> found = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
-        >>> len(found.table), found.criterion, found.best.result.mixture.n_features
+        >>> selection = select(torch.randn(100, 2), n_components=[1, 2], seed=0)
+        >>> len(selection.table), selection.criterion, selection.best.result.mixture.n_features
         (2, 'bic', 2)
-        >>> found.plot().get_ylabel()
+        >>> selection.plot().get_ylabel()
         'BIC (nats, lower is better)'
     """
 
@@ -105,27 +106,14 @@ class Selection:
             lines.append("interrupted: the fits that were left are not in the table")
         return "\n".join(line.rstrip() for line in lines)
 
-    def plot(self, ax: Any = None) -> Any:
-        """Plots the criterion against the number of components; returns the axes."""
-        import matplotlib.pyplot as plt
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draws the criterion against the number of components, and returns the axes.
 
-        if ax is None:
-            _, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-        for covariance in dict.fromkeys(row.covariance for row in self.table):
-            rows = sorted(
-                (row for row in self.table if row.covariance == covariance),
-                key=lambda row: row.n_components,
-            )
-            values = [getattr(row, self.criterion) for row in rows]
-            ax.plot([row.n_components for row in rows], values, "o-", label=covariance)
-        at = self.best.n_components, getattr(self.best, self.criterion)
-        ax.plot(*at, "o", ms=14, mfc="none", mec="black", label="best")
-        ax.set_xlabel("components")
-        ax.set_ylabel(f"{self.criterion.upper()} (nats, lower is better)")
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.legend(frameon=False)
-        ax.spines[["top", "right"]].set_visible(False)
-        return ax
+        It is :func:`~pyro_ugmm.plots.plot_selection`.
+        """
+        from ..plots.selection import plot_selection
+
+        return plot_selection(self, ax=ax)
 
 
 @full_precision
@@ -184,9 +172,9 @@ def select(
         options = {"n_init": check_integer("n_init", n_init), "seed": check_seed("seed", seed)}
         check_flag("progress", progress)
         missing = (fitter.missing or "error") if missing is None else missing
-        check_missing(missing)
+        mixture_rule(missing)
         processes.agree({"criterion": criterion, "pairs of covariance and n_components": pairs})
-        x = opened(x)
+        x = source_of(x)
         try:
             for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
                 one = _fit(replace(fitter, missing=missing), x, size, name, sample_weight, options)
@@ -231,7 +219,7 @@ def _fit(
     return _candidate(result, Rows(x, start.means, sample_weight, missing))
 
 
-@untracked()
+@untracked
 def _candidate(result: EMResult, rows: Rows) -> Candidate:
     mixture, unit = result.mixture, rows.normalize_weights()
     sums = torch.zeros(2, dtype=torch.float64, device=double_device(mixture.means.device))

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions.covariance import Covariance
-from ..processes import all_reduce
 
 __all__ = ["SufficientStatistics"]
 
@@ -84,9 +83,3 @@ class SufficientStatistics:
         """Adds to zero, where ``sum`` begins."""
         check(other is not None and other == 0, "other", "SufficientStatistics, or 0", other)
         return self
-
-    def all_reduce(self) -> Self:
-        """Merges the statistics of all processes of ``torch.distributed``, if there are any."""
-        sums = self.sums
-        merged: dict[str, Any] = dict(zip(sums, all_reduce(list(sums.values())), strict=True))
-        return replace(self, **merged)

@@ -13,13 +13,6 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def untracked() -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Turns off gradients, autocast, and inference mode, whose tensors none later can be made of.
-
-    Returns a decorator.
-    """
-
-    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
-        return full_precision(torch.inference_mode(False)(torch.no_grad()(function)))
-
-    return decorate
+def untracked(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Turns off gradients, autocast, and inference mode, whose tensors nobody can change later."""
+    return full_precision(torch.inference_mode(False)(torch.no_grad()(function)))

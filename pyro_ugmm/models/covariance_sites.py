@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ..distributions import (
@@ -41,7 +40,7 @@ class CovarianceSites(ABC):
     @staticmethod
     def read(covariance: Covariance) -> dict[str, Tensor]:
         """Takes a covariance apart, into ``variances`` and, if it has them, ``correlations``."""
-        return {"variances": covariance.values}
+        return covariance.tensors()
 
 
 class _DiagonalSites(CovarianceSites):
@@ -75,8 +74,8 @@ class _MatrixSites(CovarianceSites):
 
     @staticmethod
     def read(covariance: Covariance) -> dict[str, Tensor]:
-        variances = covariance.values.diagonal(dim1=-2, dim2=-1)
-        factor = torch.linalg.cholesky(covariance.values)
+        factor = covariance.tensors(computed=True)["factor"]
+        variances = factor.square().sum(-1)
         return {"variances": variances, "correlations": factor / variances.sqrt().unsqueeze(-1)}
 
 

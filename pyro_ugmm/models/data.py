@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_values
+from ..missing_values import MissingRule, network_rule
 from ..nn import UGMMLayer, UGMMNetwork
 from ..tables import as_labels, as_table
 
@@ -16,14 +17,13 @@ _SMALL_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int6
 _LARGE_INTEGERS = (torch.uint16, torch.uint32, torch.uint64)  # which torch cannot compare
 
 
-def rows_for(x: Any, like: Tensor, option: str, missing: bool) -> Tensor:
+def rows_for(x: Any, like: Tensor, missing: MissingRule) -> Tensor:
     """Turns rows to a tensor ``(n, K)`` like one of the model's, whose last dimension has ``K``.
 
     Args:
         x: the rows, in whatever holds them.
         like: the model's tensor.
-        option: the argument of the model that takes NaN.
-        missing: whether the model takes it.
+        missing: whether the model takes NaN.
 
     Raises:
         ValueError: if they do not fit, or are not finite where not missing.
@@ -33,14 +33,14 @@ def rows_for(x: Any, like: Tensor, option: str, missing: bool) -> Tensor:
     expected = f"shape (n, {n_features}) with at least one row"
     check(len(shape) == 2 and shape[0] > 0 and shape[1] == n_features, "x", expected, shape)
     table = table.like("the model", like)
-    table.check_finite(option, missing=missing)
+    table.check_finite(missing)
     return table.values
 
 
 def features_for(x: Any, layer: UGMMLayer, n_features: int) -> Tensor:
     """Turns features to a tensor ``(n, K)`` that a network's first layer takes."""
     like = layer.input_center[:n_features]
-    return rows_for(x, like, "missing='omit'", layer.missing == "omit")
+    return rows_for(x, like, network_rule(layer.missing))
 
 
 def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x") -> Tensor:

@@ -1,27 +1,27 @@
 """The Bayesian Gaussian mixture."""
 
-import math
 from typing import Any, Self
 
+import pyro
 import pyro.distributions as dist
 import torch
-from pyro.nn import PyroParam
 from torch import Tensor
 
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
-from ..distributions.multivariate import check_missing
-from ..nn.local_parameters import LocalModule
+from ..missing_values import mixture_rule
 from ..precision import full_precision
-from .base import BayesianModel, Draws, check_draws
+from ..programs.names import ObservedRows
+from ..programs.traced import Draws
+from .base import BayesianModel, check_size
 from .covariance_sites import COVARIANCE_SITES
 from .data import rows_for
+from .draws import beside_rows, check_draws, row_plate
+from .learned_sites import LearnedSites
 from .mixture_sites import MixtureSites
 from .priors import Priors
 
 __all__ = ["BayesianGaussianMixture"]
-
-_LEAST_WEIGHT = 1e-4
 
 
 class BayesianGaussianMixture(BayesianModel):
@@ -68,8 +68,6 @@ class BayesianGaussianMixture(BayesianModel):
         torch.Size([10, 2])
     """
 
-    observed = "x"
-
     @torch.inference_mode(False)  # so that it can be trained, wherever it is made
     def __init__(
         self,
@@ -84,7 +82,7 @@ class BayesianGaussianMixture(BayesianModel):
         n_components = check_integer("n_components", n_components)
         n_features = check_integer("n_features", n_features)
         covariance = check_choice("covariance", covariance, COVARIANCE_SITES)
-        check_missing(missing)
+        mixture_rule(missing)
         priors = Priors() if priors is None else priors
         check(isinstance(priors, Priors), "priors", "Priors", type(priors).__name__)
         priors = priors.resolved(variances=dist.LogNormal(-1.5, 1.5), weights=1.0)
@@ -94,11 +92,8 @@ class BayesianGaussianMixture(BayesianModel):
         self.n_components, self.n_features = n_components, n_features
         self.covariance, self.priors, self.missing = covariance, priors, missing
         self._structure = COVARIANCE_SITES[covariance]
-        self.sites = MixtureSites(n_components, n_features, self._structure, priors)
-        self.learned = LocalModule()
-        for name, site in self.sites.by_name().items():
-            if site.prior is None:
-                setattr(self.learned, name, PyroParam(site.start, site.support))
+        self.sites = MixtureSites(n_components, n_features, covariance, priors)
+        self.learned = LearnedSites(self.sites.by_name())
 
     def site_distributions(self) -> dict[str, dist.TorchDistribution]:
         """The prior of every latent site, by name."""
@@ -106,41 +101,16 @@ class BayesianGaussianMixture(BayesianModel):
         return {name: site.prior for name, site in sites if site.prior is not None}
 
     def start_values(self, start: GaussianMixture | None = None) -> dict[str, Tensor]:
-        """The values where a plain autoguide starts, or those of a mixture such as EM's."""
-        if start is None:
-            found = {name: site.start for name, site in self.sites.by_name().items()}
-        else:
-            found = self._read(start)
+        """The values where a plain autoguide starts, or those of a mixture such as EM's.
+
+        Where one is not strictly within a prior's support, the support's middle stands in for it.
+        """
+        found = self.sites.starts() if start is None else self.sites.read(start)
         return self._within_supports(found)
 
     def take_start(self, start: GaussianMixture) -> None:
         """Copies to ``learned`` what has no prior, unless it does not require gradients."""
-        found, sites = self._read(start), self.sites.by_name()
-        for name, site in sites.items():
-            if (
-                site.prior is not None
-                or not getattr(self.learned, f"{name}_unconstrained").requires_grad
-            ):
-                continue
-            floor = 2 * getattr(site.support, "lower_bound", -math.inf)
-            setattr(self.learned, name, found[name].clamp(min=floor))
-
-    def _read(self, start: GaussianMixture) -> dict[str, Tensor]:
-        """The values of all sites of a mixture."""
-        self._check_start(start)
-        start = start.to(self.sites.center)
-        found = {"means": start.means, **self._structure.read(start.covariance)}
-        weights = start.weights.clamp(min=_LEAST_WEIGHT)
-        found["weights"] = weights / weights.sum()
-        return {name: value.detach() for name, value in found.items()}
-
-    def _check_start(self, start: Any) -> None:
-        expected = "a GaussianMixture, such as the mixture of EM's result"
-        check(isinstance(start, GaussianMixture), "start", expected, type(start).__name__)
-        got = (start.n_components, start.n_features, start.covariance.name)
-        wanted = (self.n_components, self.n_features, self.covariance)
-        check(got == wanted, "start", f"n_components, n_features, covariance = {wanted}", got)
-        check(start.batch_shape == (), "start", "no batch", tuple(start.batch_shape))
+        self.learned.take(self.sites.read(start))
 
     @full_precision
     def mixture(self, draws: Draws | None = None) -> GaussianMixture:
@@ -149,47 +119,61 @@ class BayesianGaussianMixture(BayesianModel):
         Args:
             draws: values of the latent sites, with any leading dimensions ``P``: the batch shape.
         """
-        values = check_draws(draws)
-        sites = self.sites.by_name()
+        values, sites = check_draws(draws), self.sites.by_name()
         unknown = sorted(values.keys() - sites.keys())
         check(not unknown, "draws", f"sites among {[*sites]}", unknown)
-        for name in sites.keys() - values.keys():
-            is_learned = sites[name].prior is None
-            check(is_learned, "draws", f"a value of {name}, which has a prior", [*values])
-            values[name] = getattr(self.learned, name)
+        for name in self.site_distributions():
+            check(name in values, "draws", f"a value of {name}, which has a prior", [*values])
+        return self._mixture(values)
+
+    def _mixture(self, draws: Draws) -> GaussianMixture:
+        values = {
+            name: draws[name] if name in draws else getattr(self.learned, name)
+            for name in self.sites.by_name()
+        }
         covariance = self._structure.build(values["variances"], values.get("correlations"))
+        means = values["means"]
         return GaussianMixture(
-            values["weights"] if self.n_components > 1 else values["means"].new_ones(1),
-            values["means"],
+            values.get("weights", means.new_ones(1)),
+            means,
             covariance,
             missing=self.missing,
             validate_args=False,
         )
 
-    def forward(self, x: Any = None, size: int | None = None) -> Tensor:
+    @full_precision
+    def __call__(self, x: Any = None, size: int | None = None) -> Tensor:
+        """Checks data and runs the program on them."""
+        if x is None:
+            return super().__call__(size=1 if size is None else check_integer("size", size))
+        (x,) = self.check_data(x)
+        return super().__call__(x, size=check_size(size, len(x)))
+
+    def forward(self, x: Tensor | None = None, size: int | None = None) -> Tensor:
         """Draws parameters from the priors, and rows from the mixture.
 
         Args:
             x: observed rows, shape ``(n, D)``; drawn if not given.
-            size: the number of rows to draw, by default one; or of the full data, if ``x`` is a
-                minibatch of it.
+            size: the number of rows to draw; or of the full data, if ``x`` is a minibatch of it.
         """
-        if x is None:
-            return self.sample_rows(1 if size is None else check_integer("size", size), size=None)
-        return self.sample_rows(*self.check_data(x), size=size)
+        priors = self.site_distributions()
+        draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
+        mixture = self.observation(beside_rows(draws, priors))
+        with row_plate(size or 1 if x is None else len(x), size, mixture.means.device):
+            return pyro.sample("x", mixture, obs=x)
 
-    def split_data(self, x: Any, y: Tensor | None = None) -> tuple[int, Tensor | None]:
-        """All is observed; a number in the data's place asks for so many rows."""
-        return (x, None) if isinstance(x, int) else (len(x), x)
+    def observed_rows(self, *rows: Tensor) -> ObservedRows:
+        """All is observed."""
+        return ObservedRows("x", rows[0])
 
     @property
     def values_per_row(self) -> int:
         """The deviations from all means."""
         return self.n_components * self.n_features
 
-    def observation(self, given: Any, draws: Draws | None = None) -> GaussianMixture:
+    def observation(self, draws: Draws, *rows: Tensor) -> GaussianMixture:
         """The mixture, from which all rows come."""
-        return self.mixture(draws)
+        return self._mixture(draws)
 
     def check_data(self, x: Any, y: Any = None) -> tuple[Tensor, ...]:
         """Checks the shape and values of rows, and returns them as a tensor.
@@ -199,8 +183,7 @@ class BayesianGaussianMixture(BayesianModel):
                 finite.
         """
         check(y is None, "y", "nothing: a mixture has no labels", type(y).__name__)
-        missing = self.missing == "marginalize"
-        return (rows_for(x, self.sites.center, "missing='marginalize'", missing),)
+        return (rows_for(x, self.sites.center, mixture_rule(self.missing)),)
 
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site, and of the data; a single feature needs none."""
@@ -226,7 +209,7 @@ class BayesianGaussianMixture(BayesianModel):
         return self.sites.center.unsqueeze(0)
 
     def __repr__(self) -> str:
-        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
+        missing = mixture_rule(self.missing).shown
         return (
             f"{type(self).__name__}({self.n_components}, {self.n_features}, "
             f"{self.covariance!r}, priors={self.priors!r}{missing})"

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_precision
-from ..nn import UGMMLayer
+from ..nn import UGMMLayer, UGMMNetwork
 from .derived import DerivedModule
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
-__all__ = ["SITES", "LayerPrior", "check_units"]
+__all__ = ["SITES", "LayerPrior", "make_layer_priors"]
 
 
 class _Site(NamedTuple):
@@ -39,7 +39,7 @@ SITES = {
 }
 
 
-def check_units(layer: UGMMLayer, priors: Priors) -> None:
+def _check_units(layer: UGMMLayer, priors: Priors) -> None:
     """Checks that the priors are for inputs like those the network was initialized for."""
     for name, value in (("center", priors.center), ("spread", priors.spread)):
         check(
@@ -102,3 +102,15 @@ class LayerPrior(DerivedModule):
             concentration = torch.full_like(self.start_loc, priors.weights)
             found["weights"] = dist.Dirichlet(concentration).to_event(1)
         return found
+
+
+def make_layer_priors(network: UGMMNetwork, priors: Priors | None) -> torch.nn.ModuleList:
+    """The priors over each layer: hidden ones have inputs of the scale that the network noted."""
+    if priors is None:
+        return torch.nn.ModuleList()
+    first, *hidden = network.layers
+    _check_units(first, priors)
+    rest = [
+        LayerPrior(layer, priors.scaled(layer.input_center, layer.input_spread)) for layer in hidden
+    ]
+    return torch.nn.ModuleList([LayerPrior(first, priors), *rest])

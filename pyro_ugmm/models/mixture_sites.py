@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ..checks import check_precision
-from .covariance_sites import CovarianceSites
+from ..checks import check, check_precision
+from ..distributions import GaussianMixture
+from .covariance_sites import COVARIANCE_SITES
 from .derived import DerivedModule
 from .priors import Priors
 from .scaled_prior import ScaledPrior
@@ -17,6 +18,7 @@ from .scaled_prior import ScaledPrior
 __all__ = ["MixtureSite", "MixtureSites"]
 
 _LEAST_VARIANCE = 1e-6
+_LEAST_WEIGHT = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +53,38 @@ class MixtureSites(DerivedModule):
         self,
         n_components: int,
         n_features: int,
-        structure: type[CovarianceSites],
+        covariance: str,
         priors: Priors,
     ) -> None:
         super().__init__()
         self._sizes = {"component": n_components, "feature": n_features}
-        self._structure, self._priors = structure, priors
+        self._covariance, self._priors = covariance, priors
+        self._structure = COVARIANCE_SITES[covariance]
         self.register_buffer("center", priors.center.expand(n_features).clone())
         self.register_buffer("spread", priors.spread.to(priors.center).expand(n_features).clone())
         noise = torch.randn(n_components, n_features).to(self.center)
         self.register_buffer("start_means", self.center + self.spread * noise)
+
+    def starts(self) -> dict[str, Tensor]:
+        """Where each site starts."""
+        return {name: site.start for name, site in self.by_name().items()}
+
+    def read(self, start: Any) -> dict[str, Tensor]:
+        """The values of all sites of a mixture, checked to be of this kind."""
+        self._check_start(start)
+        start = start.to(self.center)
+        found = {"means": start.means, **self._structure.read(start.covariance)}
+        weights = start.weights.clamp(min=_LEAST_WEIGHT)
+        found["weights"] = weights / weights.sum()
+        return {name: value.detach() for name, value in found.items()}
+
+    def _check_start(self, start: Any) -> None:
+        expected = "a GaussianMixture, such as the mixture of EM's result"
+        check(isinstance(start, GaussianMixture), "start", expected, type(start).__name__)
+        got = (start.n_components, start.n_features, start.covariance.name)
+        wanted = (*self._sizes.values(), self._covariance)
+        check(got == wanted, "start", f"n_components, n_features, covariance = {wanted}", got)
+        check(start.batch_shape == (), "start", "no batch", tuple(start.batch_shape))
 
     def by_name(self) -> dict[str, MixtureSite]:
         """All sites, in the order in which they are drawn."""

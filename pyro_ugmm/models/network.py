@@ -11,17 +11,17 @@ from torch import Tensor
 from ..checks import check, check_flag
 from ..nn import UGMMNetwork
 from ..precision import full_precision
-from .base import BayesianModel, Draws, check_draws
+from ..programs.names import ObservedRows
+from ..programs.traced import Draws
+from .base import BayesianModel, check_size
 from .data import features_for, labels_for, raise_overflow
-from .layer_prior import SITES, LayerPrior, check_units
+from .draws import beside_rows, check_draws
+from .layer_prior import make_layer_priors
+from .network_arguments import arguments_of, make_network
+from .network_start import check_start, copy_parameters, parameters_of, values_of
 from .priors import Priors
 
 __all__ = ["NetworkModel"]
-
-
-def _labels(scores: Tensor) -> dist.Categorical:
-    # Scores that overflowed make the loss NaN, for the training loop to report, not an error.
-    return dist.Categorical(logits=scores, validate_args=False)
 
 
 class NetworkModel(BayesianModel):
@@ -35,7 +35,6 @@ class NetworkModel(BayesianModel):
         torch.Size([10, 3])
     """
 
-    observed = "y"
     _feature_dim: ClassVar[str] = "input"
     _output_dim: ClassVar[str] = "class"
 
@@ -45,26 +44,13 @@ class NetworkModel(BayesianModel):
     ) -> None:
         super().__init__()
         copy = check_flag("copy", copy)
-        check(
-            priors is None or isinstance(priors, Priors),
-            "priors",
-            "Priors or None",
-            type(priors).__name__,
-        )
+        are_priors = priors is None or isinstance(priors, Priors)
+        check(are_priors, "priors", "Priors or None", type(priors).__name__)
         if priors is not None:
             priors = priors.resolved(variances=dist.InverseGamma(2.0, 1.0), weights=None)
         self.network = copying.deepcopy(network) if copy else network
         self.priors, self.n_classes = priors, n_classes
-        self.layer_priors = torch.nn.ModuleList()
-        if priors is None:
-            return
-        check_units(network.layers[0], priors)
-        for i, layer in enumerate(network.layers):
-            self.layer_priors.append(
-                LayerPrior(
-                    layer, priors.scaled(layer.input_center, layer.input_spread) if i else priors
-                )
-            )
+        self.layer_priors = make_layer_priors(network, priors)
 
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site; a layer's inputs are the neurons before it."""
@@ -84,49 +70,24 @@ class NetworkModel(BayesianModel):
 
     @torch.no_grad()
     def start_values(self, start: UGMMNetwork | None = None) -> dict[str, Tensor]:
-        """What the parameters of the network, or of another, are now, as values of the sites."""
+        """What the parameters of the network, or of another, are now, as values of the sites.
+
+        Where one is not strictly within a prior's support, the support's middle stands in for it.
+        """
         network = self.network if start is None else start
-        self._check_start(network)
-        values = {}
-        for site in self.site_distributions():
-            _, i, name = site.split(".")
-            parameter, _, from_parameter = SITES[name]
-            value = getattr(network.layers[int(i)], parameter).detach()
-            values[site] = from_parameter(value.to(self.network.layers[int(i)].input_center))
-        return self._within_supports(values)
+        check_start(network, self.network)
+        return self._within_supports(values_of(network, self.site_distributions(), self.network))
 
     @torch.no_grad()
     def take_start(self, start: UGMMNetwork) -> None:
         """Copies to the network what has no prior, unless it does not require gradients."""
-        self._check_start(start)
-        sites = self.site_distributions()
-        for i, (own, other) in enumerate(zip(self.network.layers, start.layers, strict=True)):
-            for name, (parameter, _, _) in SITES.items():
-                kept = "scale_unconstrained" if parameter == "scale" else parameter
-                if f"layers.{i}.{name}" in sites or not getattr(own, kept).requires_grad:
-                    continue
-                value = getattr(other, parameter).to(own.input_center)
-                is_low = value <= own.min_scale if parameter == "scale" else False
-                setattr(
-                    own, parameter, value.masked_fill(torch.as_tensor(is_low), 2 * own.min_scale)
-                )
-
-    def _check_start(self, start: Any) -> None:
-        expected = f"a UGMMNetwork of sizes {self.network.sizes}"
-        fits = isinstance(start, UGMMNetwork) and start.sizes == self.network.sizes
-        check(fits, "start", expected, start)
+        check_start(start, self.network)
+        copy_parameters(start, self.network, self.site_distributions())
 
     @full_precision
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters."""
-        parameters = {}
-        for site, value in check_draws(draws).items():
-            prefix, _, name = site.rpartition(".")
-            expected = "sites like layers.0.loc, .variance or .weights"
-            check(name in SITES, "draws", expected, site)
-            parameter, to_parameter, _ = SITES[name]
-            parameters[f"{prefix}.{parameter}"] = to_parameter(value)
-        return self.network(inputs, parameters)
+        return self.network(inputs, parameters_of(check_draws(draws)))
 
     @abstractmethod
     def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
@@ -154,15 +115,11 @@ class NetworkModel(BayesianModel):
         """Features as a tensor; tensors are what they are, since layers check them."""
         return x if isinstance(x, Tensor) else self.check_data(x)[0]
 
-    def forward(self, x: Any, y: Any = None, size: int | None = None) -> Tensor:
-        """Draws parameters from the priors and labels from the network.
-
-        Args:
-            x: features, shape ``(n, K)``.
-            y: observed labels, shape ``(..., n)``, integers from 0; drawn if not given.
-            size: the number of rows of the full data, if ``x`` is a minibatch of it.
-        """
-        return self.sample_rows(*self.check_data(x, y), size=size)
+    @full_precision
+    def __call__(self, x: Any, y: Any = None, size: int | None = None) -> Tensor:
+        """Checks data and runs the program on them."""
+        rows = self.check_data(x, y)
+        return super().__call__(*rows, size=check_size(size, len(rows[0])))
 
     @property
     def n_features(self) -> int:
@@ -177,50 +134,36 @@ class NetworkModel(BayesianModel):
         """What the network is given, of features and labels: features alone."""
         return x
 
-    def split_data(self, x: Any, y: Tensor | None = None) -> tuple[Any, Tensor | None]:
+    def observed_rows(self, *rows: Tensor) -> ObservedRows:
         """Labels are observed, given features."""
-        return x, y
+        return ObservedRows("y", rows[1] if len(rows) > 1 else None, {"x": rows[0]})
 
     @property
     def values_per_row(self) -> int:
         """The components of the largest layer."""
         return max(layer.loc.numel() for layer in self.network.layers)
 
-    def observation(self, given: Any, draws: Draws | None = None) -> dist.Categorical:
-        """The distribution of the labels of rows ``(n, K)``."""
-        return _labels(self.scores(given, draws))
+    def class_probabilities(self, x: Tensor, draws: Draws) -> Tensor:
+        """The probabilities of labels of rows that were checked, ``(n, C)`` or ``(S, n, C)``."""
+        return self.scores(x, beside_rows(draws, self.site_distributions())).softmax(-1)
 
-    def check_predictable(self, given: Any, rows: Any, draws: Draws) -> None:
+    def _check_drawable(self, labels: dist.Categorical, x: Tensor, draws: Draws) -> None:
         """Checks that the rows' scores did not overflow; says whether features or draws did it."""
-        finite = rows.logits.isfinite().all(-1).reshape(-1, len(given)).all(0)
+        finite = labels.logits.isfinite().all(-1).reshape(-1, len(x)).all(0)
         if not torch._is_all_true(finite):
-            raise_overflow(given, finite, self.network, draws)
+            raise_overflow(x, finite, self.network, draws)
 
     def arguments(self) -> dict[str, Any]:
         """What the network was made with."""
-        layers = self.network.layers
-        return {
-            "sizes": [*self.network.sizes],
-            "dropout": [layer.dropout for layer in layers],
-            "min_scale": layers[0].min_scale,
-            "missing": self.network.missing,
-            "normalization": self.network.normalization,
-        }
+        return arguments_of(self.network)
 
     @classmethod
     def from_arguments(
         cls, arguments: dict[str, Any], priors: Any, dtype: torch.dtype, state: dict[str, Tensor]
     ) -> Self:
         """Makes the network, with its parameters, and a model of it."""
-        arguments = dict(arguments)
-        names = ("sizes", "dropout", "min_scale", "missing", "normalization")
-        network = UGMMNetwork(**{name: arguments.pop(name) for name in names}).to(dtype)
-        prefix = "network."
-        parts = {
-            name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)
-        }
-        network.load_state_dict(parts)
-        return cls(network, priors=priors, copy=False, **arguments)
+        network, rest = make_network(arguments, dtype, state)
+        return cls(network, priors=priors, copy=False, **rest)
 
     def example_row(self) -> Tensor:
         """The center of the features."""

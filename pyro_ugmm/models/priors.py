@@ -1,32 +1,35 @@
 """Priors over the means, variances, correlations and weights of Gaussian mixtures."""
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
 
-from ..checks import check, check_number, check_values
+from ..descriptions import check_fields
 from ..standardization import center_and_spread
 from ..tables import as_table
+from .families import show
+from .prior_numbers import Concentration, Location, Spread
+from .univariate_prior import UnivariatePrior
 
 __all__ = ["Priors"]
 
 
+_PARTS: dict[str, Any] = {
+    "means": UnivariatePrior("the real line", inside=(-1e6, 1e6)),
+    "variances": UnivariatePrior("positive numbers", outside=(-1e-6, -1.0)),
+    "weights": Concentration(),
+    "correlations": Concentration(),
+    "center": Location(),
+    "spread": Spread(),
+}
+_LEFT_TO_MODELS = ("variances", "weights")
+
+
 def _is_default(value: Any) -> bool:
     return isinstance(value, str) and value == "default"
-
-
-def _points_of(name: str, distribution: Any) -> Tensor:
-    """Some points of a support, its middle first."""
-    try:
-        return biject_to(distribution.support)(torch.tensor([0.0, 1.0]))
-    except NotImplementedError:
-        expected = "a distribution whose support has a bijection to the reals"
-        raise ValueError(f"{name}: expected {expected}, got {distribution}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,8 @@ class Priors:
         >>> import pyro.distributions as dist
         >>> from pyro_ugmm.models import Priors
         >>> Priors(variances=dist.LogNormal(0.0, 1.0), weights=2.0)
-        Priors(means=Normal(loc: 0.0, scale: 2.0), variances=LogNormal(), weights=2.0)
+        Priors(means=Normal(loc: 0.0, scale: 2.0), variances=LogNormal(loc: 0.0, scale: 1.0),
+        weights=2.0)
     """
 
     means: Any = field(default_factory=lambda: dist.Normal(0.0, 2.0))
@@ -87,46 +91,10 @@ class Priors:
     spread: Tensor = field(default_factory=lambda: torch.ones(()))
 
     def __post_init__(self) -> None:
-        for name, distribution, inside, outside, support in (
-            ("means", self.means, (-1e6, 1e6), (), "the real line"),
-            ("variances", self.variances, (), (-1e-6, -1.0), "positive numbers"),
-        ):
-            if distribution is None or (name == "variances" and _is_default(distribution)):
-                continue
-            is_pyros, kind = isinstance(distribution, dist.Distribution), type(distribution)
-            got = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
-            check(is_pyros, name, "one of pyro.distributions, or None", got)
-            shape = (tuple(distribution.batch_shape), tuple(distribution.event_shape))
-            expected = "one univariate distribution (batch_shape and event_shape ())"
-            check(shape == ((), ()), name, expected, f"batch_shape, event_shape {shape}")
-            discrete = distribution.support.is_discrete
-            check(not discrete, name, "a continuous distribution", str(distribution))
-            points = _points_of(name, distribution)
-            middle, holds = float(points[0]), distribution.support.check
-            valid = (
-                all(holds(torch.tensor(point)) for point in inside)
-                and not any(holds(torch.tensor(point)) for point in outside)
-                and (middle > 0 or not outside)
-            )
-            got = f"{distribution} with support {distribution.support}"
-            check(valid, name, f"a distribution over {support}", got)
-            density = distribution.log_prob(points)
-            got = f"{distribution}, with log densities {density.tolist()} at {points.tolist()}"
-            check(density.isfinite().all(), name, "a distribution with a density", got)
-            fixed = "a distribution of fixed parameters"
-            check(not density.requires_grad, name, fixed, "one whose tensors require gradients")
-        for name in ("weights", "correlations"):
+        for name, part in _PARTS.items():
             value = getattr(self, name)
-            if value is not None and not (name == "weights" and _is_default(value)):
-                expected = "a positive concentration or None"
-                number = check_number(name, value, lambda c: 0 < c < math.inf, expected)
-                object.__setattr__(self, name, number)
-        for name in ("center", "spread"):
-            value = as_table(name, getattr(self, name)).values
-            object.__setattr__(self, name, value)
-            check_values(name, value, value.isfinite(), "finite values")
-            check(not value.requires_grad, name, "a tensor without gradients", "one that has them")
-        check_values("spread", self.spread, self.spread > 0, "positive values")
+            if not (name in _LEFT_TO_MODELS and _is_default(value)):
+                object.__setattr__(self, name, part.checked(name, value))
 
     @classmethod
     def from_data(cls, x: Any, **priors: Any) -> "Priors":
@@ -156,11 +124,42 @@ class Priors:
         """Returns the same priors for inputs of another location and scale."""
         return replace(self, center=center, spread=spread)
 
+    def description(self) -> dict[str, Any]:
+        """Describes the priors as JSON can hold it, once nothing is left to a model.
+
+        Raises:
+            ValueError: if one is not of ``pyro.distributions``, given by numbers.
+
+        Example:
+            >>> import pyro.distributions as dist, torch
+            >>> from pyro_ugmm.models import Priors
+            >>> said = Priors(variances=dist.Exponential(2.0), weights=None).description()
+            >>> said["variances"]
+            {'kind': 'Exponential', 'parameters': {'rate': 2.0}}
+            >>> Priors.from_description(said, torch.float32).variances.rate
+            tensor(2.)
+        """
+        return {
+            name: part.described(f"priors.{name}", getattr(self, name))
+            for name, part in _PARTS.items()
+        }
+
+    @classmethod
+    def from_description(cls, description: Any, dtype: torch.dtype) -> "Priors":
+        """Makes priors of what :meth:`description` said.
+
+        Raises:
+            ValueError: if it said nothing like that; the message names the field.
+        """
+        check_fields("priors", description, _PARTS)
+        return cls(
+            **{
+                name: part.restored(f"priors.{name}", description[name], dtype)
+                for name, part in _PARTS.items()
+            }
+        )
+
     def __repr__(self) -> str:
-        shown: dict[str, Any] = {"means": self.means}
-        for name in ("variances", "weights"):
-            if not _is_default(getattr(self, name)):
-                shown[name] = getattr(self, name)
-        if self.correlations != 1.0:
-            shown["correlations"] = self.correlations
-        return f"Priors({', '.join(f'{name}={value}' for name, value in shown.items())})"
+        usual = {"variances": "default", "weights": "default", "correlations": 1.0}
+        shown = ["means", *(name for name in usual if getattr(self, name) != usual[name])]
+        return f"Priors({', '.join(f'{name}={show(getattr(self, name))}' for name in shown)})"

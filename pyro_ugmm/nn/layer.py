@@ -1,48 +1,28 @@
 """A layer of univariate Gaussian mixture neurons."""
 
-import math
 from typing import Any
 
 import torch
-from pyro.nn import PyroParam, PyroSample
 from torch import Tensor
-from torch.distributions import constraints
 
-from ..checks import (
-    check,
-    check_broadcast,
-    check_device,
-    check_floating,
-    check_integer,
-    check_number,
-    check_same_kind,
-    check_values,
-)
+from ..checks import check, check_floating, check_number, check_same_kind
 from ..distributions import UnivariateGaussianMixture
-from .initialization import as_rows, draw_parameters
+from ..missing_values import network_rule
+from ..standardization import center_and_spread
+from ..tables import Table
+from .dropout import drop_components, drop_where_inputs_remain
 from .kernels import layer_log_density
 from .kernels.dtypes import check_dtype
-from .local_parameters import LocalModule
-from .missing import check_missing_inputs, check_observed, leaves_nothing, score_observed
+from .layer_parameters import LayerParameters
+from .missing_inputs import check_observed, score_observed
+from .parameter_checks import check_stand_ins
+from .rows import as_rows
+from .starting_values import draw_starting_values
 
-__all__ = ["UGMMLayer", "drop_components"]
-
-_PARAMETERS = ("loc", "scale", "logits")
-
-
-def drop_components(logits: Tensor, probability: float) -> Tensor:
-    """Masks each component's logit with the given probability, at least one kept per neuron.
-
-    The masked logits are ``-inf``, so normalizing them renormalizes what is left. A component
-    whose weight is zero already does not count as kept.
-    """
-    draw = torch.rand_like(logits)
-    possible = torch.where(logits > -math.inf, draw, -1)
-    kept = (draw >= probability) | (possible == possible.amax(-1, keepdim=True))
-    return logits.masked_fill(~kept, -math.inf)
+__all__ = ["UGMMLayer"]
 
 
-class UGMMLayer(LocalModule):
+class UGMMLayer(LayerParameters):
     r"""Neurons that are univariate Gaussian mixtures, with one component per input.
 
     .. math:: \mathrm{out}_j(x) = \log \sum_{k=1}^K w_{jk} \,
@@ -99,60 +79,11 @@ class UGMMLayer(LocalModule):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.in_features = check_integer("in_features", in_features)
-        self.out_features = check_integer("out_features", out_features)
+        super().__init__(in_features, out_features, min_scale, device, dtype)
         expected = "a probability in [0, 1)"
         self.dropout = check_number("dropout", dropout, lambda p: 0 <= p < 1, expected)
-        expected = "a non-negative number"
-        self.min_scale = check_number("min_scale", min_scale, lambda m: 0 <= m < math.inf, expected)
-        self.missing = check_missing_inputs(missing)
-        check_dtype("dtype", torch.get_default_dtype() if dtype is None else dtype)
-        self._make_parameters({"device": check_device("device", device), "dtype": dtype})
+        self.missing = network_rule(missing).missing
         self.reset_parameters()
-
-    @torch.inference_mode(False)  # within which nobody could train them
-    def _make_parameters(self, kind: dict[str, Any]) -> None:
-        shape = (self.out_features, self.in_features)
-        self.register_buffer("input_center", torch.zeros(self.in_features, **kind))
-        self.register_buffer("input_spread", torch.ones(self.in_features, **kind))
-        self.loc = torch.nn.Parameter(torch.zeros(shape, **kind))
-        positive = constraints.greater_than(self.min_scale)
-        self.scale = PyroParam(torch.ones(shape, **kind), positive)
-        self.logits = torch.nn.Parameter(torch.zeros(shape, **kind))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Sets a parameter's values from a tensor of its shape, dtype and device."""
-        # Pruning and replicas keep plain tensors under these names.
-        is_parameter = name in _PARAMETERS and (name in self._parameters or name == "scale")
-        if not is_parameter or isinstance(value, PyroParam | PyroSample):
-            super().__setattr__(name, value)
-            return
-        is_new = isinstance(value, torch.nn.Parameter)
-        expected = "a tensor, whose values are copied (a Parameter would not stay positive)"
-        check(not is_new or name != "scale", name, expected, type(value).__name__)
-        self._check_parameter(name, value)
-        if not is_new:
-            check_same_kind({"the layer": self.input_center, name: value})
-        with torch.inference_mode(False), torch.no_grad():
-            if is_new or name == "scale":  # which Pyro converts
-                super().__setattr__(name, value)
-            else:
-                self._parameters[name].copy_(value)
-
-    def _check_parameter(self, name: str, value: Tensor) -> None:
-        shape = (self.out_features, self.in_features)
-        check_floating(name, value)
-        check(value.shape == shape, name, f"shape {shape}", tuple(value.shape))
-        valid, expected = {
-            "loc": (value.isfinite(), "finite values"),
-            "scale": (
-                value.isfinite() & (value > self.min_scale),
-                f"finite values above min_scale={self.min_scale}",
-            ),
-            "logits": (value < math.inf, "finite values or -inf"),
-        }[name]
-        check_values(name, value, valid, expected)
 
     def reset_parameters(self, x: Any = None) -> None:
         r"""Draws new parameters, for inputs like ``x``, shape ``(n, K)``, or standardized ones.
@@ -170,7 +101,22 @@ class UGMMLayer(LocalModule):
         Raises:
             ValueError: if they do not fit the layer, or its dtype cannot hold such parameters.
         """
-        draw_parameters(self, None if x is None else as_rows(self, x))
+        rows = None if x is None else as_rows(x, self.input_center, self.missing, "the layer")
+        self.initialize(rows)
+
+    @torch.inference_mode(False)  # within which parameters would be such as nobody can train
+    @torch.no_grad()
+    def initialize(self, rows: Table | None) -> None:
+        """Draws new parameters as :meth:`reset_parameters` does, for rows that are checked."""
+        check_dtype("the layer", self.input_center.dtype)
+        center, spread = torch.zeros_like(self.input_center), torch.ones_like(self.input_spread)
+        if rows is not None:
+            omit = network_rule(self.missing).takes_nan
+            center, spread = center_and_spread(rows.values.detach(), omit_missing=omit)
+        start = draw_starting_values(center, spread, self.out_features)
+        if rows is not None and not center.is_meta:
+            start.check_range(rows)
+        self.start_at(center, spread, start)
 
     @property
     def nodes(self) -> UnivariateGaussianMixture:
@@ -182,12 +128,8 @@ class UGMMLayer(LocalModule):
         """Checks the shape, dtype and device of an input, not its values."""
         check_floating(name, x)
         check(x.layout == torch.strided, name, "a dense tensor", x.layout)
-        check(
-            x.dim() > 0 and x.shape[-1] == self.in_features,
-            name,
-            f"shape (..., {self.in_features})",
-            tuple(x.shape),
-        )
+        fits, expected = x.shape[-1:] == (self.in_features,), f"shape (..., {self.in_features})"
+        check(fits, name, expected, tuple(x.shape))
         check_same_kind({"the layer": self.input_center, name: x})
         check_dtype(name, x.dtype)
 
@@ -216,32 +158,26 @@ class UGMMLayer(LocalModule):
             with torch.autocast(device, enabled=False):
                 return self.forward(x.to(dtype), **given)
         self.check_input(x)
-        for name, value in given.items():
-            check(
-                value.shape[-2:] == (self.out_features, self.in_features),
-                name,
-                f"shape (..., {self.out_features}, {self.in_features})",
-                tuple(value.shape),
-            )
-        check_same_kind({"x": x, **given})
-        batches = {name: value.shape[:-2] for name, value in given.items()}
-        check_broadcast({"x": x.shape[:-1], **batches})
+        if given:
+            check_stand_ins(x, given, self.shape)
         loc = self.loc if loc is None else loc
         scale = self.scale if scale is None else scale
         logits = self.logits if logits is None else logits
         if self.training and self.dropout > 0 and not given:
-            dropped = drop_components(logits, self.dropout)
-            if self.missing == "omit":
-                dropped = torch.where(leaves_nothing(x, dropped), logits, dropped)
-            logits = dropped
-        if self.missing == "omit":
+            logits = self._drop(x, logits)
+        if network_rule(self.missing).takes_nan:
             check_observed(x)
             return score_observed(x, loc, scale, logits.log_softmax(-1))
         return layer_log_density(x, loc, scale, logits.log_softmax(-1))
 
+    def _drop(self, x: Tensor, logits: Tensor) -> Tensor:
+        if network_rule(self.missing).takes_nan:
+            return drop_where_inputs_remain(x, logits, self.dropout)
+        return drop_components(logits, self.dropout)
+
     def __repr__(self) -> str:
         dropout = f", dropout={self.dropout}" if self.dropout else ""
-        missing = "" if self.missing == "error" else f", missing={self.missing!r}"
+        missing = network_rule(self.missing).shown
         return (
             f"{type(self).__name__}(in_features={self.in_features}, "
             f"out_features={self.out_features}{dropout}{missing})"

@@ -12,11 +12,10 @@ from torch import Tensor
 from ..checks import check, check_integer
 from ..standardization import center_and_spread
 from ..tables import Table, as_table
-from .initialization import as_rows, draw_parameters
 from .layer import UGMMLayer
 from .local_parameters import LocalModule
-from .missing import check_missing_inputs
 from .normalization import normalization_of
+from .rows import as_rows
 
 __all__ = ["UGMMNetwork", "check_network"]
 
@@ -102,26 +101,18 @@ class UGMMNetwork(LocalModule):
     ) -> None:
         sizes = _as_sizes(sizes)
         dropouts = _as_dropouts(dropout, len(sizes) - 1)
-        missing = check_missing_inputs(missing)
         normalize = normalization_of(normalization)
         narrow = normalization != "none" and 1 in sizes[1:-1]
         check(not narrow, "sizes", "hidden layers of 2 neurons or more to be normalized", sizes)
         super().__init__()
         self.sizes = sizes
         self.normalization, self._normalize = str(normalization), normalize
+        kind: dict[str, Any] = {"min_scale": min_scale, "device": device, "dtype": dtype}
         self.layers = PyroModuleList(
-            [
-                UGMMLayer(
-                    inputs,
-                    neurons,
-                    probability,
-                    min_scale=min_scale,
-                    missing="error" if i else missing,  # scores are not missing
-                    device=device,
-                    dtype=dtype,
-                )
-                for i, (inputs, neurons, probability) in enumerate(
-                    zip(sizes, sizes[1:], dropouts, strict=False)
+            [  # scores are not missing
+                UGMMLayer(*pair, probability, missing="error" if i else missing, **kind)
+                for i, (pair, probability) in enumerate(
+                    zip(itertools.pairwise(sizes), dropouts, strict=True)
                 )
             ]
         )
@@ -145,10 +136,11 @@ class UGMMNetwork(LocalModule):
             ValueError: if they do not fit the network, or its dtype cannot hold their scores.
         """
         first, *others = self.layers
-        rows = None if x is None else as_rows(first, x, "the network")
-        draw_parameters(first, rows)
+        like = first.input_center
+        rows = None if x is None else as_rows(x, like, self.missing, "the network")
+        first.initialize(rows)
         if rows is None:
-            kind = {"dtype": first.loc.dtype, "device": first.loc.device}
+            kind = {"dtype": like.dtype, "device": like.device}
             scores = torch.randn(_INITIALIZATION_ROWS, self.sizes[0], **kind)
         else:
             scores = rows.values.detach()
@@ -159,7 +151,7 @@ class UGMMNetwork(LocalModule):
                 valid = scores.isfinite().all(-1, keepdim=True)
                 expected = f"values whose scores {scores.dtype} can hold (standardize the columns)"
                 rows.check_entries(valid.expand_as(rows.values), expected)
-            draw_parameters(following, Table("x", scores, is_tensor=True))
+            following.initialize(Table("x", scores, is_tensor=True))
 
     @torch.no_grad()
     def measure_inputs(self, x: Any) -> None:

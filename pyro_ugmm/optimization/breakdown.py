@@ -40,17 +40,17 @@ def largest_parameter(parameters: Mapping[str, Tensor]) -> str:
 
 
 @torch.no_grad()
-def bad_site(model: Callable, guide: Callable, *rows: Tensor, size: int) -> str | None:
+def bad_site(model: Callable, guide: Callable, *rows: Tensor, **size: int) -> str | None:
     """Names the first site whose value or log density under draws of the guide is not finite."""
     for _ in range(_TRIES):
-        drawn = poutine.trace(guide).get_trace(*rows, size=size)
-        scored = poutine.trace(poutine.replay(model, drawn)).get_trace(*rows, size=size)
+        drawn = poutine.trace(guide).get_trace(*rows, **size)
+        scored = poutine.trace(poutine.replay(model, drawn)).get_trace(*rows, **size)
         for trace in (drawn, scored):
             for name, site in trace.nodes.items():
                 if site["type"] == "sample":
-                    found = _bad_part(site)
-                    if found:
-                        return f"{found} of site {name} is not finite"
+                    part = _bad_part(site)
+                    if part:
+                        return f"{part} of site {name} is not finite"
     return None
 
 

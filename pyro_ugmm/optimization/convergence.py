@@ -1,4 +1,4 @@
-"""Whether a run of stochastic optimization has converged."""
+"""Whether a run's loss and parameters settled while the learning rate was low."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,53 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Iterates", "loss_fall", "verdict"]
+from ..status import Status
+from .iterates import Iterates
+from .schedule import Schedule
+from .stopping import StoppingRule, Verdict
+
+__all__ = ["Settled", "loss_fall", "verdict"]
 
 _LEAST_ITERATES = 20
 # Halves of a random walk have 1.4 (median), those of a straight line the square root of seven.
 _MOST_SPLIT = 1.9
 # In nats: a loss that falls by less over the last steps is at rest.
 _LEAST_FALL = 0.1
+
+
+class Settled(StoppingRule):
+    """Takes all steps, and asks at the end whether the loss and the parameters had settled.
+
+    If the parameters only wander about the optimum by the end, their average over the steps since
+    the learning rate came down is nearer to it than where they happen to be last (Polyak and
+    Juditsky 1992; for variational inference, Dhaka and others 2020, arXiv:2009.00666), and is what
+    they become.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._iterates = Iterates(parameters, schedule.steps - schedule.cool_from)
+
+    def update(self, n_steps: int) -> None:
+        """Takes note of the parameters, once the learning rate has come down to stay."""
+        if self._schedule.is_cool(n_steps):
+            self._iterates.update()
+
+    def verdict(self, losses: Sequence[Tensor]) -> Verdict:
+        """Judges the steps since the learning rate came down."""
+        first = self._schedule.cool_from
+        status, reason = verdict(self._iterates, torch.stack([*losses[first:]]))
+        if status is Status.CONVERGED:
+            return Verdict(status, reason, self._iterates.average(), first)
+        return Verdict(status, reason)
+
+    def state(self) -> dict[str, Any]:
+        """Returns all that was noted, as tensors and numbers."""
+        return self._iterates.state()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes over what :meth:`state` returned."""
+        self._iterates.load(state)
 
 
 def loss_fall(losses: Tensor) -> tuple[float, float]:
@@ -23,87 +63,7 @@ def loss_fall(losses: Tensor) -> tuple[float, float]:
     return float(first.mean() - second.mean()), float(error)
 
 
-class Iterates:
-    r"""The parameters of the last steps: their average, and whether they still travel.
-
-    .. math:: \hat R^2 = \frac{n - 1}{n} + \frac{(\bar\theta_1 - \bar\theta_2)^2}{2 \, W}
-
-    compares a parameter's averages in the first and the second half of the steps with its variance
-    :math:`W` within halves of :math:`n` steps. It is near one where the parameter only wanders
-    about the optimum, and at its largest, :math:`\sqrt 7`, where it goes in one direction. Source:
-    Dhaka and others (2020), *Robust, accurate stochastic optimization for variational inference*,
-    arXiv:2009.00666.
-
-    Args:
-        tensors: the parameters.
-        count: how many steps there will be.
-    """
-
-    def __init__(self, tensors: Sequence[Tensor], count: int) -> None:
-        self._tensors, self._count, self._done = tensors, count, 0
-        # Sums are of deviations from an origin, since squares cancel.
-        self._origin = [torch.zeros_like(tensor.detach()) for tensor in tensors]
-        self._sums, self._squares = (
-            [[tensor.clone() for tensor in self._origin] for _ in range(2)] for _ in range(2)
-        )
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Takes note of the parameters as they are now."""
-        now = [tensor.detach() for tensor in self._tensors]
-        if not self._done:
-            torch._foreach_copy_(self._origin, now)
-        half = int(2 * self._done >= self._count)
-        deviations = torch._foreach_sub(now, self._origin)
-        torch._foreach_add_(self._sums[half], deviations)
-        torch._foreach_addcmul_(self._squares[half], deviations, deviations)
-        self._done += 1
-
-    def average(self) -> list[Tensor]:
-        """The average parameters; a log weight of minus infinity is one at every step."""
-        return [
-            torch.where(origin.isfinite(), origin + (first + second) / self._done, origin)
-            for origin, first, second in zip(self._origin, *self._sums, strict=True)
-        ]
-
-    def split(self) -> float:
-        r"""The median :math:`\hat R` of all parameters that moved."""
-        first = (self._count + 1) // 2
-        counts = (first, self._count - first)
-        found = []
-        for noted in zip(*self._sums, *self._squares, strict=True):
-            *sums, a, b = (tensor.cpu().double() for tensor in noted)  # some GPUs have no doubles
-            means = [s / n for s, n in zip(sums, counts, strict=True)]
-            within = [
-                (q / n - m.square()) * (n / (n - 1))
-                for q, m, n in zip((a, b), means, counts, strict=True)
-            ]
-            variance = (within[0] + within[1]) / 2
-            between = (means[0] - means[1]).square() / 2
-            ratio = (counts[0] - 1) / counts[0] + between / variance
-            found.append(ratio[variance > 0].sqrt())
-        values = torch.cat(found)
-        return float(values.median()) if len(values) else 1.0
-
-    def state(self) -> dict[str, Any]:
-        """Returns all that was noted, as tensors and numbers."""
-        return {
-            "done": self._done,
-            "origin": self._origin,
-            "sums": self._sums,
-            "squares": self._squares,
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Takes over what :meth:`state` returned."""
-        self._done = state["done"]
-        torch._foreach_copy_(self._origin, state["origin"])
-        for name, own in (("sums", self._sums), ("squares", self._squares)):
-            for half, noted in zip(own, state[name], strict=True):
-                torch._foreach_copy_(half, noted)
-
-
-def verdict(iterates: Iterates, losses: Tensor) -> tuple[bool, str]:
+def verdict(iterates: Iterates, losses: Tensor) -> tuple[Status, str]:
     """Says whether a run settled, and what to do if it did not.
 
     It did not if the loss fell, by more than three standard errors, over the last steps; nor if
@@ -116,32 +76,35 @@ def verdict(iterates: Iterates, losses: Tensor) -> tuple[bool, str]:
 
     Example:
         >>> import torch
-        >>> from pyro_ugmm.optimization.convergence import Iterates, verdict
+        >>> from pyro_ugmm.optimization.convergence import verdict
+        >>> from pyro_ugmm.optimization.iterates import Iterates
         >>> parameter = torch.zeros(3)
         >>> iterates, losses = Iterates([parameter], 100), torch.linspace(20, 10, 100)
         >>> for loss in losses:
         ...     iterates.update()
-        >>> verdict(iterates, losses)
-        (False, 'the loss was still falling, by 5.05 nats ... give more steps, or a higher ...')
+        >>> status, reason = verdict(iterates, losses)
+        >>> status.name, reason
+        ('LIMIT_REACHED', 'the loss was still falling, by 5.05 nats ... or a higher ...')
     """
     if len(losses) < _LEAST_ITERATES:
-        return False, "too few to tell whether the loss settled"
+        return Status.LIMIT_REACHED, "too few to tell whether the loss settled"
     (fall, error), split = loss_fall(losses), iterates.split()
     remedy = "give more steps, or a higher learning rate"
     window = f"over the last {len(losses)}"
     if fall > max(3 * error, _LEAST_FALL):
-        return False, (
+        return Status.LIMIT_REACHED, (
             f"the loss was still falling, by {fall:.3g} nats (standard error {error:.1g}) between "
             f"the halves of the last {len(losses)}; {remedy}"
         )
     if fall < -max(3 * error, _LEAST_FALL):
-        return False, (
+        return Status.LIMIT_REACHED, (
             f"the loss was rising, by {-fall:.3g} nats (standard error {error:.1g}) between the "
             f"halves of the last {len(losses)}; lower the learning rate"
         )
     if split > _MOST_SPLIT and fall + 2 * error > _LEAST_FALL and math.isfinite(split):
-        return False, (
+        return Status.LIMIT_REACHED, (
             f"the parameters still went in one direction {window} (median R-hat of their halves "
             f"{split:.2f}), with a loss too noisy to see it; {remedy}"
         )
-    return True, f"the loss settled {window} (their halves differ by {abs(fall):.2g} nats)"
+    said = f"the loss settled {window} (their halves differ by {abs(fall):.2g} nats)"
+    return Status.CONVERGED, said

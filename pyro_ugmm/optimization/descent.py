@@ -1,77 +1,33 @@
-"""Descent along stochastic gradients, and its outcome."""
+"""Descent along stochastic gradients."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..checkpoint import Checkpoint, check_form
 from ..checks import check
-from .batches import Batches
+from ..random_states import random_states, restore_random_states
+from ..sources import Batches
+from ..status import Status
 from .breakdown import bad_parameter, largest_parameter
-from .checkpoint import Checkpoint, check_form
-from .convergence import verdict
-from .fingerprints import fingerprint
-from .random_states import random_states, restore_random_states
-from .saving import Saving
+from .convergence import Settled
+from .optimizer import Optimizer
+from .result import FitResult
+from .resumption import Resumption
 from .schedule import Schedule
-from .values import Values
+from .stopping import StoppingRule, Verdict
 
-__all__ = ["Descent", "FitResult"]
-
-
-@dataclass(frozen=True, repr=False)
-class FitResult:
-    """The outcome of a training run.
-
-    Attributes:
-        losses: the loss at each step, in nats for the full data: the negative log-likelihood (or
-            score), or the negative evidence lower bound. Shape ``(n_steps,)``, on the CPU.
-        converged: whether the loss and the parameters had settled by the end of the run; see
-            :func:`pyro_ugmm.optimization.convergence.verdict`.
-        reason: why the run ended, in words, and what to do about it.
-        guide: the fitted guide, of a run of SVI.
-        averaged_from: the step from which on parameters were averaged, if they were.
-
-    Example:
-        >>> import torch
-        >>> from pyro_ugmm.models import UGMMClassifier
-        >>> from pyro_ugmm.nn import UGMMNetwork
-        >>> from pyro_ugmm.training import fit_mle
-        >>> model, y = UGMMClassifier(UGMMNetwork([2, 4, 3])), torch.arange(30) % 3
-        >>> result = fit_mle(model, torch.randn(30, 2), y, steps=20, progress=False)
-        >>> result.n_steps, result.converged
-        (20, False)
-    """
-
-    losses: Tensor
-    converged: bool
-    reason: str
-    guide: Any = None
-    averaged_from: int | None = None
-
-    @property
-    def n_steps(self) -> int:
-        """The number of optimization steps taken."""
-        return len(self.losses)
-
-    def __repr__(self) -> str:
-        loss = f"{self.losses[-1].item():.4g}" if self.n_steps else "none"
-        return (
-            f"{type(self).__name__}(converged={self.converged}, n_steps={self.n_steps}, "
-            f"final_loss={loss}, reason={self.reason!r})"
-        )
+__all__ = ["Descent"]
 
 
 class Descent:
     """Minimizes a loss by Adam.
 
-    A step after which the loss is not finite is taken back. If the parameters only wander about
-    the optimum by the end, their average over the steps since the learning rate came down is
-    nearer to it than where they happen to be last (Polyak and Juditsky 1992; for variational
-    inference, Dhaka and others 2020, arXiv:2009.00666), and is what they become.
+    A step after which the loss is not finite is taken back.
 
     Args:
         loss_of_rows: the loss of the full data, estimated from rows.
@@ -81,6 +37,7 @@ class Descent:
         title: of the run.
         diagnose: says which part of the loss of rows is not finite, if it can tell.
         run: what else tells this run from others, for checkpoints.
+        rule: makes what ends the run of the parameters and the schedule.
     """
 
     def __init__(
@@ -92,49 +49,49 @@ class Descent:
         title: str,
         diagnose: Callable[..., str | None],
         run: Mapping[str, str],
+        rule: Callable[[Sequence[Tensor], Schedule], StoppingRule] = Settled,
     ) -> None:
         self._loss_of_rows, self._parameters = loss_of_rows, parameters
         self._diagnose, self._run = diagnose, run
         self._batches, self._schedule, self._title = batches, schedule, title
-        self._values = Values(list(parameters.values()), schedule)
+        self._optimizer = Optimizer([*parameters.values()], schedule)
+        self._rule = rule([*parameters.values()], schedule)
         self._losses: list[Tensor] = []
         self._cause = ""
 
     def run(self, checkpoint: Checkpoint | None = None) -> FitResult:
         """Takes all steps, those before a checkpoint excepted; stops at an interrupt."""
         try:
-            saving = None if checkpoint is None else Saving(checkpoint, self)
-            return self._take_steps(saving)
+            resumption = None if checkpoint is None else Resumption(checkpoint, self)
+            return self._take_steps(resumption)
         except KeyboardInterrupt:
             if bad_parameter(self._parameters):
-                self._values.take_back()
+                self._optimizer.take_back()
             taken = f"interrupted after {len(self._losses)} of {self._schedule.steps} steps"
-            return self._result(False, taken)
+            return self._result(Verdict(Status.INTERRUPTED, taken))
 
-    def _take_steps(self, saving: Saving | None) -> FitResult:
-        schedule, steps, done = self._schedule, self._schedule.steps, len(self._losses)
-        hide = not schedule.progress
-        with tqdm(total=steps, initial=done, desc=self._title, disable=hide, delay=1) as bar:
-            for step in range(done, steps):
+    def _take_steps(self, resumption: Resumption | None) -> FitResult:
+        steps, hide = self._schedule.steps, not self._schedule.progress
+        taken, is_done = len(self._losses), self.is_done
+        with tqdm(total=steps, initial=taken, desc=self._title, disable=hide, delay=1) as bar:
+            while not is_done:
                 if not self._step():
-                    said = f"the loss became {self._losses[-1].item()} at step {step + 1}"
-                    return self._breakdown(f"{said}: {self._cause}")
-                is_last = step + 1 == steps
-                if is_last or (saving and (step + 1) % saving.every == 0):
+                    loss, at = self._losses[-1].item(), len(self._losses)
+                    return self._breakdown(f"the loss became {loss} at step {at}: {self._cause}")
+                taken, is_done = len(self._losses), self.is_done
+                if is_done or (resumption and taken % resumption.every == 0):
                     cause = bad_parameter(self._parameters)
-                    if cause and is_last:
-                        return self._breakdown(f"{cause} after step {steps}")
-                    if saving and not cause:
-                        saving.save()
+                    if cause and is_done:
+                        return self._breakdown(f"{cause} after step {taken}")
+                    if resumption and not cause:
+                        resumption.save()
                 bar.update()
-                if (step + 1) % 50 == 0:
+                if taken % 50 == 0:
                     bar.set_postfix(loss=f"{self._losses[-1].item():.4g}", refresh=False)
-        cool_from, iterates = self._values.cool_from, self._values.iterates
-        converged, said = verdict(iterates, torch.stack(self._losses[cool_from:]))
-        if converged:
-            self._values.replace(iterates.average())
-        taken = f"took {len(self._losses)} steps; {said}"
-        return self._result(converged, taken, cool_from if converged else None)
+        verdict = self._rule.verdict(self._losses)
+        if verdict.average is not None:
+            self._optimizer.replace(verdict.average)
+        return self._result(replace(verdict, reason=f"took {taken} steps; {verdict.reason}"))
 
     def _step(self) -> bool:
         """Takes a step; returns False if the loss broke down."""
@@ -146,7 +103,8 @@ class Descent:
                 torch.set_rng_state(random_state)
                 self._cause = self._find_cause(rows)
             return False
-        self._values.step(loss, len(self._losses) - 1)
+        self._optimizer.step(loss, len(self._losses) - 1)
+        self._rule.update(len(self._losses))
         return True
 
     def _find_cause(self, rows: tuple[Tensor, ...]) -> str:
@@ -157,36 +115,30 @@ class Descent:
 
     def _breakdown(self, what: str) -> FitResult:
         """Takes the last step back, if there was one."""
-        self._values.take_back()
+        self._optimizer.take_back()
         if len(self._losses) == 1 and not self._losses[0].isfinite():
             done, remedy = "no step was taken", "Check the scale of the data, and the start"
         else:
             done = "the last step was taken back"
             remedy = "Lower the learning rate, or check the scale of the data"
-        return self._result(False, f"{what}; {done}. {remedy}")
+        return self._result(Verdict(Status.BROKEN_DOWN, f"{what}; {done}. {remedy}"))
 
-    def _result(self, converged: bool, reason: str, averaged_from: int | None = None) -> FitResult:
+    def _result(self, verdict: Verdict) -> FitResult:
         losses = torch.stack(self._losses).cpu() if self._losses else torch.zeros(0)
-        return FitResult(losses, converged, reason, averaged_from=averaged_from)
+        averaged_from = verdict.averaged_from
+        return FitResult(losses, verdict.status, verdict.reason, averaged_from=averaged_from)
 
     # -- checkpoints ------------------------------------------------------------------------
 
     def identity(self) -> dict[str, str]:
         """What tells this run from others."""
-        shapes = {
-            name: (tuple(tensor.shape), str(tensor.dtype))
-            for name, tensor in self._parameters.items()
-        }
-        rates = [self._schedule.rate(step) for step in range(self._schedule.steps)]
-        said = f"{min(rates):.9g} to {max(rates):.9g}, {fingerprint(rates)}"
+        named = self._parameters.items()
+        shapes = {name: (tuple(tensor.shape), str(tensor.dtype)) for name, tensor in named}
         return {
             "title": self._title,
             "parameters": str(shapes),
             "data": self._batches.fingerprint(),
-            "steps": str(self._schedule.steps),
-            "learning rates": said,
-            "max_gradient_norm": str(self._schedule.max_gradient_norm),
-            "seed": str(self._schedule.seed),
+            **self._schedule.identity(),
             **self._run,
         }
 
@@ -195,7 +147,8 @@ class Descent:
         tensors = [tensor.detach() for tensor in self._parameters.values()]
         losses = torch.stack(self._losses) if self._losses else tensors[0].new_zeros(0)
         return {
-            "values": self._values.state(),
+            "optimizer": self._optimizer.state(),
+            "rule": self._rule.state(),
             "losses": losses,
             "batches": self._batches.state(),
             "random": random_states(on_gpu=any(tensor.is_cuda for tensor in tensors)),
@@ -209,21 +162,23 @@ class Descent:
         """
         own = self.state()
         check(state.keys() == own.keys(), "state", f"{[*own]}", f"{[*state]}")
-        check_form(state["values"], own["values"], "values")
-        found = dict(zip(self._parameters, state["values"]["parameters"], strict=True))
-        bad = bad_parameter(found)
+        for part in ("optimizer", "rule"):
+            check_form(state[part], own[part], part)
+        given = state["optimizer"]["parameters"]
+        bad = bad_parameter(dict(zip(self._parameters, given, strict=True)))
         check(bad is None, "parameters", "finite ones", bad)
         losses, device = state["losses"], next(iter(self._parameters.values())).device
-        fits = losses.is_floating_point() and losses.dim() == 1
-        fits = fits and len(losses) <= self._schedule.steps
+        is_list = losses.is_floating_point() and losses.dim() == 1
+        fits = is_list and len(losses) <= self._schedule.steps
         got = f"{tuple(losses.shape)} of {losses.dtype}"
         check(fits, "losses", f"up to {self._schedule.steps} numbers", got)
         self._batches.load(state["batches"])
         restore_random_states(state["random"])
-        self._values.load(state["values"])
+        self._optimizer.load(state["optimizer"])
+        self._rule.load(state["rule"])
         self._losses = list(losses.to(device))
 
     @property
     def is_done(self) -> bool:
-        """Whether all steps are taken."""
-        return len(self._losses) == self._schedule.steps
+        """Whether all steps are taken, or no more are needed."""
+        return len(self._losses) == self._schedule.steps or self._rule.is_met(self._losses)

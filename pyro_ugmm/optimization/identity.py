@@ -13,9 +13,9 @@ from pyro.nn import PyroModule
 from torch import Tensor
 from torch.distributions import biject_to
 
-from ..models.base import BayesianModel
+from ..fingerprints import fingerprint, is_of_library
 from ..models.priors import Priors
-from .fingerprints import fingerprint, is_of_library
+from ..programs.arguments import HasArguments
 
 __all__ = ["guide_identity", "model_identity", "start_of"]
 
@@ -33,19 +33,22 @@ def _describe(distribution: Any) -> str:
     if not isinstance(distribution, torch.distributions.Distribution):
         return str(distribution)
     kind = type(distribution)
-    found = {name: getattr(distribution, name).tolist() for name in distribution.arg_constraints}
-    if not found:
+    told = {name: getattr(distribution, name).tolist() for name in distribution.arg_constraints}
+    if not told:
         points = biject_to(distribution.support)(torch.tensor([-1.0, 0.0, 1.0]))
-        found = {"log_prob": distribution.log_prob(points).tolist()}
-    return f"{kind.__name__}({found}) {fingerprint(kind)}"
+        told = {"log_prob": distribution.log_prob(points).tolist()}
+    return f"{kind.__name__}({told}) {fingerprint(kind)}"
 
 
-def model_identity(model: BayesianModel) -> dict[str, str]:
+def model_identity(model: Any) -> dict[str, str]:
     """What tells a model from others, its parameters' values excepted."""
+    knows_itself = isinstance(model, HasArguments)
+    if not knows_itself:
+        return {"model": guide_identity(getattr(model, "function", model))}
     arguments = json.dumps(model.arguments(), sort_keys=True, default=str)
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     own = [_settings(part) for part in model.modules() if not is_of_library(type(part))]
-    found = {
+    identity = {
         "model": f"{type(model).__name__}({arguments}) {fingerprint(type(model), own)}",
         "frozen parameters": ", ".join(frozen) or "none",
     }
@@ -53,13 +56,12 @@ def model_identity(model: BayesianModel) -> dict[str, str]:
     if isinstance(priors, Priors):
         names = ("means", "variances", "weights", "correlations")
         said = [f"{name}={_describe(getattr(priors, name))}" for name in names]
-        found["priors"] = f"{', '.join(said)}, units {fingerprint([*_units(model)])}"
-    return found
+        identity["priors"] = f"{', '.join(said)}, units {fingerprint([*_units(model)])}"
+    return identity
 
 
-def _units(model: BayesianModel) -> Iterator[Tensor]:
+def _units(model: Any) -> Iterator[Tensor]:
     """The centers and spreads of the priors, those of hidden layers included."""
-    assert model.priors is not None
     yield from (model.priors.center.detach(), model.priors.spread.detach())
     for name, buffer in model.named_buffers():
         if not name.startswith("network.") and name.rpartition(".")[2] in _UNITS:
@@ -70,7 +72,7 @@ def guide_identity(guide: Callable) -> str:
     """What tells a guide from others, its parameters' values excepted."""
     if not isinstance(guide, torch.nn.Module):
         return f"{getattr(guide, '__qualname__', type(guide).__name__)} {fingerprint(guide)}"
-    settings = [_settings(part) for part in guide.modules() if not isinstance(part, BayesianModel)]
+    settings = [_settings(part) for part in guide.modules() if not isinstance(part, HasArguments)]
     return f"{type(guide).__name__} {fingerprint(settings)}"
 
 
@@ -96,7 +98,7 @@ def _settings(module: torch.nn.Module) -> list[Any]:
 
 def start_of(part: Any) -> str:
     """What tells the values of a model or guide from others: all parameters, and buffers."""
-    found = [(name, tensor.detach()) for name, tensor in part.named_parameters()]
+    values = [(name, tensor.detach()) for name, tensor in part.named_parameters()]
     if isinstance(part, torch.nn.Module):
-        found += [(name, tensor.detach()) for name, tensor in part.named_buffers()]
-    return fingerprint(found)
+        values += [(name, tensor.detach()) for name, tensor in part.named_buffers()]
+    return fingerprint(values)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..checks import check_flag, check_integer, check_number, check_seed
+from ..fingerprints import fingerprint
 
 __all__ = ["Schedule"]
 
@@ -38,12 +39,11 @@ class Schedule:
             rates = tuple(_checked_rate(rate(step), step) for step in range(plain["steps"]))
             plain["_rates"] = rates
         else:
-            found = check_number("learning_rate", rate, _is_positive, expected)
-            plain["learning_rate"] = found
+            plain["learning_rate"] = check_number("learning_rate", rate, _is_positive, expected)
         norm = self.max_gradient_norm
         if norm is not None:
-            found = check_number("max_gradient_norm", norm, _is_positive, expected)
-            plain["max_gradient_norm"] = found
+            number = check_number("max_gradient_norm", norm, _is_positive, expected)
+            plain["max_gradient_norm"] = number
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 
@@ -63,9 +63,24 @@ class Schedule:
         falling = 0.5 * (1 + math.cos(math.pi * (at - 0.1) / 0.5))
         return self.learning_rate * (0.05 + 0.95 * falling)
 
-    def is_cool(self, step: int) -> bool:
-        """Whether the learning rate has come down to stay."""
-        return step >= 0.6 * self.steps
+    def is_cool(self, n_steps: int) -> bool:
+        """Whether the learning rate has come down to stay after that many steps."""
+        return n_steps >= 0.6 * self.steps
+
+    @property
+    def cool_from(self) -> int:
+        """The step, counted from zero, from which on it has."""
+        return next(step for step in range(self.steps) if self.is_cool(step + 1))
+
+    def identity(self) -> dict[str, str]:
+        """What tells this schedule from others."""
+        rates = [self.rate(step) for step in range(self.steps)]
+        return {
+            "steps": str(self.steps),
+            "learning rates": f"{min(rates):.9g} to {max(rates):.9g}, {fingerprint(rates)}",
+            "max_gradient_norm": str(self.max_gradient_norm),
+            "seed": str(self.seed),
+        }
 
 
 def _is_positive(number: float) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pyro_ugmm import diagnostics as di
+from pyro_ugmm import plots
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
@@ -64,7 +65,7 @@ ENTRIES = {
     "classifier": lambda x, y: run_model(NETWORK, x, y),
     "classifier, drawn": lambda x, y: run_model(NETWORK, x),
     "density": lambda x, y: run_model(DENSITY, x, y),
-    "row_terms": lambda x, y: NETWORK[0].row_terms(x, y),
+    "log_likelihood of a network": lambda x, y: NETWORK[0].log_likelihood(x, y),
     "log_likelihood": lambda x, y: MIXTURE[0].log_likelihood(x, draws=VALUES),
     "scores": lambda x, y: NETWORK[0].scores(x),
     "scores of density": lambda x, y: DENSITY[0].scores(x),
@@ -73,17 +74,17 @@ ENTRIES = {
     "inference data of a mixture": lambda x, y: inferred(MIXTURE, x),
     "inference data of a network": lambda x, y: inferred(NETWORK, x, y),
     "class_probabilities": lambda x, y: di.class_probabilities(*NETWORK, x, 5, seed=0),
-    "plot_mixture": lambda x, y: points([di.plot_mixture(POINT, x)]),
-    "plot_density": lambda x, y: heights(di.plot_density(MIXTURE[0], DRAWS, x)),
+    "plot_mixture": lambda x, y: points([plots.plot_mixture(POINT, x)]),
+    "plot_density": lambda x, y: heights(plots.plot_density(MIXTURE[0], DRAWS, x)),
     "plot_uncertainty": lambda x, y: points(
-        di.plot_uncertainty(*NETWORK, x, y, num_samples=5, seed=0)
+        plots.plot_uncertainty(*NETWORK, x, y, num_samples=5, seed=0)
     ),
     "plot_components": lambda x, y: [
-        t.get_text() for t in di.plot_components(y, y).get_xticklabels()
+        t.get_text() for t in plots.plot_components(y, y).get_xticklabels()
     ],
     "uncertainty": lambda x, y: di.uncertainty(as_probabilities(x)).epistemic,
     "calibration": lambda x, y: di.calibration(as_probabilities(x)[0], y).error,
-    "plot_reliability": lambda x, y: heights(di.plot_reliability(as_probabilities(x)[0], y)),
+    "plot_reliability": lambda x, y: heights(plots.plot_reliability(as_probabilities(x)[0], y)),
 }
 
 
@@ -209,7 +210,7 @@ LABELS = {
     [
         "classifier",
         "density",
-        "row_terms",
+        "log_likelihood of a network",
         "inputs",
         "inference data of a network",
         "plot_uncertainty",
@@ -232,14 +233,14 @@ NUMBERS = {
     "of resampling": lambda n: di.importance_resample(DRAWS, n(7)).posterior.sizes,
     "size": lambda n: MIXTURE[0](size=n(7)).shape,
     "size of data": lambda n: MIXTURE[0](X, size=n(48)).shape,
-    "feature": lambda n: di.plot_density(MIXTURE[0], DRAWS, X, n(1)).get_xlabel(),
-    "features": lambda n: len(di.plot_uncertainty(*NETWORK, X, Y, (n(0), n(1)), num_samples=3)),
-    "dims": lambda n: di.plot_mixture(POINT, X, (n(1), n(0))).get_xlabel(),
-    "index": lambda n: di.plot_neuron(UGMMNetwork([2, 3]).layers[0].nodes, n(1)).get_ylabel(),
-    "place": lambda n: di.plot_prior_posterior(
+    "feature": lambda n: plots.plot_density(MIXTURE[0], DRAWS, X, n(1)).get_xlabel(),
+    "features": lambda n: len(plots.plot_uncertainty(*NETWORK, X, Y, (n(0), n(1)), num_samples=3)),
+    "dims": lambda n: plots.plot_mixture(POINT, X, (n(1), n(0))).get_xlabel(),
+    "index": lambda n: plots.plot_neuron(UGMMNetwork([2, 3]).layers[0].nodes, n(1)).get_ylabel(),
+    "place": lambda n: plots.plot_prior_posterior(
         MIXTURE[0], DRAWS, "means", (n(0), n(1))
     ).get_xlabel(),
-    "place alone": lambda n: di.plot_prior_posterior(
+    "place alone": lambda n: plots.plot_prior_posterior(
         MIXTURE[0], DRAWS, "weights", n(1)
     ).get_xlabel(),
     "n_bins": lambda n: di.calibration(P[0], Y, n(7)).counts.shape,

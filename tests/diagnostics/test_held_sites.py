@@ -2,6 +2,7 @@
 
 import math
 
+import arviz as az
 import numpy as np
 import pyro
 import pytest
@@ -9,9 +10,8 @@ from pyro import poutine
 from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoMultivariateNormal, AutoNormal
 
 from pyro_ugmm.diagnostics import importance_resample, loo, pareto_k, to_inference_data
-from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.diagnostics.held_sites import held_sites
-from tests.models.test_gaussian_mixture import mixture, rows
+from tests.models.mixtures import mixture, rows
 
 SITES = ["weights", "means", "variances", "correlations"]
 

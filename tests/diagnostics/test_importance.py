@@ -3,15 +3,15 @@
 import math
 import warnings
 
+import arviz as az
 import numpy as np
 import pytest
 from pyro.infer.autoguide import AutoDelta
 
 from pyro_ugmm.diagnostics import importance_resample, pareto_k, to_inference_data
-from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.diagnostics.importance import good_k
 from pyro_ugmm.training import fit_svi
-from tests.models.test_gaussian_mixture import mixture, rows
+from tests.models.mixtures import mixture, rows
 
 
 def from_a_guide(scale, n=4000):

@@ -1,6 +1,7 @@
 import math
 import warnings
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pyro
@@ -10,12 +11,11 @@ import torch
 from pyro import poutine
 
 from pyro_ugmm.diagnostics import class_probabilities, pareto_k, to_inference_data
-from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_svi
-from tests.models.test_network_model import data
+from tests.models.networks import data
 
 X, Y = data()
 

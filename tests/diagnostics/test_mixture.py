@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
 import pyro
@@ -19,11 +20,10 @@ from pyro_ugmm.diagnostics import (
     relabel,
     to_inference_data,
 )
-from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.guides import full_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
 from pyro_ugmm.training import fit_svi
-from tests.models.test_gaussian_mixture import mixture, rows
+from tests.models.mixtures import mixture, rows
 
 X = rows(60)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.distributions import Categorical, Dirichlet
 
-from pyro_ugmm.diagnostics import calibration, plot_reliability, uncertainty
+from pyro_ugmm.diagnostics import calibration, uncertainty
+from pyro_ugmm.plots import plot_reliability
 
 
 def simulated(n=20_000, power=1.0):

@@ -2,12 +2,12 @@
 
 import warnings
 
+import arviz as az
 import numpy as np
 import pytest
 import torch
 
 from pyro_ugmm.diagnostics import relabel
-from pyro_ugmm.diagnostics._arviz import arviz as az
 from pyro_ugmm.distributions import (
     DiagonalCovariance,
     FullCovariance,

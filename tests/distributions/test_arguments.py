@@ -34,7 +34,7 @@ FULL = FullCovariance(EYES)
         ({"covariance": EYES}, "covariance: expected a Covariance"),
         ({"covariance": FULL.to(torch.float64)}, "covariance: expected torch.float32"),
         ({"covariance": FullCovariance(EYES[:1])}, "covariance: expected 2 components.*got 1"),
-        ({"missing": "drop"}, "missing: expected 'error' or 'marginalize', got 'drop'"),
+        ({"missing": "drop"}, "missing: expected one of 'error', 'marginalize', got 'drop'"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -118,7 +118,7 @@ def test_files_keep_every_bit(structure, batches, dtype, tmp_path, device):
     mixture, _ = random_mixture(
         structure, batches=batches, dtype=dtype, device=device, missing="marginalize"
     )
-    mixture._means.requires_grad_()
+    mixture.tensors()["means"].requires_grad_()
     mixture.save(tmp_path / "mixture.safetensors")
     loaded = GaussianMixture.load(tmp_path / "mixture.safetensors", device)
     assert repr(loaded) == repr(mixture)

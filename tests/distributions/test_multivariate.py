@@ -9,6 +9,8 @@ from pyro.distributions.testing.gof import auto_goodness_of_fit
 from scipy import stats
 
 from pyro_ugmm.distributions import GaussianMixture
+from pyro_ugmm.distributions.blocks import BlockEvaluator
+from pyro_ugmm.distributions.components import Components
 from tests.distributions.mixtures import (
     by_count,
     by_structure,
@@ -110,7 +112,9 @@ def test_no_rows():
 def test_gradcheck(structure, batches):
     mixture, _ = random_mixture(structure, 3, 2, batches)
     weights = mixture.weights[(0,) * (len(mixture.batch_shape) - len(batches[0]))]
-    inputs = with_gradient(weights, mixture._means, mixture.covariance.values, rows(2, 2))
+    inputs = with_gradient(
+        weights, mixture.tensors()["means"], mixture.covariance.values, rows(2, 2)
+    )
 
     def log_prob(*tensors):
         return rebuilt(structure, *tensors[:3], validate_args=False).log_prob(tensors[3])
@@ -374,7 +378,8 @@ def test_a_weight_of_zero_leaves_rows_in_the_natural_form(structure):
     weights = mixture.weights.clone()
     weights[0] = 0
     zero = rebuilt(structure, weights / weights.sum(), *parameters(mixture)[1:])
-    assert not zero._rows._blocks().overflows(rows(50, 2))
+    components = Components.from_tensors(zero.tensors(), type(zero.covariance))
+    assert not BlockEvaluator(components).overflows(rows(50, 2))
 
 
 @by_structure
@@ -384,6 +389,6 @@ def test_changes_in_inference_mode_count(structure, n_components):
         mixture, _ = random_mixture(structure, n_components)
         x = rows(20, 2)
         mixture.log_prob(x)
-        for tensor in (mixture._means, mixture.covariance.values):
+        for tensor in (mixture.tensors()["means"], mixture.covariance.values):
             tensor.mul_(2)
         close(mixture.log_prob(x), rebuilt(structure, *parameters(mixture)).log_prob(x))

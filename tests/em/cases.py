@@ -5,10 +5,10 @@ import torch
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from pyro_ugmm.distributions import GaussianMixture
-from pyro_ugmm.distributions.covariance import STRUCTURES
-from pyro_ugmm.distributions.interchange import SKLEARN_NAMES
+from pyro_ugmm.distributions.covariance import SKLEARN_STRUCTURES, STRUCTURES
 
 STRUCTURE_NAMES = list(STRUCTURES)
+SKLEARN_NAMES = {structure.name: name for name, structure in SKLEARN_STRUCTURES.items()}
 
 
 def clusters(n_rows=600, n_features=3, n_clusters=4, dtype=torch.float64, seed=0):

@@ -14,7 +14,7 @@ from pyro_ugmm.em import EMFitter, initialize, select
 
 from ..attacking import damaged, interrupted_after, interrupted_at, killed_after, timed
 from .cases import STRUCTURE_NAMES, clusters, parameters
-from .test_degenerate import ROWS, SETTINGS, assert_ends_well
+from .degenerate_rows import ROWS, SETTINGS, assert_ends_well
 
 X = clusters(90)
 FITTER = EMFitter(tol=0, max_iter=12, progress=False)
@@ -38,7 +38,8 @@ def outcome(result):
 def assert_identical(result, other):
     for a, b in zip(outcome(result), outcome(other), strict=True):
         assert torch.equal(a, b)
-    assert (result.status, result.events) == (other.status, other.events)
+    assert (result.status, result.reason) == (other.status, other.reason)
+    assert result.events == other.events
 
 
 @pytest.mark.parametrize("structure", ["full", "tied"])

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 
 from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
-from pyro_ugmm.em import ConjugatePrior, EMFitter, initialize, run
+from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize
 
 from .cases import STRUCTURE_NAMES, clusters, parameters
 
@@ -59,12 +59,12 @@ def assert_identical(result, other):
     assert torch.equal(result.history, other.history)
     assert torch.equal(result.restarts, other.restarts)
     assert result.events == other.events and result.findings == other.findings
-    assert result.status == other.status and result.converged == other.converged
+    assert (result.status, result.reason) == (other.status, other.reason)
     assert (result.log_likelihood, result.objective) == (other.log_likelihood, other.objective)
 
 
 def stop_after(monkeypatch, n_steps):
-    calls, maximize = [], run.maximize
+    calls, maximize = [], algorithm.maximize
 
     def stopping(*args):
         calls.append(1)
@@ -72,7 +72,7 @@ def stop_after(monkeypatch, n_steps):
             raise RuntimeError("the machine went down")
         return maximize(*args)
 
-    monkeypatch.setattr(run, "maximize", stopping)
+    monkeypatch.setattr(algorithm, "maximize", stopping)
 
 
 @pytest.mark.parametrize("n_steps", [0, 1, 4, 12])
@@ -95,7 +95,7 @@ def test_goes_on_to_the_same_numbers(name, n_steps, tmp_path, monkeypatch):
 
 def test_an_interrupted_fit_goes_on(tmp_path, monkeypatch):
     fitter, x, start = FITS["full"]
-    calls, read = [], run.Expectation.read
+    calls, read = [], algorithm.Expectation.read
 
     def interrupted(*args):
         calls.append(1)
@@ -105,7 +105,7 @@ def test_an_interrupted_fit_goes_on(tmp_path, monkeypatch):
 
     options = {"checkpoint": tmp_path / "fit", "checkpoint_every": 1}
     with monkeypatch.context() as patch:
-        patch.setattr(run.Expectation, "read", interrupted)
+        patch.setattr(algorithm.Expectation, "read", interrupted)
         assert fitter.fit(x, start, **options).interrupted
     assert_identical(fitter.fit(x, start, **options), fitter.fit(x, start))
 
@@ -198,14 +198,14 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 
 SCRIPT = """
 import sys, time, torch, tests
-from pyro_ugmm.em import EMFitter, initialize, run
+from pyro_ugmm.em import EMFitter, algorithm, initialize
 x = torch.load(sys.argv[1])
-maximize = run.maximize
+maximize = algorithm.maximize
 def slowly(*args):
     print("step", flush=True)
     time.sleep(0.01)
     return maximize(*args)
-run.maximize = slowly
+algorithm.maximize = slowly
 fitter = EMFitter(tol=0, max_iter=60, progress=False)
 result = fitter.fit(x, initialize(x, 3, n_init=2, seed=0), checkpoint=sys.argv[2],
                     checkpoint_every=1)

@@ -13,8 +13,8 @@ from pyro_ugmm.em import (
     ConjugatePrior,
     EMFitter,
     GaussianMixtureEstimator,
+    algorithm,
     initialize,
-    run,
     select,
 )
 
@@ -106,7 +106,7 @@ def interrupted_in_a_step(bad):
 
     with pytest.MonkeyPatch.context() as patch:
         if bad:
-            patch.setattr(run, "maximize", maximize)
+            patch.setattr(algorithm, "maximize", maximize)
         return FITTER.fit(X, START)
 
 

@@ -63,7 +63,7 @@ def test_samples_and_pickles():
     np.testing.assert_array_equal(rows, fitted.sample(500)[0])
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.score_samples(x), fitted.score_samples(x))
-    assert again.result_.status == fitted.result_.status
+    assert again.result_.reason == fitted.result_.reason
 
 
 def test_errors_and_warnings():

@@ -10,10 +10,9 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from torch.utils.data import DataLoader, TensorDataset
 
 from pyro_ugmm.distributions import GaussianMixture
-from pyro_ugmm.distributions.interchange import SKLEARN_NAMES
 from pyro_ugmm.em import EMFitter, initialize, select
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters, sklearn_start
+from .cases import SKLEARN_NAMES, STRUCTURE_NAMES, assert_same, clusters, sklearn_start
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 structures = pytest.mark.parametrize("structure", STRUCTURE_NAMES)
@@ -204,9 +203,9 @@ def test_status_and_repr_say_how_it_ended():
     x = clusters(300)
     start = initialize(x, 3, seed=0)
     ended = fitter(tol=1e-3, max_iter=100).fit(x, start)
-    assert ended.converged and "converged" in ended.status and "sound" in ended.report
+    assert ended.converged and "converged" in ended.reason and "sound" in ended.report
     short = fitter(max_iter=2).fit(x, start)
-    assert not short.converged and "max_iter=2" in short.status
+    assert not short.converged and "max_iter=2" in short.reason
     assert "n_iter=2" in repr(short)
     continued = fitter(max_iter=3).fit(x, short.mixture)
     whole = fitter(max_iter=5).fit(x, start)
@@ -224,19 +223,19 @@ def test_an_interruption_returns_what_there_is(monkeypatch):
             raise KeyboardInterrupt
         return maximize(*args, **kwargs)
 
-    from pyro_ugmm.em import run
+    from pyro_ugmm.em import algorithm
     from pyro_ugmm.em.maximization import maximize
 
-    monkeypatch.setattr(run, "maximize", interrupted)
+    monkeypatch.setattr(algorithm, "maximize", interrupted)
     result = fitter().fit(x, start)
-    assert result.n_iter == 2 and "interrupted" in result.status
+    assert result.n_iter == 2 and "interrupted" in result.reason
     assert_same(result.mixture, fitter(max_iter=2).fit(x, start).mixture, rtol=1e-12)
 
 
 def interrupt_at(monkeypatch, count):
-    from pyro_ugmm.em import run
+    from pyro_ugmm.em import algorithm
 
-    calls, maximize = [], run.maximize
+    calls, maximize = [], algorithm.maximize
 
     def interrupted(*args, **kwargs):
         calls.append(1)
@@ -244,7 +243,7 @@ def interrupt_at(monkeypatch, count):
             raise KeyboardInterrupt
         return maximize(*args, **kwargs)
 
-    monkeypatch.setattr(run, "maximize", interrupted)
+    monkeypatch.setattr(algorithm, "maximize", interrupted)
     return calls
 
 
@@ -253,7 +252,7 @@ def test_an_interruption_leaves_out_other_restarts(monkeypatch):
     starts = initialize(x, 2, "tied", n_init=4, seed=0)  # of tied covariances, one at a time
     calls = interrupt_at(monkeypatch, 30)
     result = fitter().fit(x, starts)
-    assert len(calls) == 30 and result.interrupted and "interrupted" in result.status
+    assert len(calls) == 30 and result.interrupted and "interrupted" in result.reason
     assert result.restarts.isnan().tolist() == [False, False, True, True]
 
 
@@ -284,7 +283,7 @@ def _with(row, column, value):
         (lambda: EMFitter(tol=-1), "tol: expected"),
         (lambda: EMFitter(reg_covar=float("nan")), "reg_covar: expected"),
         (lambda: EMFitter(max_iter=0), "max_iter: expected a positive"),
-        (lambda: EMFitter(missing="omit"), "missing: expected 'error' or 'marginalize'"),
+        (lambda: EMFitter(missing="omit"), "missing: expected one of 'error', 'marginalize'"),
         (
             lambda: fitter().fit(X, "kmeans"),
             "start: expected a GaussianMixture, such as initialize",

@@ -6,13 +6,16 @@ import sys
 import pytest
 import torch
 
+from pyro_ugmm import em
 from pyro_ugmm.distributions import GaussianMixture
-from pyro_ugmm.em import ConjugatePrior, EMFitter, initialize, run
-from pyro_ugmm.em import fitter as fitter_module
+from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize, restarts
+from pyro_ugmm.em.expectation import Expectation
+from pyro_ugmm.em.progress import Progress
+from pyro_ugmm.em.recovery import Recovery
 
 from .cases import clusters
 
-FOLDER = os.path.dirname(fitter_module.__file__)
+FOLDER = os.path.dirname(em.__file__)
 X = clusters(60)
 START = initialize(X, 2, seed=0)
 FAR = GaussianMixture(  # with a component to revive
@@ -48,7 +51,7 @@ def interrupted_at(line, call):
         nonlocal count
         if os.path.dirname(frame.f_code.co_filename) != FOLDER:
             return None
-        if frame.f_code.co_name == "go":
+        if frame.f_code.co_name == "run":
             steps.append(event)
         if event == "line" and steps and steps[-1] != "return":
             count += 1
@@ -70,7 +73,7 @@ def assert_sound(result, fitter, start):
     assert all(t.isfinite().all() for t in (mixture.means, mixture.covariance.values))
     if result.n_iter and fitter.prior is None:
         assert result.log_likelihood >= result.history[0] - 1e-9
-    if result.status.startswith("interrupted before"):
+    if result.reason.startswith("interrupted before"):
         assert torch.equal(mixture.means, start.means.reshape(-1, *mixture.means.shape)[0])
     else:
         expected = mixture.log_prob(X).mean().item()
@@ -89,20 +92,21 @@ def test_there_is_a_result_wherever_the_keyboard_interrupts(name):
 
 
 POINTS = {
-    "E-step": ("Expectation", "read"),
-    "statistics": ("Expectation", "statistics"),
-    "evaluation": ("Expectation", "mean_log_likelihood"),
-    "recovery": ("Recovery", "apply"),
+    "E-step": (Expectation, "read"),
+    "statistics": (Expectation, "statistics"),
+    "evaluation": (Expectation, "mean_log_likelihood"),
+    "M-step": (algorithm, "maximize"),
+    "recovery": (Recovery, "apply"),
+    "progress": (Progress, "with_ended"),
+    "result": (restarts, "EMResult"),
 }
 
 
-@pytest.mark.parametrize("point", [*POINTS, "maximize", "select_restarts", "EMResult"])
+@pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("name", FITS)
 def test_whatever_the_keyboard_interrupts(point, count, name, monkeypatch):
-    owner, attribute = run, point
-    if point in POINTS:
-        owner, attribute = getattr(run, POINTS[point][0]), POINTS[point][1]
+    owner, attribute = POINTS[point]
     inner, calls = getattr(owner, attribute), []
 
     def interrupting(*args, **kwargs):
@@ -142,5 +146,5 @@ def test_the_last_mixtures_are_evaluated_in_one_reading():
 def test_one_step_is_said_to_have_changed_what_it_changed():
     result = EMFitter(max_iter=1, tol=0, progress=False).fit(X, START)
     change = result.log_likelihood - result.history[0].item()
-    assert f"changed the mean log-likelihood by {change:.3g}" in result.status
-    assert "inf" not in result.status
+    assert f"changed the mean log-likelihood by {change:.3g}" in result.reason
+    assert "inf" not in result.reason

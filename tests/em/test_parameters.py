@@ -108,6 +108,7 @@ ENTRIES = {
             "prior": NONE,
             "missing": NONE,
             "progress": FLAGS,
+            "stopping": NONE,
             "group": NONE,
         },
     ),

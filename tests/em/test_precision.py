@@ -7,7 +7,7 @@ from torch.utils._pytree import tree_iter
 
 from pyro_ugmm import accumulation
 from pyro_ugmm.distributions import GaussianMixture
-from pyro_ugmm.em import ConjugatePrior, EMFitter, expectation, initialize, run
+from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize
 
 from ..small_device import DEVICE, SmallDevice
 from .cases import STRUCTURE_NAMES, assert_same, clusters
@@ -79,6 +79,7 @@ class Counted(TorchDispatchMode):
     """Refuses what makes double precision of single precision, but for what is allowed."""
 
     allowed = False
+    make_double = staticmethod(accumulation.double)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **kwargs or {})
@@ -93,7 +94,7 @@ class Counted(TorchDispatchMode):
     def double(self, tensor):
         self.allowed = True
         try:
-            return accumulation.double(tensor)
+            return self.make_double(tensor)
         finally:
             self.allowed = False
 
@@ -107,8 +108,8 @@ def test_doubles_are_made_in_one_place(call, structure, prior, monkeypatch):
     args[-1] = None
     expected = function(*args)
     mode = Counted()
-    monkeypatch.setattr(expectation, "double_device", lambda _: torch.device("cpu:0"))
-    for module in (expectation, run):
+    monkeypatch.setattr(accumulation, "double_device", lambda _: torch.device("cpu:0"))
+    for module in (accumulation, algorithm):
         monkeypatch.setattr(module, "double", mode.double)
     with mode:
         mixture = function(*args)
@@ -122,7 +123,7 @@ def test_doubles_are_made_in_one_place(call, structure, prior, monkeypatch):
 def test_a_total_on_a_device_without_doubles():
     blocks = torch.rand(3, 2, 5).split(1)
     with SmallDevice():
-        total = expectation._Total(torch.zeros(1).to(DEVICE), 2)
+        total = accumulation.BlockSum(torch.zeros(1).to(DEVICE), 2)
         for (block,) in blocks:
             total.add(block.to(DEVICE))
         value = total.value()

@@ -144,7 +144,7 @@ def test_the_restart_of_the_highest_posterior_is_returned(structure):
         assert alone.objective == pytest.approx(alone.log_likelihood + log_prior, abs=1e-10)
         objectives.append(alone.objective)
     assert result.objective == pytest.approx(max(objectives), abs=1e-8)
-    assert "log posterior" in result.status
+    assert "log posterior" in result.reason
 
 
 @structures

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from pyro_ugmm.accumulation import BlockSum
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
 from pyro_ugmm.distributions.factorization import factorize
-from pyro_ugmm.em import EMFitter, expectation, initialize
-from pyro_ugmm.em.recovery import worst_rows
+from pyro_ugmm.em import EMFitter, initialize
 from pyro_ugmm.em.rows import Rows
+from pyro_ugmm.em.worst_rows import worst_rows
 
 from .cases import STRUCTURE_NAMES, clusters, parameters
 
@@ -92,7 +93,7 @@ def test_an_empty_component_is_revived(structure):
     x = clusters(300, n_clusters=3)
     start = initialize(x, 2, structure, seed=0)
     values = start.covariance.values
-    if start.covariance.per_component:
+    if not start.covariance.is_shared:
         values = torch.cat([values, values[:1]])
     far = torch.full((1, 3), 1e5, dtype=x.dtype)  # from all rows
     empty = GaussianMixture(
@@ -146,7 +147,7 @@ def test_a_start_that_is_far_too_narrow_and_far_away():
 
 
 def test_beyond_the_numbers_range_the_last_finite_mixture_is_kept(monkeypatch):
-    from pyro_ugmm.em import run
+    from pyro_ugmm.em import algorithm
 
     x = clusters(50).float()
     start = initialize(x, 2, seed=0)
@@ -161,12 +162,12 @@ def test_beyond_the_numbers_range_the_last_finite_mixture_is_kept(monkeypatch):
         narrow = FullCovariance(matrices) if len(steps) == 3 else mixture.covariance
         return GaussianMixture(mixture.weights, means, narrow, validate_args=False), raised
 
-    maximize = run.maximize
-    monkeypatch.setattr(run, "maximize", overflowing)
+    maximize = algorithm.maximize
+    monkeypatch.setattr(algorithm, "maximize", overflowing)
     for max_iter in (3, 9):  # as it ends, and before
         steps.clear()
         result = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(x, start)
-        assert not result.converged and "standardize" in result.status
+        assert not result.converged and "standardize" in result.reason
         assert result.log_likelihood == pytest.approx(result.history[2].item())
         assert is_finite(result.mixture)
 
@@ -220,7 +221,7 @@ def test_whatever_a_processor_makes_of_what_is_beyond_its_range(
     x = clusters(50, dtype=dtype)
     start = initialize(x, 2, n_init=2, seed=0)
     value, steps = BEYOND[beyond](torch.finfo(dtype)), []
-    total = expectation._Total.value
+    total = BlockSum.value
 
     def overflowing(self):
         found = total(self)
@@ -230,7 +231,7 @@ def test_whatever_a_processor_makes_of_what_is_beyond_its_range(
                 found[0] = value
         return found
 
-    monkeypatch.setattr(expectation._Total, "value", overflowing)
+    monkeypatch.setattr(BlockSum, "value", overflowing)
     result = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(x, start)
     alone = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(
         x, initialize(x, 2, n_init=2, seed=0)

@@ -10,7 +10,7 @@ from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_mle, fit_svi
-from tests.models.test_network_model import data
+from tests.models.networks import data
 
 X, Y = data()
 OBJECTIVES = ("conditional", "score")

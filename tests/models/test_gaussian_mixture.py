@@ -20,22 +20,9 @@ from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_mle, fit_svi
+from tests.models.mixtures import NOTHING, mixture, rows
 
 STRUCTURES = ("full", "tied", "diagonal", "spherical")
-NOTHING = {"means": None, "variances": None, "weights": None, "correlations": None}
-
-
-def rows(n=120, seed=0, dtype=torch.float64):
-    """Two components, of a third and two thirds of the rows, away from the origin."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, 2, generator=generator, dtype=dtype)
-    x[n // 3 :] += torch.tensor([6.0, 2.0], dtype=dtype)
-    return x + 10
-
-
-def mixture(covariance="full", n_components=2, *, seed=1, **kwargs):
-    torch.manual_seed(seed)
-    return BayesianGaussianMixture(n_components, 2, covariance, Priors.from_data(rows(), **kwargs))
 
 
 @pytest.mark.parametrize("covariance", STRUCTURES)
@@ -321,7 +308,7 @@ X = rows()
             r"priors\.center: expected shape \(3,\)",
         ),
         (lambda: mixture()(size=0), "size: expected a positive integer, got 0"),
-        (lambda: mean_field(UGMMNetwork([2, 2])), "model: expected a BayesianModel, such as"),
+        (lambda: mean_field(UGMMNetwork([2, 2])), "model: expected a Pyro model, such as"),
         (lambda: mixture()(X[:, :1]), r"x: expected shape \(n, 2\) with at least one row"),
         (lambda: mixture()(X[:0]), r"x: expected shape \(n, 2\) with at least one row"),
         (

@@ -16,14 +16,7 @@ from pyro.infer.autoguide import (
 
 from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
-
-
-def data(n=40, seed=0):
-    """Three classes, each around its own corner."""
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.arange(n) % 3
-    x = torch.tensor([[-1.2, 0.0], [0.6, 1.0], [0.6, -1.0]])[y]
-    return x + 0.3 * torch.randn(n, 2, generator=generator), y
+from tests.models.networks import accuracy, data
 
 
 def classifier(**kwargs):
@@ -102,11 +95,6 @@ def test_minibatches_scale_the_likelihood_only():
     torch.testing.assert_close(sum(half[0] for half in halves) / 2, full_likelihood)
     for half in halves:
         torch.testing.assert_close(half[1], full_prior)
-
-
-def accuracy(model, guide, x, y):
-    draws = Predictive(model, guide=guide, num_samples=100, parallel=True)(x)["y"].reshape(100, -1)
-    return (draws.mode(0).values == y).float().mean().item()
 
 
 @pytest.mark.parametrize(

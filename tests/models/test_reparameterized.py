@@ -15,7 +15,7 @@ from pyro.infer.reparam.strategies import MinimalReparam
 
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
-from tests.models.test_network_model import data
+from tests.models.networks import data
 
 X, Y = data(20)
 WEIGHTED = Priors(weights=1.0)

@@ -14,7 +14,7 @@ from pyro_ugmm.models import Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.nn.kernels import force_backend, layer_log_density
 from pyro_ugmm.nn.kernels.tiled import Tiled
-from tests.nn.kernel_cases import BACKENDS
+from tests.nn.kernels.cases import BACKENDS
 
 CHOICES = [pytest.param(None, id="usual"), *BACKENDS]
 SIZES = [(4, 3), (4, 300, 3)]  # small, and large enough for a backend
@@ -43,7 +43,7 @@ def test_densities_depend_on_their_sites(backend):
     x, y = torch.randn(200, 9), torch.randint(4, (200,))
     with forced(backend):
         found = get_model_relations(model, (x, y))["sample_sample"]
-    assert {*found[model.observed]} == {*model.site_distributions()}
+    assert {*found["y"]} == {*model.site_distributions()}
 
 
 @pytest.mark.parametrize("backend", CHOICES)

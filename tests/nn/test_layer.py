@@ -12,8 +12,8 @@ from pyro.infer import SVI, Trace_ELBO
 from torch.nn.utils import prune, skip_init
 
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
-from pyro_ugmm.nn.layer import drop_components
-from tests.nn.kernel_cases import textbook
+from pyro_ugmm.nn.dropout import drop_components
+from tests.nn.kernels.cases import textbook
 
 
 def test_the_layer_is_its_nodes_with_one_input_a_component():

@@ -9,7 +9,7 @@ from pyro_ugmm.models import Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.saving import load_fitted, save_fitted
 from pyro_ugmm.training import fit_mle
-from tests.nn.kernel_cases import textbook
+from tests.nn.kernels.cases import textbook
 
 
 def holes(x, share, seed=0):

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 from pyro_ugmm.nn.kernels import backend_for, force_backend, layer_log_density
-from tests.nn.kernel_cases import BACKENDS
+from tests.nn.kernels.cases import BACKENDS
 from tests.nn.networks import ROWS, best, network, posterior
 
 

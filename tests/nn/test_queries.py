@@ -25,7 +25,7 @@ STATES = {2: [0.0, 1.0, 2.0], 0: [-1.0, 1.0]}
 
 @pytest.mark.parametrize("output", [0, 1])
 def test_state_posterior_is_that_of_brute_force(output, monkeypatch):
-    monkeypatch.setattr("pyro_ugmm.nn.queries._BLOCK_ROWS", 7)
+    monkeypatch.setattr("pyro_ugmm.nn.queries.states.BLOCK_ROWS", 7)
     net, x = network(dropout=0.5), rows()
     found = state_posterior(net, x, STATES, output=output)
     assert net.training  # left as it was

@@ -9,10 +9,10 @@ import pytest
 import torch
 from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 
+from pyro_ugmm.checkpoint import Checkpoint
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
-from pyro_ugmm.optimization.checkpoint import Checkpoint
 from pyro_ugmm.training import FitResult, fit_mle, fit_svi
 
 from ..attacking import damaged, interrupted_after, interrupted_at, killed_after, timed

@@ -14,9 +14,8 @@ from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.optimization.schedule import Schedule
 from pyro_ugmm.training import fit_mle, fit_svi
-from tests.models.test_gaussian_mixture import NOTHING, mixture, rows
-from tests.models.test_network_model import data
-from tests.test_training import network
+from tests.models.mixtures import NOTHING, mixture, rows
+from tests.models.networks import data, network
 
 X, Y = data()
 QUIET = {"progress": False, "seed": 0, "steps": 12}

@@ -10,8 +10,7 @@ import torch
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.training import fit_mle, fit_svi
-from tests.models.test_network_model import data
-from tests.test_training import QUIET, network
+from tests.models.networks import QUIET, data, network
 
 
 def test_a_loss_that_breaks_down_stops_the_run_and_says_where():

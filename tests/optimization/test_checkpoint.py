@@ -14,8 +14,8 @@ from pyro_ugmm.guides import full_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_mle, fit_svi
-from tests.models.test_gaussian_mixture import NOTHING, mixture, rows
-from tests.models.test_network_model import data
+from tests.models.mixtures import NOTHING, mixture, rows
+from tests.models.networks import data
 
 X = rows(60)
 STEPS = 250

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
-from pyro_ugmm.optimization.convergence import Iterates, loss_fall, verdict
+from pyro_ugmm.optimization.convergence import loss_fall, verdict
+from pyro_ugmm.optimization.iterates import Iterates
+from pyro_ugmm.status import Status
 
 N = 400
 
@@ -63,8 +65,8 @@ LOUD, QUIET = 5.0, 0.01
 def test_verdict(path, fall, noise, settles):
     losses = noise * torch.randn(N, generator=torch.Generator().manual_seed(1))
     losses[: N // 2] += fall
-    converged, said = verdict(iterates_of(paths()[path]), losses)
-    assert converged == settles, said
+    status, said = verdict(iterates_of(paths()[path]), losses)
+    assert (status is Status.CONVERGED) == settles, said
     assert ("settled" in said) == settles and ("give more steps" in said) != settles
 
 
@@ -77,13 +79,14 @@ def test_the_fall_of_losses():
 
 def test_too_few_steps():
     said = verdict(iterates_of(paths()["noise"][:5]), torch.zeros(5))
-    assert said == (False, "too few to tell whether the loss settled")
+    assert said == (Status.LIMIT_REACHED, "too few to tell whether the loss settled")
 
 
 def test_a_loss_that_rose_did_not_settle():
     noise = torch.randn(N, generator=torch.Generator().manual_seed(1))
-    converged, said = verdict(iterates_of(paths()["noise"]), noise + torch.linspace(0, 10, N))
-    assert not converged and "the loss was rising, by " in said and "lower the learning" in said
+    status, said = verdict(iterates_of(paths()["noise"]), noise + torch.linspace(0, 10, N))
+    assert status is Status.LIMIT_REACHED
+    assert "the loss was rising, by " in said and "lower the learning" in said
 
 
 def test_the_average_keeps_a_log_weight_of_minus_infinity():
@@ -111,8 +114,9 @@ def test_a_device_without_double_precision():
     path = paths()["walk"].float()
     iterates, losses = iterates_of(path), torch.linspace(20, 10, N)
     expected = verdict(iterates, losses)
-    for noted in (*iterates._sums, *iterates._squares):
+    sums, squares = (iterates.state()[name] for name in ("sums", "squares"))
+    for noted in (*sums, *squares):
         noted[:] = [tensor.as_subclass(Far) for tensor in noted]
     with pytest.raises(TypeError, match="no float64"):
-        iterates._sums[0][0].double()
+        sums[0][0].double()
     assert verdict(iterates, losses.as_subclass(Far)) == expected

@@ -7,10 +7,9 @@ import os
 import pytest
 import torch
 
+from pyro_ugmm.checkpoint import Checkpoint
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
-from pyro_ugmm.optimization import saving
-from pyro_ugmm.optimization.checkpoint import Checkpoint
 from pyro_ugmm.training import fit_svi
 
 X = torch.randn(20, 1, generator=torch.Generator().manual_seed(0))
@@ -74,27 +73,27 @@ def with_nan(tensor):
 
 
 CHANGES = [
-    *(without(name) for name in ("values", "losses", "batches", "random")),
-    *(without("values", name) for name in ("parameters", "moments", "iterates")),
-    *(without("values", "iterates", name) for name in ("done", "origin", "sums", "squares")),
-    without("values", "parameters", 0),
-    without("values", "moments", 0),
-    without("values", "moments", 0, 1),
-    without("values", "iterates", "sums", 0, 0),
+    *(without(name) for name in ("optimizer", "rule", "losses", "batches", "random")),
+    *(without("optimizer", name) for name in ("parameters", "moments")),
+    *(without("rule", name) for name in ("done", "origin", "sums", "squares")),
+    without("optimizer", "parameters", 0),
+    without("optimizer", "moments", 0),
+    without("optimizer", "moments", 0, 1),
+    without("rule", "sums", 0, 0),
     without("batches", "order"),
     without("random", "torch"),
     without("random", "numpy"),
-    put(with_nan, "values", "parameters", 0),
-    put(lambda t: t[..., :0], "values", "parameters", 0),
-    put(lambda t: t.sum(), "values", "parameters", 0),
-    put(lambda t: t.unsqueeze(0), "values", "parameters", 0),
-    put(lambda t: t.double(), "values", "parameters", 0),
-    put(lambda t: t.tolist(), "values", "parameters", 0),
-    put(lambda t: t[..., :0], "values", "moments", 0, 1),
+    put(with_nan, "optimizer", "parameters", 0),
+    put(lambda t: t[..., :0], "optimizer", "parameters", 0),
+    put(lambda t: t.sum(), "optimizer", "parameters", 0),
+    put(lambda t: t.unsqueeze(0), "optimizer", "parameters", 0),
+    put(lambda t: t.double(), "optimizer", "parameters", 0),
+    put(lambda t: t.tolist(), "optimizer", "parameters", 0),
+    put(lambda t: t[..., :0], "optimizer", "moments", 0, 1),
     put(lambda t: torch.zeros(5), "losses"),
     put(None, "losses"),
     put(lambda t: t[:3], "random", "torch"),
-    put("much", "values", "iterates", "done"),
+    put("much", "rule", "done"),
 ]
 
 
@@ -151,12 +150,12 @@ def test_a_disk_that_fills_up_later_does_not_end_the_run(tmp_path, monkeypatch):
 
 
 def test_a_file_is_as_large_at_the_start_as_later(tmp_path, monkeypatch):
-    sizes, write = [], saving.Checkpoint.save
+    sizes, write = [], Checkpoint.save
 
     def save(self, *args):
         write(self, *args)
         sizes.append(self.path.stat().st_size)
 
-    monkeypatch.setattr(saving.Checkpoint, "save", save)
+    monkeypatch.setattr(Checkpoint, "save", save)
     run(tmp_path / "run.pt", steps=10)
     assert len(sizes) == 6 and sizes[-1] < 1.05 * sizes[0]

@@ -12,12 +12,16 @@ import tqdm.auto
 from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 from torch.utils.data import DataLoader, TensorDataset
 
+from pyro_ugmm.checkpoint import Checkpoint
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
-from pyro_ugmm.optimization import breakdown, convergence, descent, saving, values
-from pyro_ugmm.optimization.batches import TensorBatches
+from pyro_ugmm.optimization import breakdown, convergence, descent
 from pyro_ugmm.optimization.descent import Descent
+from pyro_ugmm.optimization.iterates import Iterates
+from pyro_ugmm.optimization.optimizer import Optimizer
+from pyro_ugmm.sources.tensor_batches import TensorBatches
+from pyro_ugmm.status import Status
 from pyro_ugmm.training import FitResult, fit_mle, fit_svi
 
 X = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
@@ -74,15 +78,15 @@ BOTH = [
     (os, "replace", 3),
     (os, "fsync", 3),
     (torch, "save", 3),
-    (saving.Checkpoint, "save", 3),
-    (saving.Checkpoint, "load", 1),
+    (Checkpoint, "save", 3),
+    (Checkpoint, "load", 1),
     (TensorBatches, "next", 20),
-    (values.Values, "step", 20),
+    (Optimizer, "step", 20),
     (torch.optim.Adam, "step", 20),
     (torch.Tensor, "backward", 20),
-    (convergence.Iterates, "update", 3),
-    (convergence.Iterates, "split", 1),
-    (descent, "verdict", 1),
+    (Iterates, "update", 3),
+    (Iterates, "split", 1),
+    (convergence, "verdict", 1),
     (descent, "bad_parameter", 3),
     (tqdm.auto.tqdm, "update", 20),
 ]
@@ -115,6 +119,7 @@ def test_an_interrupt_gives_a_result(fit, owner, name, count, monkeypatch, tmp_p
         patch.setattr(owner, name, interrupting(getattr(owner, name), count, after))
         model, result = fit(path)
     check_left_as_it_was(model, result, tmp_path)
+    assert result.interrupted and result.status is Status.INTERRUPTED
     assert result.reason == f"interrupted after {result.n_steps} of {STEPS} steps"
     assert torch.equal(fit(path)[1].losses, whole)
 

@@ -3,10 +3,13 @@
 from .base import Covariance
 from .diagonal import DiagonalCovariance
 from .full import FullCovariance
+from .matrices import MatrixCovariance
 from .spherical import SphericalCovariance
 from .tied import TiedCovariance
+from .variances import VarianceCovariance
 
 __all__ = [
+    "SKLEARN_STRUCTURES",
     "STRUCTURES",
     "Covariance",
     "DiagonalCovariance",
@@ -19,4 +22,12 @@ STRUCTURES: dict[str, type[Covariance]] = {
     structure.name: structure
     for structure in (FullCovariance, TiedCovariance, DiagonalCovariance, SphericalCovariance)
 }
-"""The structures by the names that scikit-learn gave them, and ours."""
+"""All structures, by their names."""
+
+SKLEARN_STRUCTURES: dict[str, type[MatrixCovariance] | type[VarianceCovariance]] = {
+    "full": FullCovariance,
+    "tied": TiedCovariance,
+    "diag": DiagonalCovariance,
+    "spherical": SphericalCovariance,
+}
+"""Those that scikit-learn has too, by its names. Their one argument has its shape."""

@@ -1,36 +1,35 @@
 """What a covariance structure is."""
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from abc import abstractmethod
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from ...checks import check, check_precision
-from ..missing import MatrixCompletion, VarianceCompletion
+from ..missing import Completion
 from .moments import SecondMoments
+from .tensors import ComponentTensors
 
 __all__ = ["Covariance"]
 
 
-class Covariance(ABC):
+class Covariance(ComponentTensors):
     r"""The covariances :math:`\Sigma_1, \dots, \Sigma_K` of a mixture's components.
 
-    A subclass is one structure. It knows the shape of its ``values``, how to whiten deviations
-    from the means, and the few operations on second moments from which EM is made; the mixture
-    and the fitter know nothing else about it. In shapes, leading dots are batch dimensions, which
-    broadcast against those of the mixture's means ``(..., K, D)``.
+    A subclass is one structure, and what it is made of is its own. It says what its arguments are,
+    how to whiten deviations from the means, and what it keeps of second moments, from which EM is
+    made; the mixture and the fitter know nothing else about it. In shapes, leading dots are batch
+    dimensions, which broadcast against those of the mixture's means ``(..., K, D)``.
 
     Args:
-        values: the variances or matrices, in the structure's shape.
+        tensors: the variances or matrices, as :attr:`arguments` says.
         validate_args: whether to check that they are positive definite; by default, as Pyro's
             distributions do.
 
     Raises:
-        ValueError: if the values do not have the structure's shape, are not floating-point
-            numbers, or are not positive definite.
+        ValueError: if a tensor does not have the structure's shape or is not of floating-point
+            numbers, or a covariance is not positive definite.
 
     Example:
         >>> import torch
@@ -41,71 +40,12 @@ class Covariance(ABC):
     """
 
     name: ClassVar[str]
-    """What the structure is called in ``initialize`` and in scikit-learn (there: diag)."""
+    """What the structure is called, in ``initialize`` and in files."""
 
-    def __init__(self, values: Tensor, *, validate_args: bool | None = None) -> None:
-        check_precision(self.argument, values)
-        check(self._fits(values.shape), self.argument, self.shape_text, tuple(values.shape))
-        self.values = values
-        if validate_args is None:
-            validate_args = torch.distributions.Distribution._validate_args
-        if validate_args:
-            self._check_positive_definite()
-
-    argument: ClassVar[str]
-    """The name of the constructor's argument, for errors."""
-    shape_text: ClassVar[str]
-    """The shape of ``values``, for errors."""
-    values_dim: ClassVar[int]
-    """How many dimensions ``values`` has after the batch's and the components'."""
-    per_component: ClassVar[bool] = True
-    """Whether each component has values of its own."""
-
-    @classmethod
-    def _fits(cls, shape: Sequence[int]) -> bool:
-        return len(shape) >= cls.values_dim + cls.per_component and 0 not in shape
-
+    @property
     @abstractmethod
-    def _check_positive_definite(self) -> None:
-        """Raises a ``ValueError`` unless all covariances are positive definite."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.argument}: {tuple(self.values.shape)})"
-
-    # -- shape ------------------------------------------------------------------------------
-
-    @property
-    def batch_shape(self) -> torch.Size:
-        """The leading dimensions of ``values``."""
-        n_batch = self.values.dim() - self.values_dim - self.per_component
-        return torch.Size(self.values.shape[:n_batch])
-
-    @property
-    def n_components(self) -> int | None:
-        """The number of components, or ``None`` if all share their values."""
-        return self.values.shape[len(self.batch_shape)] if self.per_component else None
-
-    @property
     def n_features(self) -> int | None:
-        """The number of dimensions, or ``None`` if the values fit any."""
-        return self.values.shape[-1] if self.values_dim else None
-
-    def reindex(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """Applies ``function``, which may only touch leading dimensions, to all tensors."""
-        return type(self)(function(self.values), validate_args=False)
-
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Converts as :meth:`torch.Tensor.to` does."""
-        return type(self)(self.values.to(*args, **kwargs), validate_args=False)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Returns all that is known, by name, for :meth:`from_tensors`."""
-        return {"values": self.values}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
-        """Takes what :meth:`tensors` gave, so that nothing is computed anew."""
-        return cls(tensors["values"], validate_args=False)
+        """The number of dimensions, or ``None`` if the tensors fit any."""
 
     # -- densities --------------------------------------------------------------------------
 
@@ -114,10 +54,17 @@ class Covariance(ABC):
         r"""Multiplies deviations ``(..., K, D)`` by a :math:`L_k^{-1}`, :math:`\Sigma = LL^T`."""
 
     @abstractmethod
-    def color(self, noise: Tensor, component: Tensor) -> Tensor:
-        """Gives white noise ``(n, D)`` the covariance of ``component``, an index ``(n,)`` into
+    def color(self, noise: Tensor, index: Tensor) -> Tensor:
+        """Gives white noise ``(n, D)`` the covariances at ``index``, which is :meth:`place`'s."""
+
+    def place(self, component: Tensor, n_components: int) -> Tensor:
+        """Returns where the covariances of components, shape ``(..., *batch)``, are: an index into
         the batch and the components, flattened.
         """
+        shape = *self.batch_shape, self.n_distinct(n_components)
+        index = torch.arange(math.prod(shape), device=component.device).reshape(shape)
+        index = index.expand(*component.shape, n_components)
+        return index.gather(-1, component.unsqueeze(-1)).flatten()
 
     @abstractmethod
     def log_determinant(self, n_features: int) -> Tensor:
@@ -189,15 +136,14 @@ class Covariance(ABC):
         torch.mul(whitener, deviations, out=out)
 
     @abstractmethod
-    def complete(self, x: Tensor, means: Tensor) -> MatrixCompletion | VarianceCompletion:
+    def complete(self, x: Tensor, means: Tensor) -> Completion:
         """Completes rows ``(n, D)`` that have NaN for what is missing."""
 
-    @classmethod
     @abstractmethod
-    def regularized(cls, values: Tensor, floor: float) -> tuple[Self, Tensor]:
+    def regularized(self, floor: float) -> tuple[Self, Tensor]:
         """Adds ``floor`` to the variances, and more where that leaves a covariance singular.
 
-        Also returns where more was needed, for each variance or matrix.
+        Also returns which components needed more, ``(..., K)``, or ``(..., 1)`` if shared.
         """
 
     @classmethod
@@ -205,11 +151,7 @@ class Covariance(ABC):
     def from_moments(
         cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple[Self, Tensor]:
-        """Divides central second moments by ``mass``, ``(..., K)``, and adds ``floor`` to the
-        variances.
-
-        Also returns which components, ``(..., K)``, needed more than that to be positive definite.
-        """
+        """Divides central second moments by ``mass``, ``(..., K)``, and regularizes the result."""
 
     @abstractmethod
     def smallest_variance(self) -> Tensor:

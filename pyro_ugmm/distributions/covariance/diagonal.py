@@ -1,13 +1,43 @@
 """A variance for each component and feature."""
 
-from typing import Self
+from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
-from .moments import DiagonalMoments
+from .moments import SecondMoments
+from .tensors import Argument
 from .variances import VarianceCovariance
 
 __all__ = ["DiagonalCovariance"]
+
+
+class DiagonalMoments(SecondMoments):
+    """A square for each component and feature."""
+
+    @staticmethod
+    def n_products(n_features: int) -> int:
+        return n_features
+
+    @staticmethod
+    def write_products(y: Tensor, out: Tensor) -> None:
+        torch.mul(y, y, out=out)
+
+    @staticmethod
+    def unpack(products: Tensor, n_features: int) -> Tensor:
+        return products.T
+
+    @staticmethod
+    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+        return (weighted * deviations).sum(-1)
+
+    @staticmethod
+    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+        return mass.unsqueeze(-1) * vectors.square()
+
+    @staticmethod
+    def project(matrices: Tensor) -> Tensor:
+        return matrices.diagonal(dim1=-2, dim2=-1)
 
 
 class DiagonalCovariance(VarianceCovariance):
@@ -28,9 +58,14 @@ class DiagonalCovariance(VarianceCovariance):
     """
 
     name = "diagonal"
-    shape_text = "a variance for each component and feature, shape (..., K, D)"
-    values_dim = 1
+    arguments: ClassVar = {
+        "variances": Argument(1, "a variance for each component and feature, shape (..., K, D)")
+    }
     moments = DiagonalMoments
+
+    @property
+    def n_features(self) -> int:
+        return self.values.shape[-1]
 
     def _by_feature(self, tensor: Tensor, n_features: int) -> Tensor:
         return tensor
@@ -55,8 +90,7 @@ class DiagonalCovariance(VarianceCovariance):
     def from_moments(
         cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple[Self, Tensor]:
-        values, raised = cls.regularized(moments / mass.unsqueeze(-1), floor)
-        return values, raised.any(-1)
+        return cls(moments / mass.unsqueeze(-1), validate_args=False).regularized(floor)
 
     def smallest_variance(self) -> Tensor:
         return self.values.amin(-1)

@@ -1,14 +1,66 @@
 """A covariance matrix for each component."""
 
-from typing import Self
+from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from ...precision import full_precision
-from .matrices import MatrixCovariance
-from .moments import FullMoments
+from .matrices import MatrixCovariance, MatrixMoments
+from .tensors import Argument
 
 __all__ = ["FullCovariance"]
+
+
+class FullMoments(MatrixMoments):
+    r"""A matrix for each component.
+
+    Products are stored by cyclic diagonals: all :math:`y_i y_{(i+s) \bmod D}` for a shift
+    :math:`s`, then for the next. Each shift is one contiguous product of the rows with themselves.
+    """
+
+    @staticmethod
+    def n_products(n_features: int) -> int:
+        return n_features * (n_features + 1) // 2
+
+    @staticmethod
+    def n_rows(n_features: int) -> int:
+        return n_features * (n_features // 2 + 1)
+
+    @staticmethod
+    def write_products(y: Tensor, out: Tensor) -> None:
+        n_features, n_rows = y.shape
+        shape = (n_features // 2 + 1, n_features, n_rows)
+        twice = torch.cat([y, y])
+        shifted = twice.as_strided(shape, (n_rows, n_rows, 1))
+        torch.mul(y, shifted, out=out.view(shape))
+
+    @staticmethod
+    def indices(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The two features of each product."""
+        at = torch.arange(FullMoments.n_products(n_features), device=device)
+        first = at % n_features
+        return first, (first + at // n_features) % n_features
+
+    @staticmethod
+    def unpack(products: Tensor, n_features: int) -> Tensor:
+        i, j = FullMoments.indices(n_features, products.device)
+        matrices = products.new_empty(products.shape[1], n_features, n_features)
+        matrices[:, i, j] = products.T
+        matrices[:, j, i] = products.T
+        return matrices
+
+    @staticmethod
+    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+        return torch.bmm(weighted, deviations.transpose(1, 2))
+
+    @staticmethod
+    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+        return (mass.unsqueeze(-1) * vectors).unsqueeze(-1) * vectors.unsqueeze(-2)
+
+    @staticmethod
+    def project(matrices: Tensor) -> Tensor:
+        return matrices
 
 
 class FullCovariance(MatrixCovariance):
@@ -29,7 +81,9 @@ class FullCovariance(MatrixCovariance):
     """
 
     name = "full"
-    shape_text = "square matrices for each component, shape (..., K, D, D)"
+    arguments: ClassVar = {
+        "matrices": Argument(2, "square matrices for each component, shape (..., K, D, D)")
+    }
     moments = FullMoments
     natural_from = 10
 
@@ -38,7 +92,7 @@ class FullCovariance(MatrixCovariance):
 
     @full_precision
     def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
-        precision = self._precision()
+        precision, _ = self.precisions()
         i, j = FullMoments.indices(means.shape[-1], means.device)
         halves = ((i == j) * 0.5 - 1).to(means.dtype)
         return (precision @ means.unsqueeze(-1)).squeeze(-1), precision[:, i, j] * halves
@@ -47,4 +101,4 @@ class FullCovariance(MatrixCovariance):
     def from_moments(
         cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple[Self, Tensor]:
-        return cls.regularized(moments / mass[..., None, None], floor)
+        return cls(moments / mass[..., None, None], validate_args=False).regularized(floor)

@@ -13,8 +13,9 @@ from ...tracking import is_recorded, is_tracked, known_to_hold
 from ..factorization import factorize
 from ..missing import MatrixCompletion
 from .base import Covariance
+from .moments import SecondMoments
 
-__all__ = ["MatrixCovariance", "apply_matrices"]
+__all__ = ["MatrixCovariance", "MatrixMoments", "apply_matrices"]
 
 
 def apply_matrices(matrices: Tensor, vectors: Tensor) -> Tensor:
@@ -38,15 +39,22 @@ def apply_matrices(matrices: Tensor, vectors: Tensor) -> Tensor:
     return product.permute(back).squeeze(-1)
 
 
+class MatrixMoments(SecondMoments):
+    """Moments that are matrices."""
+
+    @staticmethod
+    def raised(central: Tensor, least: Tensor) -> Tensor:
+        needed = (least - central).diagonal(dim1=-2, dim2=-1).clamp(min=0)
+        return central + needed.diag_embed()
+
+
 class MatrixCovariance(Covariance):
     """Covariances given as matrices, used through their Cholesky factors."""
-
-    argument = "matrices"
-    values_dim = 2
 
     def __init__(self, values: Tensor, *, validate_args: bool | None = None) -> None:
         self._kept = Kept()
         self._given: Tensor | None = None
+        self.values = values
         super().__init__(values, validate_args=validate_args)
 
     @classmethod
@@ -59,17 +67,24 @@ class MatrixCovariance(Covariance):
         covariance._set_factor(factor)
         return covariance
 
-    @classmethod
-    def _fits(cls, shape: Sequence[int]) -> bool:
-        return super()._fits(shape) and shape[-1] == shape[-2]
+    def _fits(self, name: str, shape: Sequence[int]) -> bool:
+        return super()._fits(name, shape) and shape[-1] == shape[-2]
 
-    def _check_positive_definite(self) -> None:
+    @property
+    def n_features(self) -> int:
+        return self.values.shape[-1]
+
+    @property
+    def _argument(self) -> str:
+        return next(iter(self.arguments))
+
+    def check_positive_definite(self) -> None:
         values = self.values.detach()
-        check_values(self.argument, values, values.isfinite(), "finite values")
+        check_values(self._argument, values, values.isfinite(), "finite values")
         scale = values.diagonal(dim1=-2, dim2=-1).abs().sqrt()
         tolerance = 1e-5 * scale.unsqueeze(-1) * scale.unsqueeze(-2)
         symmetric = (values - values.mT).abs() <= tolerance
-        check_values(self.argument, values, symmetric, "symmetric matrices")
+        check_values(self._argument, values, symmetric, "symmetric matrices")
         self._refuse_if(torch.linalg.cholesky_ex(values).info > 0)
 
     def _refuse_if(self, failed: Tensor) -> None:
@@ -78,7 +93,7 @@ class MatrixCovariance(Covariance):
         at = tuple(int(i) for i in failed.nonzero()[0])
         smallest = torch.linalg.eigvalsh(self.values.detach()[at])[0].item()
         raise ValueError(
-            f"{self.argument}: expected positive definite matrices, got one whose smallest "
+            f"{self._argument}: expected positive definite matrices, got one whose smallest "
             f"eigenvalue is {smallest:.3g} in {self.values.dtype}"
             + (f" at index {at}" if at else "")
         )
@@ -125,7 +140,7 @@ class MatrixCovariance(Covariance):
 
     def _by_component(self, tensor: Tensor) -> Tensor:
         """Gives a tensor in the shape of ``values`` a dimension for the components."""
-        return tensor if self.per_component else tensor.unsqueeze(-3)
+        return tensor.unsqueeze(-3) if self.is_shared else tensor
 
     def reindex(self, function: Callable[[Tensor], Tensor]) -> Self:
         other = type(self)(function(self.values), validate_args=False)
@@ -134,13 +149,16 @@ class MatrixCovariance(Covariance):
             other._set_factor(function(factor))
         return other
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {**super().tensors(), "factor": self.factor}
+    def tensors(self, *, computed: bool = False) -> dict[str, Tensor]:
+        return super().tensors() | ({"factor": self.factor} if computed else {})
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
-        covariance = super().from_tensors(tensors)
-        covariance._set_factor(tensors["factor"])
+    def from_tensors(
+        cls, tensors: dict[str, Tensor], *, validate_args: bool | None = False
+    ) -> Self:
+        covariance = super().from_tensors(tensors, validate_args=validate_args)
+        if "factor" in tensors:
+            covariance._set_factor(tensors["factor"])
         return covariance
 
     def _set_factor(self, factor: Tensor) -> None:
@@ -173,7 +191,7 @@ class MatrixCovariance(Covariance):
         return values.expand(*values.shape[:-3], n_components, n_features, n_features)
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        return (n_components if self.per_component else 1) * n_features * (n_features + 1) // 2
+        return self.n_distinct(n_components) * n_features * (n_features + 1) // 2
 
     def marginal(self, dims: Tensor) -> Self:
         return type(self)(self.values[..., dims[:, None], dims], validate_args=False)
@@ -194,12 +212,6 @@ class MatrixCovariance(Covariance):
     def whiten_block(whitener: Tensor, deviations: Tensor, out: Tensor) -> None:
         torch.bmm(whitener, deviations, out=out)
 
-    @full_precision
-    def _precision(self) -> Tensor:
-        """The inverses of the matrices, ``(K or 1, D, D)``."""
-        inverse = self._by_component(self.inverse_factor)
-        return inverse.mT @ inverse
-
     def canceling(self, means: Tensor) -> Tensor:
         precision = self._by_component(self.inverse_factor).square().sum(-2)
         variance = self._by_component(self.values).diagonal(dim1=-2, dim2=-1)
@@ -209,14 +221,25 @@ class MatrixCovariance(Covariance):
     def complete(self, x: Tensor, means: Tensor) -> MatrixCompletion:
         return MatrixCompletion(x, means, self.dense(*means.shape))
 
-    @classmethod
-    def regularized(cls, values: Tensor, floor: float) -> tuple[Self, Tensor]:
-        matrices = values.clone()
+    def regularized(self, floor: float) -> tuple[Self, Tensor]:
+        matrices = self.values.clone()
         matrices.diagonal(dim1=-2, dim2=-1).add_(floor)
         matrices, factor, raised = factorize(matrices)
-        covariance = cls(matrices, validate_args=False)
+        covariance = type(self)(matrices, validate_args=False)
         covariance._set_factor(factor)
-        return covariance, raised
+        return covariance, raised.unsqueeze(-1) if self.is_shared else raised
 
     def smallest_variance(self) -> Tensor:
         return torch.linalg.eigvalsh(self._by_component(self.values))[..., 0]
+
+    @full_precision
+    def precisions(self) -> tuple[Tensor, Tensor]:
+        """Returns the inverses of the matrices, and factors :math:`U` of these, :math:`UU^T`."""
+        upper = self.inverse_factor.mT
+        return upper @ upper.mT, upper
+
+    @classmethod
+    @full_precision
+    def from_precisions(cls, precisions: Tensor) -> Self:
+        """Takes the inverses of matrices; whether these are positive definite is not checked."""
+        return cls(torch.linalg.inv(precisions), validate_args=False)

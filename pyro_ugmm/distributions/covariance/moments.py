@@ -1,4 +1,4 @@
-"""The second moments of rows that each covariance structure keeps, as sums that add.
+"""What a covariance structure keeps of the second moments of rows, as sums that add.
 
 Blocks of rows are ``(D, B)``, features first, so that every operation runs along memory.
 """
@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-__all__ = ["DiagonalMoments", "FullMoments", "SecondMoments", "SphericalMoments", "TiedMoments"]
+__all__ = ["SecondMoments", "SharedMoments"]
 
 
 class SecondMoments(ABC):
@@ -59,69 +59,19 @@ class SecondMoments(ABC):
     def project(matrices: Tensor) -> Tensor:
         """Reduces dense second moments ``(..., K, D, D)`` to what the structure keeps."""
 
-
-def _with_raised_diagonal(central: Tensor, least: Tensor) -> Tensor:
-    needed = (least - central).diagonal(dim1=-2, dim2=-1).clamp(min=0)
-    return central + needed.diag_embed()
-
-
-class FullMoments(SecondMoments):
-    r"""A matrix for each component.
-
-    Products are stored by cyclic diagonals: all :math:`y_i y_{(i+s) \bmod D}` for a shift
-    :math:`s`, then for the next. Each shift is one contiguous product of the rows with themselves.
-    """
+    @staticmethod
+    def add(total: Tensor, at: Tensor | slice, part: Tensor) -> None:
+        """Adds the moments of the components ``at`` to those of all."""
+        total[at] += part
 
     @staticmethod
-    def n_products(n_features: int) -> int:
-        return n_features * (n_features + 1) // 2
-
-    @staticmethod
-    def n_rows(n_features: int) -> int:
-        return n_features * (n_features // 2 + 1)
-
-    @staticmethod
-    def write_products(y: Tensor, out: Tensor) -> None:
-        n_features, n_rows = y.shape
-        shape = (n_features // 2 + 1, n_features, n_rows)
-        twice = torch.cat([y, y])
-        shifted = twice.as_strided(shape, (n_rows, n_rows, 1))
-        torch.mul(y, shifted, out=out.view(shape))
-
-    @staticmethod
-    def indices(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The two features of each product."""
-        at = torch.arange(FullMoments.n_products(n_features), device=device)
-        first = at % n_features
-        return first, (first + at // n_features) % n_features
-
-    @staticmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
-        i, j = FullMoments.indices(n_features, products.device)
-        matrices = products.new_empty(products.shape[1], n_features, n_features)
-        matrices[:, i, j] = products.T
-        matrices[:, j, i] = products.T
-        return matrices
-
-    @staticmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
-        return torch.bmm(weighted, deviations.transpose(1, 2))
-
-    @staticmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
-        return (mass.unsqueeze(-1) * vectors).unsqueeze(-1) * vectors.unsqueeze(-2)
-
-    @staticmethod
-    def raised(central: Tensor, least: Tensor) -> Tensor:
-        return _with_raised_diagonal(central, least)
-
-    @staticmethod
-    def project(matrices: Tensor) -> Tensor:
-        return matrices
+    def unflatten(total: Tensor, batch_shape: torch.Size) -> Tensor:
+        """Returns the moments of a batch whose components were joined to those of one mixture."""
+        return total.unflatten(0, (*batch_shape, -1)) if batch_shape else total
 
 
-class TiedMoments(SecondMoments):
-    """One matrix for all components."""
+class SharedMoments(SecondMoments):
+    """Moments that all components of a mixture share."""
 
     @staticmethod
     def n_products(n_features: int) -> int:
@@ -136,85 +86,9 @@ class TiedMoments(SecondMoments):
         pass
 
     @staticmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
-        return products.new_zeros(n_features, n_features)
+    def add(total: Tensor, at: Tensor | slice, part: Tensor) -> None:
+        total += part
 
     @staticmethod
-    def shared(y: Tensor, responsibilities: Tensor) -> Tensor | None:
-        return (y * responsibilities.sum(0)) @ y.T
-
-    @staticmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
-        return torch.bmm(weighted, deviations.transpose(1, 2)).sum(0)
-
-    @staticmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
-        return (mass.unsqueeze(-1) * vectors).mT @ vectors
-
-    @staticmethod
-    def raised(central: Tensor, least: Tensor) -> Tensor:
-        return _with_raised_diagonal(central, least)
-
-    @staticmethod
-    def project(matrices: Tensor) -> Tensor:
-        return matrices.sum(-3)
-
-
-class DiagonalMoments(SecondMoments):
-    """A square for each component and feature."""
-
-    @staticmethod
-    def n_products(n_features: int) -> int:
-        return n_features
-
-    @staticmethod
-    def write_products(y: Tensor, out: Tensor) -> None:
-        torch.mul(y, y, out=out)
-
-    @staticmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
-        return products.T
-
-    @staticmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
-        return (weighted * deviations).sum(-1)
-
-    @staticmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
-        return mass.unsqueeze(-1) * vectors.square()
-
-    @staticmethod
-    def project(matrices: Tensor) -> Tensor:
-        return matrices.diagonal(dim1=-2, dim2=-1)
-
-
-class SphericalMoments(SecondMoments):
-    """The sum of all features' squares, for each component."""
-
-    @staticmethod
-    def n_products(n_features: int) -> int:
-        return 1
-
-    @staticmethod
-    def n_rows(n_features: int) -> int:
-        return 1
-
-    @staticmethod
-    def write_products(y: Tensor, out: Tensor) -> None:
-        torch.sum(y * y, 0, keepdim=True, out=out)
-
-    @staticmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
-        return products[0]
-
-    @staticmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
-        return (weighted * deviations).sum((-2, -1))
-
-    @staticmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
-        return mass * vectors.square().sum(-1)
-
-    @staticmethod
-    def project(matrices: Tensor) -> Tensor:
-        return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)
+    def unflatten(total: Tensor, batch_shape: torch.Size) -> Tensor:
+        return total.expand(*batch_shape, *total.shape)

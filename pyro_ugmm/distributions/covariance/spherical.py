@@ -1,13 +1,47 @@
 """A variance for each component."""
 
-from typing import Self
+from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
-from .moments import SphericalMoments
+from .moments import SecondMoments
+from .tensors import Argument
 from .variances import VarianceCovariance
 
 __all__ = ["SphericalCovariance"]
+
+
+class SphericalMoments(SecondMoments):
+    """The sum of all features' squares, for each component."""
+
+    @staticmethod
+    def n_products(n_features: int) -> int:
+        return 1
+
+    @staticmethod
+    def n_rows(n_features: int) -> int:
+        return 1
+
+    @staticmethod
+    def write_products(y: Tensor, out: Tensor) -> None:
+        torch.sum(y * y, 0, keepdim=True, out=out)
+
+    @staticmethod
+    def unpack(products: Tensor, n_features: int) -> Tensor:
+        return products[0]
+
+    @staticmethod
+    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+        return (weighted * deviations).sum((-2, -1))
+
+    @staticmethod
+    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+        return mass * vectors.square().sum(-1)
+
+    @staticmethod
+    def project(matrices: Tensor) -> Tensor:
+        return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
 class SphericalCovariance(VarianceCovariance):
@@ -28,9 +62,14 @@ class SphericalCovariance(VarianceCovariance):
     """
 
     name = "spherical"
-    shape_text = "a variance for each component, shape (..., K)"
-    values_dim = 0
+    arguments: ClassVar = {
+        "variances": Argument(0, "a variance for each component, shape (..., K)")
+    }
     moments = SphericalMoments
+
+    @property
+    def n_features(self) -> None:
+        return None
 
     def _by_feature(self, tensor: Tensor, n_features: int) -> Tensor:
         return tensor.unsqueeze(-1).expand(*tensor.shape, n_features)
@@ -55,7 +94,7 @@ class SphericalCovariance(VarianceCovariance):
     def from_moments(
         cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple[Self, Tensor]:
-        return cls.regularized(moments / (mass * n_features), floor)
+        return cls(moments / (mass * n_features), validate_args=False).regularized(floor)
 
     def smallest_variance(self) -> Tensor:
         return self.values

@@ -1,15 +1,40 @@
 """One covariance matrix for all components."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from ...precision import full_precision
-from .matrices import MatrixCovariance
-from .moments import TiedMoments
+from .matrices import MatrixCovariance, MatrixMoments
+from .moments import SharedMoments
+from .tensors import Argument
 
 __all__ = ["TiedCovariance"]
+
+
+class TiedMoments(SharedMoments, MatrixMoments):
+    """One matrix for all components."""
+
+    @staticmethod
+    def unpack(products: Tensor, n_features: int) -> Tensor:
+        return products.new_zeros(n_features, n_features)
+
+    @staticmethod
+    def shared(y: Tensor, responsibilities: Tensor) -> Tensor | None:
+        return (y * responsibilities.sum(0)) @ y.T
+
+    @staticmethod
+    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+        return torch.bmm(weighted, deviations.transpose(1, 2)).sum(0)
+
+    @staticmethod
+    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+        return (mass.unsqueeze(-1) * vectors).mT @ vectors
+
+    @staticmethod
+    def project(matrices: Tensor) -> Tensor:
+        return matrices.sum(-3)
 
 
 class TiedCovariance(MatrixCovariance):
@@ -30,9 +55,8 @@ class TiedCovariance(MatrixCovariance):
     """
 
     name = "tied"
-    argument = "matrix"
-    shape_text = "one square matrix, shape (..., D, D)"
-    per_component = False
+    arguments: ClassVar = {"matrix": Argument(2, "one square matrix, shape (..., D, D)")}
+    is_shared = True
     moments = TiedMoments
 
     def __init__(self, matrix: Tensor, *, validate_args: bool | None = None) -> None:
@@ -40,7 +64,7 @@ class TiedCovariance(MatrixCovariance):
 
     @full_precision
     def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
-        return means @ self._precision()[0], means.new_empty(len(means), 0)
+        return means @ self.precisions()[0], means.new_empty(len(means), 0)
 
     @full_precision
     def common_term(self, y: Tensor) -> Tensor:
@@ -50,5 +74,5 @@ class TiedCovariance(MatrixCovariance):
     def from_moments(
         cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple[Self, Tensor]:
-        covariance, raised = cls.regularized(moments / mass.sum(-1)[..., None, None], floor)
-        return covariance, raised.unsqueeze(-1).expand(mass.shape)
+        matrix = moments / mass.sum(-1)[..., None, None]
+        return cls(matrix, validate_args=False).regularized(floor)

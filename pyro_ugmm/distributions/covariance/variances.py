@@ -17,14 +17,13 @@ __all__ = ["VarianceCovariance"]
 class VarianceCovariance(Covariance):
     """Covariances given as variances."""
 
-    argument = "variances"
-
     def __init__(self, variances: Tensor, *, validate_args: bool | None = None) -> None:
+        self.values = variances
         super().__init__(variances, validate_args=validate_args)
 
-    def _check_positive_definite(self) -> None:
+    def check_positive_definite(self) -> None:
         valid = self.values.isfinite() & (self.values > 0)
-        check_values(self.argument, self.values.detach(), valid, "finite positive values")
+        check_values("variances", self.values.detach(), valid, "finite positive values")
 
     @abstractmethod
     def _by_feature(self, tensor: Tensor, n_features: int) -> Tensor:
@@ -50,9 +49,18 @@ class VarianceCovariance(Covariance):
     def complete(self, x: Tensor, means: Tensor) -> VarianceCompletion:
         return VarianceCompletion(x, means, self._by_feature(self.values, x.shape[-1]))
 
-    @classmethod
-    def regularized(cls, values: Tensor, floor: float) -> tuple[Self, Tensor]:
-        variances = values + floor
+    def regularized(self, floor: float) -> tuple[Self, Tensor]:
+        variances = self.values + floor
         smallest = torch.finfo(variances.dtype).tiny ** 0.5
         raised = variances < smallest
-        return cls(variances.clamp(min=smallest), validate_args=False), raised
+        covariance = type(self)(variances.clamp(min=smallest), validate_args=False)
+        return covariance, raised.reshape(*self._leading("variances"), -1).any(-1)
+
+    def precisions(self) -> tuple[Tensor, Tensor]:
+        """Returns the inverses of the variances, and of the standard deviations."""
+        return self.values.reciprocal(), self.values.rsqrt()
+
+    @classmethod
+    def from_precisions(cls, precisions: Tensor) -> Self:
+        """Takes the inverses of variances; whether these are positive is not checked."""
+        return cls(precisions.reciprocal(), validate_args=False)

@@ -37,10 +37,10 @@ def library() -> tuple[Any, str]:
         is_first = not FOUND
         if is_first:
             FOUND.append(load_library())
-    found, failure = FOUND[0]
+    opened, failure = FOUND[0]
     if is_first and failure and sys.platform != "win32":
         warnings.warn(f"large layers will be slower on the CPU: {failure}", stacklevel=2)
-    return found, failure
+    return opened, failure
 
 
 if hasattr(os, "register_at_fork"):  # a thread that holds it is not there in a child

@@ -44,8 +44,8 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    found = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    return f"{sysconfig.get_platform()} {sorted(set(found))}"
+    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return f"{sysconfig.get_platform()} {sorted(set(told))}"
 
 
 def key_of(compiler: list[str]) -> str:

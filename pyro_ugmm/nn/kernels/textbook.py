@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...distributions.univariate import normal_log_density
+from ...distributions.normal import normal_log_density
 from .backend import Backend, LayerInputs
 from .layout import Layout
 

@@ -1,0 +1,1 @@
+"""Programs that measure; each folder is one, run as ``python -m benchmarks.NAME``."""

@@ -1,0 +1,1 @@
+"""EM and prediction against scikit-learn and GMMX."""

@@ -1,0 +1,1 @@
+"""Networks on Iris, held out."""

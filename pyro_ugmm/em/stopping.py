@@ -1,0 +1,65 @@
+"""When EM stops: a rule is one class here."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..checks import check_number
+from .state import EMState
+
+__all__ = ["StoppingRule", "Tolerance"]
+
+
+class StoppingRule(ABC):
+    """Says of each mixture of a state whether one more step is the last, and why.
+
+    A rule is a frozen dataclass: its numbers tell it from others, as a checkpoint has to.
+
+    Example:
+        >>> import torch
+        >>> from dataclasses import dataclass
+        >>> from pyro_ugmm.em import EMFitter, StoppingRule, initialize
+        >>> @dataclass(frozen=True)
+        ... class RelativeChange(StoppingRule):
+        ...     share: float
+        ...     def is_met(self, state):
+        ...         return (state.change.abs() < self.share * state.objective.abs()).tolist()
+        ...     def reason(self, state, at, objective):
+        ...         return f"converged: the {objective} changed by less than {self.share:.0%}"
+        >>> x = torch.randn(100, 2)
+        >>> fitter = EMFitter(stopping=RelativeChange(0.01))
+        >>> fitter.fit(x, initialize(x, 2, seed=0)).reason
+        'converged: the log-likelihood changed by less than 1%'
+    """
+
+    @abstractmethod
+    def is_met(self, state: EMState) -> Sequence[bool]:
+        """Whether the steps of each mixture of a batch ``(S,)`` end with one more."""
+
+    @abstractmethod
+    def reason(self, state: EMState, at: int, objective: str) -> str:
+        """Why those of the mixture ``at`` end, in words, given what they raise."""
+
+
+@dataclass(frozen=True)
+class Tolerance(StoppingRule):
+    """Stops where a step changes the objective by less than ``tol``, in nats per row."""
+
+    tol: float
+
+    def __post_init__(self) -> None:
+        expected = "a finite non-negative number"
+        number = check_number("tol", self.tol, lambda v: 0 <= v < math.inf, expected)
+        object.__setattr__(self, "tol", number)
+
+    def is_met(self, state: EMState) -> list[bool]:
+        """Whether the last step changed the objective by less."""
+        return [abs(change) < self.tol for change in state.change.tolist()]
+
+    def reason(self, state: EMState, at: int, objective: str) -> str:
+        """Says by how much, and in which step it was found out."""
+        return (
+            f"converged: the mean {objective} changed by {state.change[at].item():.3g}, less than "
+            f"tol={self.tol:g}, in step {state.n_steps + 1}"
+        )

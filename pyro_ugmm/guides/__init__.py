@@ -1,0 +1,7 @@
+"""Guides that start where the model, or a point estimate, stands."""
+
+from .full_rank import full_rank
+from .low_rank import low_rank
+from .mean_field import mean_field
+
+__all__ = ["full_rank", "low_rank", "mean_field"]

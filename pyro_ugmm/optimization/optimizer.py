@@ -1,0 +1,73 @@
+"""Adam along a schedule, whose last step can be taken back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .schedule import Schedule
+
+__all__ = ["Optimizer"]
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+class Optimizer:
+    """Parameters, moved by Adam along a schedule; the last step can be taken back.
+
+    Args:
+        tensors: the parameters.
+        schedule: the steps and their learning rates.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], schedule: Schedule) -> None:
+        self._tensors, self._schedule = list(tensors), schedule
+        self._optimizer = torch.optim.Adam(self._tensors, lr=1.0, fused=True)
+        self._before = [tensor.detach().clone() for tensor in self._tensors]
+
+    def step(self, loss: Tensor, step: int) -> None:
+        """Takes a step, counted from zero, down the gradient of a loss."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._before, self._tensors)
+        self._optimizer.zero_grad()
+        loss.backward()
+        if self._schedule.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._tensors, self._schedule.max_gradient_norm)
+        self._optimizer.param_groups[0]["lr"] = self._schedule.rate(step)
+        self._optimizer.step()
+
+    @torch.no_grad()
+    def replace(self, values: Sequence[Tensor]) -> None:
+        """Gives the parameters other values."""
+        torch._foreach_copy_(self._tensors, list(values))
+
+    def take_back(self) -> None:
+        """Undoes the last step, if there was one."""
+        self.replace(self._before)
+
+    def state(self) -> dict[str, Any]:
+        """Returns all of this, as tensors and numbers."""
+        return {
+            "parameters": [tensor.detach().clone() for tensor in self._tensors],
+            "moments": [self._moments(tensor) for tensor in self._tensors],
+        }
+
+    def _moments(self, tensor: Tensor) -> list[Tensor]:
+        """What Adam knows of a parameter, which is nothing before its first step."""
+        known = self._optimizer.state.get(tensor, {})
+        first, second = (torch.zeros_like(tensor.detach()) for _ in range(2))
+        none = torch.zeros((), dtype=torch.float32), first, second
+        return [known.get(name, zero) for name, zero in zip(_MOMENTS, none, strict=True)]
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes over what :meth:`state` returned."""
+        moments = [
+            {name: tensor.clone() for name, tensor in zip(_MOMENTS, known, strict=True)}
+            for known in state["moments"]
+        ]
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": dict(enumerate(moments)), "param_groups": groups})
+        self.replace(state["parameters"])
+        with torch.no_grad():
+            torch._foreach_copy_(self._before, self._tensors)

@@ -1,0 +1,116 @@
+"""The density of a neuron, over its components or with the posterior's bands."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..checks import check
+from ..distributions import UnivariateGaussianMixture
+from ..precision import full_precision
+from .positions import check_names, check_position
+from .style import POINT, POSTERIOR, add_legend, axes_for, draw_bands
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_neuron"]
+
+_MOST_COMPONENTS, _LEAST_WEIGHT = 6, 0.01
+_GRID = 400
+_MOST_VALUES = 1 << 22
+
+
+@full_precision
+def plot_neuron(
+    nodes: UnivariateGaussianMixture,
+    index: int,
+    point: UnivariateGaussianMixture | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    ax: Any = None,
+) -> "Axes":
+    """Draws the density of a neuron: with its components, or with its posterior bands.
+
+    Args:
+        nodes: the neurons, such as ``layer.nodes``, batch shape ``(J,)``: the density is drawn
+            over the components of the largest weights, each with the input that it scores. Or the
+            neurons under each posterior draw, batch shape ``(S, J)``: the density has bands.
+        index: which neuron.
+        point: the neurons at a point estimate, batch shape ``(J,)``, drawn as one line over bands.
+        names: of the inputs; their numbers if None.
+        ax: the axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: if the neurons have another batch shape, or there is no such neuron or name.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.plots import plot_neuron
+        >>> from pyro_ugmm.nn import UGMMLayer
+        >>> plot_neuron(UGMMLayer(4, 3).nodes, 0).get_ylabel()
+        'density'
+    """
+    got = type(nodes).__name__
+    is_mixture = isinstance(nodes, UnivariateGaussianMixture)
+    check(is_mixture, "nodes", "a UnivariateGaussianMixture, such as layer.nodes", got)
+    shape = tuple(nodes.batch_shape)
+    check(len(shape) in (1, 2), "nodes", "batch shape (J,) or (S, J)", shape)
+    index = check_position("index", index, shape[-1], "a neuron from")
+    names = check_names("names", names, [f"input {k}" for k in range(nodes.n_components)], "input")
+    if point is not None:
+        fits = isinstance(point, UnivariateGaussianMixture) and point.batch_shape == shape[-1:]
+        check(fits, "point", f"mixtures of batch shape {shape[-1:]}", point)
+    ax = axes_for(ax)
+    with torch.no_grad():
+        node = _one(nodes, index)
+        y = _grid(node)
+        (_draw_components if len(shape) == 1 else _draw_bands)(ax, node, y, names)
+        if point is not None:
+            density = _one(point, index).log_prob(y.to(point.loc)).exp().cpu()
+            label = "maximum likelihood"
+            ax.plot(y.cpu(), density, color=POINT, linestyle="--", label=label)
+    ax.set(xlabel="y", ylabel="density", ylim=(0, None))
+    add_legend(ax)
+    return ax
+
+
+def _one(nodes: UnivariateGaussianMixture, index: int) -> UnivariateGaussianMixture:
+    """One neuron of all, batch shape ``()`` or ``(S,)``."""
+    loc, scale, logits = (t[..., index, :] for t in (nodes.loc, nodes.scale, nodes.logits))
+    return UnivariateGaussianMixture(loc, scale, logits=logits, validate_args=False)
+
+
+def _grid(node: UnivariateGaussianMixture) -> Tensor:
+    """Values over nearly all of a neuron's mass, under most draws."""
+    mean, spread = node.mean, node.variance.sqrt()
+    low, high = (mean - 3 * spread).median(), (mean + 3 * spread).median()
+    expected = f"neurons whose moments {low.dtype} can hold"
+    check((high - low).isfinite(), "nodes", expected, f"one from {low:.3g} to {high:.3g}")
+    return torch.linspace(float(low), float(high), _GRID, dtype=low.dtype, device=low.device)
+
+
+def _draw_bands(ax: Any, node: UnivariateGaussianMixture, y: Tensor, names: Sequence[str]) -> None:
+    size = max(1, _MOST_VALUES // (len(node.loc) * node.n_components))  # draws may be many
+    parts = [node.log_prob(values.unsqueeze(-1)) for values in y.split(size)]
+    density, axis = torch.cat(parts).exp().cpu().T, y.cpu()
+    draw_bands(ax, axis, density, "{} of the posterior")
+    ax.plot(axis, density.quantile(0.5, 0), color=POSTERIOR, label="posterior median")
+
+
+def _draw_components(
+    ax: Any, node: UnivariateGaussianMixture, y: Tensor, names: Sequence[str]
+) -> None:
+    probs, loc, scale = node.probs, node.loc, node.scale
+    axis, heaviest = y.cpu(), probs.topk(min(_MOST_COMPONENTS, len(probs))).indices.tolist()
+    heaviest = [k for k in heaviest if probs[k] >= _LEAST_WEIGHT]
+    for i, k in enumerate(heaviest):
+        density = probs[k] * torch.distributions.Normal(loc[k], scale[k]).log_prob(y).exp()
+        label = f"{names[k]}, weight {probs[k]:.2g}"
+        color = f"C{(i + 1) % 10}"
+        ax.fill_between(axis, density.cpu(), color=color, alpha=0.35, linewidth=0, label=label)
+    rest = len(probs) - len(heaviest)
+    more = f" (with {rest} components more)" if heaviest else f" of {rest} components"
+    label = "density" + (more if rest else "")
+    ax.plot(axis, node.log_prob(y).exp().cpu(), color="C0", label=label)

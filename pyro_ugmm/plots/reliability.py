@@ -1,0 +1,63 @@
+"""Accuracy against confidence."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..diagnostics import calibration
+from ..tables import as_table
+from .style import FAINT, POSTERIOR, PRIOR, SMALL, SQUARE, add_legend, axes_for
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_reliability"]
+
+
+def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, *, ax: Any = None) -> "Axes":
+    """Draws accuracy against confidence, with what chance explains of their distance.
+
+    The bars are where the accuracy of a bin lies in 95 of 100 data sets if predictions are
+    calibrated; points outside are evidence that they are not.
+
+    Args:
+        probabilities: of the posterior predictive, shape ``(n, C)``.
+        y: labels, shape ``(n,)``.
+        n_bins: bins of equal width.
+        ax: the axes to draw in; new ones if None.
+
+    Raises:
+        ValueError: as :func:`calibration` does.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.plots import plot_reliability
+        >>> probabilities = torch.tensor([[0.8, 0.2]]).expand(10, 2)
+        >>> plot_reliability(probabilities, torch.zeros(10, dtype=torch.long)).get_title()
+        'expected calibration error 0.200'
+    """
+    from scipy.stats import binom
+
+    found = calibration(probabilities, y, n_bins)
+    n_classes = as_table("probabilities", probabilities).values.shape[1]
+    ax = axes_for(ax, SQUARE)
+    filled = found.counts > 0
+    confidence, accuracy, counts = (
+        values[filled].numpy(force=True)
+        for values in (found.confidence, found.accuracy, found.counts)
+    )
+    low, high = binom.interval(0.95, counts, np.minimum(confidence, 1.0)) / counts
+    ax.plot([0, 1], [0, 1], color=PRIOR, linestyle="--", linewidth=1)
+    chance = {"color": FAINT, "linewidth": 8, "label": "calibrated, by chance (95 %)"}
+    ax.vlines(confidence, low, high, **chance)
+    ax.scatter(confidence, accuracy, color=POSTERIOR, zorder=3, label="bins of rows")
+    for x, height, count in zip(confidence, accuracy, counts, strict=True):
+        place = {"xytext": (0, -14 if height > 0.5 else 8), "textcoords": "offset points"}
+        ax.annotate(str(count), (x, height), ha="center", size=SMALL, **place)
+    least = min(1 / n_classes, float(confidence.min()))
+    ax.set(xlim=(least - 0.05, 1.03), ylim=(min(low.min(), accuracy.min()) - 0.08, 1.05))
+    ax.set(xlabel="confidence", ylabel="accuracy")
+    ax.set_title(f"expected calibration error {found.error:.3f}", fontsize=10)
+    add_legend(ax)
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1])
+    return ax

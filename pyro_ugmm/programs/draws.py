@@ -1,0 +1,63 @@
+"""Functions of one draw, of which many are wanted: they never see two at a time."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+__all__ = ["evaluated", "repeated"]
+
+_MOST_VALUES = 1 << 22
+
+
+def evaluated(
+    function: Callable[[dict[str, Tensor]], tuple[Tensor, ...]],
+    draws: Mapping[str, Tensor],
+    values_per_draw: int,
+) -> tuple[Tensor, ...]:
+    """Evaluates a function of one draw under many at once, by ``vmap``, or else in a loop.
+
+    Args:
+        function: of values by site; nothing in it is random.
+        draws: values by site, with a first dimension for draws.
+        values_per_draw: how many numbers the function holds for each draw.
+    """
+    size = max(1, _MOST_VALUES // max(values_per_draw, 1))
+    with pyro.validation_enabled(False):
+        try:
+            return torch.vmap(function, chunk_size=size)(dict(draws))
+        except (RuntimeError, TypeError, ValueError):
+            pass  # what is wrong with it for one draw, the loop says
+        n_draws = len(next(iter(draws.values())))
+        found = [
+            function({site: value[i] for site, value in draws.items()}) for i in range(n_draws)
+        ]
+    said = "torch.vmap cannot run the model: its draws are evaluated one after the other"
+    warnings.warn(said, stacklevel=2)
+    return _stacked(found)
+
+
+def repeated(function: Callable[[int], Any], count: int) -> Any:
+    """Runs what is random, such as a program, so many times; ``vmap`` cannot draw in place.
+
+    Args:
+        function: of the number of the run; returns tensors in dictionaries or tuples.
+        count: how often.
+
+    Returns:
+        What it returns, with a first dimension for runs.
+    """
+    with pyro.validation_enabled(False):
+        return _stacked([function(i) for i in range(count)])
+
+
+def _stacked(found: Sequence[Any]) -> Any:
+    first = found[0]
+    if isinstance(first, Tensor):
+        return torch.stack([*found])
+    if isinstance(first, Mapping):
+        return {key: _stacked([one[key] for one in found]) for key in first}
+    return tuple(_stacked(parts) for parts in zip(*found, strict=True))

@@ -1,0 +1,112 @@
+"""Data that enter a program: turned to tensors, and checked, once."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..checks import check
+from ..nn import UGMMNetwork
+from ..tables import as_table, as_vector
+from .names import Names
+from .traced import Rows
+
+__all__ = ["ChecksData", "check_program", "device_of", "enter", "enter_observed", "unchecked"]
+
+
+@runtime_checkable
+class ChecksData(Protocol):
+    """A model that says which data fit it; called, it checks them, and ``forward`` does not.
+
+    Example:
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> from pyro_ugmm.programs.entry import ChecksData
+        >>> model = BayesianGaussianMixture(2, 1)
+        >>> isinstance(model, ChecksData), model.check_data([[0.0], [1.0]])[0].shape
+        (True, torch.Size([2, 1]))
+    """
+
+    def check_data(self, x: Any, y: Any = None) -> Rows:
+        """Checks data, and returns them as tensors like the model's."""
+
+    def forward(self, *rows: Tensor, size: int | None = None) -> Any:
+        """Runs the program on data that were checked."""
+
+
+def check_program(model: Any) -> None:
+    """Checks that ``model`` can be a Pyro program: no network, class or guide.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    expected = "a Pyro model, such as UGMMClassifier(network), or a function"
+    is_one = callable(model) and not isinstance(model, UGMMNetwork | type)
+    is_guide = hasattr(model, "prototype_trace")
+    check(is_one and not is_guide, "model", expected, type(model).__name__)
+
+
+def unchecked(model: Callable) -> Callable:
+    """The program of a model, for data that have entered it."""
+    return model.forward if isinstance(model, ChecksData) else model
+
+
+def device_of(model: Any) -> torch.device:
+    """Where a model is; the CPU, if it holds no tensor."""
+    held = itertools.chain(model.buffers(), model.parameters()) if _is_module(model) else ()
+    return next((tensor.device for tensor in held), torch.device("cpu"))
+
+
+def _is_module(model: Any) -> bool:
+    return isinstance(model, torch.nn.Module)
+
+
+def enter(model: Callable, x: Any, y: Any = None) -> Rows:
+    """Takes rows, and labels or targets if there are some, as a model takes them.
+
+    The tensors carry no graph, nor the mark of inference mode.
+
+    Raises:
+        ValueError: if they do not fit the model.
+    """
+    if isinstance(model, ChecksData):
+        rows = model.check_data(x, y)
+        shape = tuple(rows[-1].shape)
+        check(y is None or len(shape) == 1, "y", "shape (n,)", shape)
+    else:
+        rows = _tensors(x, y)
+    return tuple(_plain(part) for part in rows)
+
+
+def enter_observed(model: Callable, x: Any, y: Any, expected: str) -> Rows:
+    """Takes rows as :func:`enter` does, which are to hold what is observed.
+
+    Raises:
+        ValueError: if they do not; it is ``expected``. Of a plain program its trace tells.
+    """
+    rows = enter(model, x, y)
+    if isinstance(model, Names):
+        observed = model.observed_rows(*rows)
+        check(observed.value is not None, observed.name, expected, "None")
+    return rows
+
+
+def _tensors(x: Any, y: Any) -> Rows:
+    """Tensors as they are, everything else in torch's default dtype."""
+    x = x if isinstance(x, Tensor) else _numbers(as_table("x", x).values)
+    rows = (x,) if y is None else (x, y if isinstance(y, Tensor) else _numbers(as_vector("y", y)))
+    for name, part in zip(("x", "y"), rows, strict=False):
+        check(part.dim() > 0 and len(part), name, "at least one row", tuple(part.shape))
+    expected = f"{len(x)} rows, as x has"
+    check(len(rows[-1]) == len(x), "y", expected, f"shape {tuple(rows[-1].shape)}")
+    return rows
+
+
+def _numbers(values: Tensor) -> Tensor:
+    return values.to(torch.get_default_dtype()) if values.is_floating_point() else values
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return tensor.clone() if tensor.is_inference() else tensor

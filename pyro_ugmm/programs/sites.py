@@ -1,0 +1,94 @@
+"""The latent sites of a program, and where inference starts, for guides."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to, constraints
+
+from ..checks import check
+from .traced import Rows, Traced
+
+__all__ = ["LatentSite", "LatentSites", "check_start", "sites_of"]
+
+
+class LatentSite(NamedTuple):
+    """What a guide needs to know of a site."""
+
+    shape: torch.Size
+    support: constraints.Constraint
+
+
+@runtime_checkable
+class LatentSites(Protocol):
+    """A model that knows its latent sites without data.
+
+    Example:
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> from pyro_ugmm.programs.sites import LatentSites
+        >>> model = BayesianGaussianMixture(2, 1, "spherical")
+        >>> isinstance(model, LatentSites), model.latent_sites()["means"].shape
+        (True, torch.Size([2, 1]))
+    """
+
+    @abstractmethod
+    def latent_sites(self) -> dict[str, LatentSite]:
+        """The latent sites, by name."""
+
+    @abstractmethod
+    def start_values(self, start: Any = None) -> dict[str, Tensor]:
+        """Values of all sites to start from: the model's own, or those of a point estimate."""
+
+    @abstractmethod
+    def take_start(self, start: Any) -> None:
+        """Copies from a point estimate what has no prior, and is to be learned, in place."""
+
+
+class _TracedSites:
+    """The sites of a plain program, which start at zero in unconstrained coordinates."""
+
+    def __init__(self, model: Callable, rows: Rows) -> None:
+        self._latent = Traced(model, rows).latent
+
+    def latent_sites(self) -> dict[str, LatentSite]:
+        return {
+            name: LatentSite(node["value"].shape, node["fn"].support)
+            for name, node in self._latent.items()
+        }
+
+    def start_values(self, start: Any = None) -> dict[str, Tensor]:
+        given = check_start(start)
+        sites = self.latent_sites()
+        unknown = sorted(given.keys() - sites.keys())
+        check(not unknown, "start", f"values of sites among {[*sites]}", unknown)
+        return {name: self._start(name, site, given.get(name)) for name, site in sites.items()}
+
+    def _start(self, name: str, site: LatentSite, value: Tensor | None) -> Tensor:
+        like = self._latent[name]["value"]
+        to_support = biject_to(site.support)
+        if value is None:
+            return to_support(like.new_zeros(to_support.inverse_shape(site.shape)))
+        value = torch.as_tensor(value).detach().to(like)
+        shape = tuple(value.shape)
+        check(shape == tuple(site.shape), "start", f"{name} of shape {tuple(site.shape)}", shape)
+        is_inside = bool(site.support.check(value).all())
+        is_inside = is_inside and bool(to_support.inv(value).isfinite().all())
+        check(is_inside, "start", f"{name} strictly within {site.support}", str(value))
+        return value
+
+    def take_start(self, start: Any) -> None:
+        """A plain program learns its parameters from where they are."""
+
+
+def check_start(start: Any) -> Mapping[str, Any]:
+    """Checks that a plain program's start is values by site, or None, and returns them."""
+    is_values = start is None or isinstance(start, Mapping)
+    check(is_values, "start", "values by site, or None", type(start).__name__)
+    return start or {}
+
+
+def sites_of(model: Callable, rows: Rows) -> LatentSites:
+    """Answers for the latent sites of any program, with data for one that has to run for it."""
+    return model if isinstance(model, LatentSites) else _TracedSites(model, rows)

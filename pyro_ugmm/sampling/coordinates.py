@@ -1,0 +1,63 @@
+"""The latent sites of a program as one vector of real numbers."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to
+
+from ..programs.sites import LatentSite
+
+__all__ = ["Coordinates"]
+
+
+class Coordinates:
+    r"""Maps positions :math:`u \in \mathbb{R}^n` to values of sites, and back.
+
+    Args:
+        sites: the latent sites, by name, in the order of their coordinates.
+
+    Attributes:
+        n_values: the number :math:`n` of coordinates.
+    """
+
+    def __init__(self, sites: Mapping[str, LatentSite]) -> None:
+        self.sites = dict(sites)
+        self.bijections = {name: biject_to(site.support) for name, site in sites.items()}
+        self.shapes = {
+            name: torch.Size(self.bijections[name].inverse_shape(site.shape))
+            for name, site in sites.items()
+        }
+        self._sizes = [shape.numel() for shape in self.shapes.values()]
+        self.n_values = sum(self._sizes)
+
+    def split(self, position: Tensor) -> dict[str, Tensor]:
+        """Splits positions ``(S, n)`` into unconstrained values, ``(S,)`` and a shape each."""
+        parts = position.split(self._sizes, -1)
+        named = zip(self.shapes.items(), parts, strict=True)
+        return {name: part.reshape(len(position), *shape) for (name, shape), part in named}
+
+    def values(self, position: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        r"""Returns values of all sites, ``(S,)`` and their shapes, and the log volume.
+
+        That is :math:`\log |\det \partial \theta / \partial u|`, shape ``(S,)``.
+        """
+        values, volume = {}, position.new_zeros(len(position))
+        for name, part in self.split(position).items():
+            to_support = self.bijections[name]
+            values[name] = to_support(part)
+            log_scale = to_support.log_abs_det_jacobian(part, values[name])
+            volume = volume + log_scale.reshape(len(position), -1).sum(-1)
+        return values, volume
+
+    def flatten(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Returns positions ``(S, n)`` of values of all sites, ``(S,)`` and their shapes.
+
+        On the edge of a support a position is not finite.
+        """
+        parts = []
+        for name, to_support in self.bijections.items():
+            part = to_support.inv(values[name])
+            parts.append(part.reshape(len(part), math.prod(self.shapes[name])))
+        return torch.cat(parts, -1)

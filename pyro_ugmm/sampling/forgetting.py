@@ -1,0 +1,56 @@
+"""When particles have forgotten where they were."""
+
+import torch
+from torch import Tensor
+
+from .path import Particles
+
+__all__ = ["Displacements"]
+
+_GROWTH = 1.3**0.5
+_SHARE = 0.9
+
+
+class Displacements:
+    r"""How far particles have moved, after each of several moves.
+
+    Where moves have no memory, the mean distance from the start stays where it is once it is
+    reached; where they are small steps, it doubles when moves are four times as many. The particles
+    have forgotten their start once twice the moves take nine tenths of all quantities less than
+    :math:`\sqrt{1.3}` times as far: if correlations with the start fall as :math:`\rho^k`, this is
+    where they are about 0.1, the rule of Buchholz, Chopin and Jacob (2021), *Adaptive tuning of
+    Hamiltonian Monte Carlo within sequential Monte Carlo*. Unlike correlations, distances need not
+    lead from one mode to another.
+
+    Args:
+        start: the particles before the first move.
+    """
+
+    def __init__(self, start: Particles) -> None:
+        self._start = _quantities(start)
+        self._distances: list[Tensor] = []
+
+    def add(self, particles: Particles) -> None:
+        """Notes where the particles are after another move."""
+        distance = (_quantities(particles) - self._start).abs()
+        self._distances.append(distance.nan_to_num(0.0, 0.0, 0.0).mean(0))
+
+    @property
+    def growth(self) -> Tensor:
+        """How much farther twice the moves took each quantity."""
+        n_moves = len(self._distances)
+        half = self._distances[(n_moves + 1) // 2 - 1]
+        return self._distances[-1] / half.clamp(min=torch.finfo(half.dtype).tiny)
+
+    @property
+    def are_saturated(self) -> bool:
+        """Whether the particles have forgotten where they were."""
+        if len(self._distances) < 2:
+            return False
+        return bool((self.growth <= _GROWTH).double().mean() >= _SHARE)
+
+
+def _quantities(particles: Particles) -> Tensor:
+    """The positions and both log densities, shape ``(S, n + 2)``."""
+    densities = torch.stack([particles.reference, particles.increment], -1)
+    return torch.cat([particles.position, densities], -1)

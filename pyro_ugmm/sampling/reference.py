@@ -1,0 +1,130 @@
+"""The density that particles come from: the prior, or a guide."""
+
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, Protocol
+
+import torch
+from pyro import poutine
+from pyro.infer.autoguide import AutoContinuous, AutoNormal
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+
+from ..checks import check
+from ..programs.draws import evaluated, repeated
+from ..programs.traced import Rows, run
+from .coordinates import Coordinates
+
+__all__ = ["Reference", "guide_reference"]
+
+
+class Reference(Protocol):
+    """A density over positions that can be sampled."""
+
+    def sample(self, num_samples: int) -> Tensor:
+        """Draws positions, ``(S, n)``."""
+
+    def log_density(self, position: Tensor) -> Tensor:
+        """Evaluates the log density of positions ``(S, n)``, shape ``(S,)``."""
+
+
+class _OfAutoNormal:
+    """Independent normal distributions of each coordinate."""
+
+    def __init__(self, guide: AutoNormal, coordinates: Coordinates, rows: Rows) -> None:
+        self._coordinates = coordinates
+        names = [*coordinates.shapes]
+        loc, scale = (
+            torch.cat([attrgetter(name)(part).detach().flatten() for name in names])
+            for part in (guide.locs, guide.scales)
+        )
+        self._normal = torch.distributions.Normal(loc, scale, validate_args=False)
+
+    def sample(self, num_samples: int) -> Tensor:
+        return self._normal.sample((num_samples,))
+
+    def log_density(self, position: Tensor) -> Tensor:
+        return self._normal.log_prob(position).sum(-1)
+
+
+class _OfAutoContinuous:
+    """A joint distribution of all coordinates, in the order of the guide's own."""
+
+    def __init__(self, guide: AutoContinuous, coordinates: Coordinates, rows: Rows) -> None:
+        with torch.no_grad():
+            self._posterior = guide.get_posterior(*rows)
+        places = torch.arange(coordinates.n_values)
+        theirs = {site["name"]: place for site, place in guide._unpack_latent(places)}
+        order = [theirs[name].flatten() for name in coordinates.shapes]
+        self._order = torch.cat(order)
+        self._back = self._order.argsort()
+
+    def sample(self, num_samples: int) -> Tensor:
+        with torch.no_grad():
+            return self._posterior.sample((num_samples,))[:, self._order]
+
+    def log_density(self, position: Tensor) -> Tensor:
+        return self._posterior.log_prob(position[:, self._back])
+
+
+class _OfFunction:
+    """A program that draws the sites themselves."""
+
+    def __init__(self, guide: Callable, coordinates: Coordinates, rows: Rows) -> None:
+        self._guide, self._coordinates, self._rows = guide, coordinates, rows
+
+    def _of_one(self, draw: Mapping[str, Tensor]) -> tuple[Tensor]:
+        trace = prune_subsample_sites(run(self._guide, self._rows, draw))
+        return (trace.log_prob_sum(),)
+
+    def sample(self, num_samples: int) -> Tensor:
+        def one(_: int) -> dict[str, Tensor]:
+            nodes = poutine.trace(self._guide).get_trace(*self._rows).nodes
+            return {name: nodes[name]["value"] for name in self._coordinates.shapes}
+
+        with torch.no_grad():
+            return self._coordinates.flatten(repeated(one, num_samples))
+
+    def log_density(self, position: Tensor) -> Tensor:
+        values, volume = self._coordinates.values(position)
+        (log_q,) = evaluated(self._of_one, values, self._coordinates.n_values)
+        return log_q + volume
+
+
+_KINDS: list[tuple[type, type]] = [
+    (AutoNormal, _OfAutoNormal),
+    (AutoContinuous, _OfAutoContinuous),
+]
+
+
+def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Reference:
+    """Makes the reference of a fitted guide.
+
+    Raises:
+        ValueError: if it is none of the program's, or has no density of its sites.
+    """
+    is_class = isinstance(guide, type)
+    got = f"the class {guide.__name__}" if is_class else type(guide).__name__
+    check(callable(guide) and not is_class, "start", "a fitted guide, or None", got)
+    with torch.no_grad():
+        drawn = poutine.trace(guide).get_trace(*rows).nodes
+    for name, site in coordinates.sites.items():
+        found = [other for other, node in drawn.items() if node["type"] == "sample"]
+        check(name in found, "start", f"a guide that draws {name!r}", f"draws of {found}")
+        shape = tuple(drawn[name]["value"].shape)
+        expected = f"a guide that draws {name} of shape {tuple(site.shape)}"
+        check(shape == tuple(site.shape), "start", expected, f"shape {shape}")
+    for kind, reference in _KINDS:
+        if isinstance(guide, kind):
+            return reference(guide, coordinates, rows)
+    auxiliary = [name for name, node in drawn.items() if node.get("infer", {}).get("is_auxiliary")]
+    deltas = [name for name in coordinates.shapes if not hasattr(drawn[name]["fn"], "rsample")]
+    points = [
+        name
+        for name in coordinates.shapes
+        if type(getattr(drawn[name]["fn"], "base_dist", drawn[name]["fn"])).__name__ == "Delta"
+    ]
+    expected = "a guide with a density: AutoNormal, one of Pyro's AutoContinuous, or a function"
+    got = f"{got}, which draws {[*auxiliary, *deltas, *points]}"
+    check(not auxiliary and not points, "start", expected, got)
+    return _OfFunction(guide, coordinates, rows)

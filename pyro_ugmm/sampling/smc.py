@@ -1,0 +1,138 @@
+r"""Tempered sequential Monte Carlo on one page.
+
+Particles of several populations go from a density :math:`q` that can be sampled to the posterior
+:math:`p`, along :math:`q^{1-\beta} p^\beta`. At each temperature they are weighted by what the
+density gained, resampled within their population, and moved until they have forgotten where they
+were (Del Moral, Doucet and Jasra 2006, *Sequential Monte Carlo samplers*). The product of the mean
+weights estimates the evidence, in each population for itself. Temperatures, scales and lengths of
+moves are learned from all populations together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from .forgetting import Displacements
+from .hamiltonian import move
+from .path import Particles, Path
+from .resampling import systematic
+from .tempering import effective_share, log_mean_weights, next_temperature
+from .tuning import Tuning, scales
+
+__all__ = ["Rung", "State", "init", "move_until_forgotten", "step"]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What happened at one temperature.
+
+    Attributes:
+        temperature: between zero and one.
+        effective_share: of the particles, before they were resampled.
+        n_moves: how many moves each particle made.
+        n_gradients: how often all particles' gradients were evaluated.
+        acceptance: the mean probability of acceptance.
+        forgotten: whether the particles forgot where they had been.
+    """
+
+    temperature: float
+    effective_share: float
+    n_moves: int
+    n_gradients: int
+    acceptance: float
+    forgotten: bool
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where the particles stand.
+
+    Attributes:
+        particles: of all populations, one population after the other.
+        log_evidence: of each population so far, shape ``(M,)``, float64.
+        temperature: between zero and one.
+        tuning: of the moves.
+        rungs: what happened at each temperature.
+    """
+
+    particles: Particles
+    log_evidence: Tensor
+    temperature: float = 0.0
+    tuning: Tuning = field(default_factory=Tuning)
+    rungs: tuple[Rung, ...] = ()
+
+    @property
+    def increments(self) -> Tensor:
+        """The log density ratios of populations and their particles, shape ``(M, N)``."""
+        return self.particles.increment.reshape(len(self.log_evidence), -1)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether, in each population, there is a particle of some density."""
+        least = torch.finfo(self.particles.increment.dtype).min
+        return bool((self.increments > least).any(-1).all())
+
+
+def init(path: Path, position: Tensor, n_populations: int) -> State:
+    """Begins with draws from the density at temperature zero, shape ``(S, n)``."""
+    zero = torch.zeros(n_populations, dtype=torch.float64, device=position.device)
+    return State(path.at(position, 0.0), zero)
+
+
+def step(
+    path: Path,
+    state: State,
+    *,
+    share: float = 0.5,
+    most_moves: int = 32,
+    generator: torch.Generator | None = None,
+) -> State:
+    """Takes the particles to the next temperature."""
+    increments = state.increments
+    temperature = next_temperature(increments, state.temperature, share)
+    gained = temperature - state.temperature
+    log_weights = gained * increments
+    ancestors = systematic(log_weights, generator)
+    first = torch.arange(len(increments), device=ancestors.device).unsqueeze(-1)
+    at = (first * increments.shape[1] + ancestors).flatten()
+    particles = path.at(state.particles.position[at], temperature)
+    state = replace(
+        state,
+        particles=particles,
+        temperature=temperature,
+        log_evidence=state.log_evidence + log_mean_weights(increments, gained),
+    )
+    effective = float(effective_share(log_weights).mean())
+    return move_until_forgotten(path, state, effective, most_moves, generator)
+
+
+def move_until_forgotten(
+    path: Path,
+    state: State,
+    effective: float,
+    most_moves: int,
+    generator: torch.Generator | None = None,
+) -> State:
+    """Moves the particles at their temperature until they have forgotten where they were."""
+    particles, tuning, displacements = state.particles, state.tuning, Displacements(state.particles)
+    n_moves, n_gradients, accepted = 0, 1, 0.0
+    scale = scales(particles.position, particles.gradient)
+    while n_moves < most_moves and not displacements.are_saturated:
+        before, n_steps = particles.position, tuning.n_steps
+        made = move(path, particles, state.temperature, scale, tuning.step_size, n_steps, generator)
+        particles, tuning = made.particles, tuning.after(made, before, scale)
+        displacements.add(particles)
+        n_moves, n_gradients = n_moves + 1, n_gradients + n_steps
+        accepted += float(made.acceptance.mean())
+    rung = Rung(
+        temperature=state.temperature,
+        effective_share=effective,
+        n_moves=n_moves,
+        n_gradients=n_gradients,
+        acceptance=accepted / max(n_moves, 1),
+        forgotten=displacements.are_saturated,
+    )
+    return replace(state, particles=particles, tuning=tuning, rungs=(*state.rungs, rung))

@@ -1,0 +1,129 @@
+"""The posterior that particles go to, in unconstrained coordinates."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checks import check
+from ..programs.joint import joint_of
+from ..programs.simulation import simulation_of
+from ..programs.sites import sites_of
+from ..programs.traced import Rows
+from .agreement import nested_r_hat
+from .coordinates import Coordinates
+from .path import Path
+from .reference import guide_reference
+
+__all__ = ["Target"]
+
+_MOST_VALUES = 1 << 25
+_MOST_ROUNDS = 20
+
+
+class Target:
+    """The log joint density of a program, and the path to it from the prior or a guide.
+
+    Args:
+        model: the program.
+        rows: its data.
+        start: a guide, or None for the prior.
+
+    Attributes:
+        coordinates: of positions.
+        path: from the reference to the posterior.
+        held: the names of parameters that have no prior.
+
+    Raises:
+        ValueError: if the model has no latent sites or no likelihood, or the guide is none of it.
+    """
+
+    def __init__(self, model: Callable, rows: Rows, start: Any = None) -> None:
+        sites = sites_of(model, rows).latent_sites()
+        check(sites, "model", "a model with priors", "one without, which leaves nothing to infer")
+        self._rows, self._joint = rows, joint_of(model, rows)
+        expected = "one with a likelihood (objective='conditional' has one)"
+        check(self._joint.has_likelihood, "model", expected, "objective='score', which is none")
+        self._simulation = simulation_of(model, rows)
+        self.coordinates = Coordinates(sites)
+        self._guide = None if start is None else guide_reference(start, self.coordinates, rows)
+        self._values_per_particle = len(rows[0]) * self._joint.values_per_row
+        block = max(1, _MOST_VALUES // self._values_per_particle)
+        self.path = Path(self._densities if start is None else self._ratio, block)
+        self.held = self._held(model)
+
+    def _log_joint(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """The log prior of positions, as a density of these, and the log likelihood."""
+        values, volume = self.coordinates.values(position)
+        terms = self._joint.row_terms(*self._rows, draws=values)
+        return self._joint.log_prior(values) + volume, terms.sum(-1)
+
+    def _densities(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        return self._log_joint(position)
+
+    def _ratio(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        assert self._guide is not None
+        log_prior, log_likelihood = self._log_joint(position)
+        log_q = self._guide.log_density(position)
+        return log_q, log_prior + log_likelihood - log_q
+
+    def start(self, num_particles: int) -> Tensor:
+        """Draws positions from the reference, shape ``(S, n)``.
+
+        Raises:
+            ValueError: if they are on the edges of supports, again and again.
+        """
+        found, count = [], 0
+        for _ in range(_MOST_ROUNDS):
+            drawn = self._drawn(num_particles)
+            found.append(drawn[drawn.isfinite().all(-1)])
+            count += len(found[-1])
+            if count >= num_particles:
+                return torch.cat(found)[:num_particles]
+        name = "model" if self._guide is None else "start"
+        expected = "one whose draws lie within their supports"
+        raise ValueError(f"{name}: expected {expected}, got {count} of {_MOST_ROUNDS} draws there")
+
+    def _drawn(self, num_samples: int) -> Tensor:
+        with torch.no_grad():
+            if self._guide is not None:
+                return self._guide.sample(num_samples)
+            return self.coordinates.flatten(self._simulation.sample_prior(num_samples))
+
+    def agreement(self, position: Tensor, num_populations: int) -> dict[str, float]:
+        """R-hat over populations of what knows no labels."""
+        with torch.no_grad():
+            values, _ = self.coordinates.values(position)
+            log_prior, terms = [], []
+            for part in torch.arange(len(position)).split(self.path.block):
+                draws = {name: value[part] for name, value in values.items()}
+                log_prior.append(self._joint.log_prior(draws))
+                terms.append(self._joint.row_terms(*self._rows, draws=draws))
+        rows = torch.cat(terms)
+        quantities = {
+            "log_prior": torch.cat(log_prior),
+            "log_likelihood": rows.sum(-1),
+            "rows": rows,
+        }
+        return {
+            name: float(nested_r_hat(value, num_populations).max())
+            for name, value in quantities.items()
+        }
+
+    def _held(self, model: Any) -> tuple[str, ...]:
+        """Names what the log joint density depends on beside the latent sites."""
+        if not isinstance(model, torch.nn.Module):
+            return ()
+        learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not learned:
+            return ()
+        with torch.enable_grad():
+            log_prior, log_likelihood = self._log_joint(self.start(1))
+            total = (log_prior + log_likelihood).sum()
+            if not total.requires_grad:
+                return ()
+            gradients = torch.autograd.grad(total, [*learned.values()], allow_unused=True)
+        return tuple(
+            name for name, found in zip(learned, gradients, strict=True) if found is not None
+        )

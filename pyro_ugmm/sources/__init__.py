@@ -1,0 +1,7 @@
+"""Data as users hold them: one class for each kind, which EM and training read alike."""
+
+from .batches import Batches, Batching
+from .kinds import SOURCES, source_of
+from .source import Part, Source
+
+__all__ = ["SOURCES", "Batches", "Batching", "Part", "Source", "source_of"]

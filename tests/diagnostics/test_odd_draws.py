@@ -1,0 +1,82 @@
+"""Draws of one feature, without labels, in threads; and ArviZ's own pictures of them."""
+
+import threading
+import warnings
+
+import arviz as az
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from pyro_ugmm import diagnostics as di
+from pyro_ugmm.guides import mean_field
+from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
+from pyro_ugmm.nn import UGMMNetwork
+
+matplotlib.use("Agg")
+X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def omitting():
+    model = UGMMClassifier(UGMMNetwork([3, 4, 2], missing="omit"), Priors())
+    return model, mean_field(model)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda i: az.plot_parallel(i, var_names=["means"]),
+        lambda i: az.plot_loo_pit(i, y="x"),
+        lambda i: az.plot_ppc(i, num_pp_samples=5),
+        lambda i: az.plot_khat(di.loo(i)),
+        lambda i: az.plot_pair(i, var_names=["weights"], divergences=True),
+        lambda i: az.plot_forest(i, var_names=["means"]),
+        lambda i: az.plot_trace(i, var_names=["means"]),
+    ],
+)
+def test_arvizs_pictures_of_one_feature(draw):
+    x = X[:, :1]
+    model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+    idata = di.to_inference_data(model, mean_field(model, x=x), x, num_samples=120, seed=0)
+    assert idata.posterior_predictive["x"].dims == ("chain", "draw", "observation")
+    assert idata.observed_data["x"].shape == (40,)
+    assert idata.sample_stats["diverging"].dtype == bool
+    assert not idata.sample_stats["diverging"].any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        draw(idata)
+
+
+def test_without_labels_nothing_diverges_either():
+    model, guide = omitting()
+    idata = di.to_inference_data(model, guide, X, num_samples=20)
+    assert [*idata.sample_stats] == ["diverging"]
+
+
+def test_draws_in_threads_are_those_in_turn():
+    model, guide = omitting()
+    guide(X)  # which makes its parameters
+
+    def probabilities(seed):
+        return di.class_probabilities(model, guide, X, num_samples=20, seed=seed)
+
+    before = torch.get_rng_state()
+    expected = [probabilities(seed) for seed in range(8)]
+    found = {}
+    threads = [
+        threading.Thread(target=lambda s=s: found.__setitem__(s, probabilities(s)))
+        for s in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[seed], expected[seed]) for seed in range(8))
+    assert torch.equal(torch.get_rng_state(), before)

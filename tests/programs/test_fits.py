@@ -1,0 +1,119 @@
+"""Training of programs of a user's own, against closed forms."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.nn import PyroModule, PyroParam
+
+from pyro_ugmm.guides import full_rank, low_rank, mean_field
+from pyro_ugmm.training import fit_mle, fit_svi
+from tests.programs.regressions import PROGRAMS, SIGMA, X, Y, posterior, with_size
+
+QUIET = {"progress": False, "seed": 0}
+EXACT = torch.linalg.lstsq(X, Y.unsqueeze(-1)).solution.squeeze(-1)
+
+
+CASES = [(program, mean_field) for program in PROGRAMS]
+CASES += [("without size", make) for make in (low_rank, full_rank)]
+
+
+@pytest.mark.parametrize(("program", "make"), CASES)
+def test_svi_finds_the_posterior(program, make):
+    torch.manual_seed(0)
+    model = PROGRAMS[program]()
+    guide = make(model, start={"w": EXACT - 0.3})
+    result = fit_svi(model, guide, X, Y, steps=200, learning_rate=0.05, **QUIET)
+    mean, covariance = posterior()
+    away = (result.guide.median(X, Y)["w"] - mean) / covariance.diagonal().sqrt()
+    assert away.abs().max() < 0.5
+    assert not [*pyro.get_param_store().keys()]
+
+
+def test_minibatches_of_a_program_that_takes_size():
+    guide = mean_field(with_size, x=X, y=Y)
+    arguments = {"steps": 300, "batch_size": 10, "learning_rate": 0.05}
+    result = fit_svi(with_size, guide, X, Y, **arguments, **QUIET)
+    mean, covariance = posterior()
+    assert ((guide.median()["w"] - mean) / covariance.diagonal().sqrt()).abs().max() < 1
+    whole = fit_svi(with_size, mean_field(with_size, x=X, y=Y), X, Y, steps=300, **QUIET)
+    assert float(result.losses[-100:].mean() - whole.losses[-100:].mean()) < 5
+
+
+@pytest.mark.parametrize("num_particles", [1, 5])
+def test_particles_of_one_feature_do_not_broadcast(num_particles):
+    """Draws of all particles at once times rows ``(n, 1)`` would make another model."""
+    x, guide = X[:, :1], mean_field(with_size, start={"w": torch.ones(1)}, x=X[:, :1], y=Y)
+    kwargs = {"steps": 150, "learning_rate": 0.05, "num_particles": num_particles}
+    fit_svi(with_size, guide, x, Y, **kwargs, **QUIET)
+    mean, covariance = posterior(x)
+    assert abs(guide.median()["w"] - mean) < 0.5 * covariance.sqrt()
+
+
+def function(x, y=None):
+    w = pyro.param("w", torch.zeros(3))
+    scale = pyro.param("scale", torch.tensor(1.0), constraint=dist.constraints.positive)
+    with pyro.plate("rows", len(x)):
+        return pyro.sample("y", dist.Normal(x @ w, scale), obs=y)
+
+
+class Module(PyroModule):
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.zeros(3))
+        self.scale = PyroParam(torch.tensor(1.0), dist.constraints.positive)
+
+    def forward(self, x, y=None, size=None):
+        w, scale = self.w, self.scale
+        n_rows = len(x) if size is None else size
+        with pyro.plate("rows", n_rows, subsample=torch.arange(len(x))):
+            return pyro.sample("y", dist.Normal(x @ w, scale), obs=y)
+
+
+@pytest.mark.parametrize("make", [lambda: function, Module])
+def test_maximum_likelihood(make):
+    result = fit_mle(make(), X, Y, steps=600, learning_rate=0.05, **QUIET)
+    assert result.converged, result.reason
+    found = dict(result.model.named_parameters())
+    torch.testing.assert_close(found["w"].detach(), EXACT, rtol=1e-2, atol=1e-2)
+    log_scale = next(value for name, value in found.items() if name.startswith("scale"))
+    exact = (Y - X @ EXACT).square().mean().sqrt()
+    torch.testing.assert_close(log_scale.detach().exp(), exact, rtol=1e-2, atol=1e-3)
+    least = -torch.distributions.Normal(X @ EXACT, exact).log_prob(Y).sum()
+    assert float(result.losses[-1]) == pytest.approx(float(least), abs=0.05)
+    assert not [*pyro.get_param_store().keys()]
+
+
+def test_what_has_no_prior_is_learned_beside_the_guide():
+    def model(x, y=None):
+        w = pyro.sample("w", dist.Normal(0.0, 2.0).expand([3]).to_event(1))
+        scale = pyro.param("scale", torch.tensor(1.0), constraint=dist.constraints.positive)
+        with pyro.plate("rows", len(x)):
+            pyro.sample("y", dist.Normal(x @ w, scale), obs=y)
+
+    guide = mean_field(model, start={"w": EXACT}, x=X, y=Y)
+    result = fit_svi(model, guide, X, Y, steps=300, learning_rate=0.05, **QUIET)
+    (log_scale,) = [value for _, value in result.model.named_parameters()]
+    assert float(log_scale.detach().exp()) == pytest.approx(SIGMA, abs=0.2)
+    assert not [*pyro.get_param_store().keys()]
+
+
+@pytest.mark.parametrize("make", [lambda: function, Module])
+def test_a_checkpoint_is_taken_up_again(make, tmp_path):
+    kwargs = {"steps": 60, "checkpoint": tmp_path / "run.pt", "checkpoint_every": 20, **QUIET}
+    first = fit_mle(make(), X, Y, **kwargs)
+    again = fit_mle(make(), X, Y, **kwargs)
+    assert torch.equal(first.losses, again.losses)
+    with pytest.raises(ValueError, match="checkpoint: "):
+        fit_mle(make(), X, Y + 1, **kwargs)
+    with pytest.raises(ValueError, match="checkpoint: "):
+        fit_mle(lambda x, y: function(x, 2 * y), X, Y, **kwargs)
+
+
+def test_a_data_set_of_rows():
+    data = torch.utils.data.TensorDataset(X, Y)
+    guide = mean_field(with_size)
+    result = fit_svi(with_size, guide, data, batch_size=10, steps=20, **QUIET)
+    assert result.losses.isfinite().all()
+    again = fit_svi(with_size, mean_field(with_size), X.tolist(), Y.numpy(), steps=20, **QUIET)
+    assert again.losses.isfinite().all()

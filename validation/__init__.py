@@ -1,0 +1,1 @@
+"""Slow checks that are run by hand."""
