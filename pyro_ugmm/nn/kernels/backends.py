@@ -12,4 +12,5 @@ TEXTBOOK = Textbook()
 """What takes everything, everywhere."""
 
 BACKENDS: dict[str, Backend] = {one.name: one for one in (TEXTBOOK, Compiled(), Fused(), Tiled())}
-"""By name. The first that suits what is to be evaluated, and can be used there, is taken."""
+"""By name. The first that suits what is to be evaluated, and can be used there, is taken; or the
+first of all if none does."""

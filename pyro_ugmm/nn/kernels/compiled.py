@@ -1,7 +1,8 @@
 """The layer's log-density in C."""
 
-import math
-from typing import ClassVar
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,11 @@ __all__ = ["Compiled"]
 
 _TERMS_PER_THREAD = 1 << 15  # fewer do not pay for waking a thread
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
+
+
+@cache
+def _function(name: str, dtype: torch.dtype) -> Callable[..., Any]:
+    return getattr(library()[0], f"mixture_layer_{name}_{_SUFFIX[dtype]}")
 
 
 class Compiled(Kernel):
@@ -28,20 +34,26 @@ class Compiled(Kernel):
         return library()[1]
 
     @staticmethod
-    def _call(name: str, terms: Terms, *more: Tensor) -> int:
-        *inputs, omit = terms
-        function = getattr(library()[0], f"mixture_layer_{name}_{_SUFFIX[terms.x.dtype]}")
-        sizes = (len(terms.x), *terms.loc.shape)
-        threads = min(1 + math.prod(sizes) // _TERMS_PER_THREAD, torch.get_num_threads())
-        return function(*sizes, omit, threads, *(one.data_ptr() for one in (*inputs, *more)))
+    def _call(name: str, terms: Terms, *more: Tensor | None) -> int:
+        n_sets, n_rows, n_neurons, n_inputs = sizes = terms.sizes
+        n_terms = n_sets * n_rows * n_neurons * n_inputs
+        n_threads = 1
+        if n_terms >= _TERMS_PER_THREAD:
+            n_threads = min(1 + n_terms // _TERMS_PER_THREAD, torch.get_num_threads())
+        return _function(name, terms.x.dtype)(
+            *sizes,
+            terms.is_shared,
+            terms.omit,
+            n_threads,
+            *(None if one is None else one.data_ptr() for one in (*terms[:4], *more)),
+        )
 
-    def forward(self, terms: Terms) -> Tensor:
-        out = terms.x.new_empty(len(terms.x), len(terms.loc))
+    def forward(self, terms: Terms, out: Tensor) -> None:
         self._call("forward", terms, out)
-        return out
 
-    def backward(self, terms: Terms, out: Tensor, grad: Tensor) -> Gradients:
-        sums = Gradients(*map(torch.zeros_like, (terms.x, *[terms.loc] * 3)))
-        if self._call("backward", terms, out, grad, *sums):
+    def backward(self, terms: Terms, out: Tensor, grad: Tensor, wants_x: bool) -> Gradients:
+        sums = terms.loc.new_zeros(3, *terms.loc.shape).unbind()
+        gradients = Gradients(torch.zeros_like(terms.x) if wants_x else None, *sums)
+        if self._call("backward", terms, out, grad, *gradients):
             raise MemoryError("there is no memory for a tile of rows")
-        return sums
+        return gradients

@@ -10,7 +10,12 @@ __all__ = ["NO_COMPILER", "SECONDS", "SOURCES", "compile_to", "find_compiler"]
 
 SOURCES = [
     Path(__file__).with_name(name)
-    for name in ("mixture_layer.c", "mixture_layer.inc", "mixture_layer_narrow.inc")
+    for name in (
+        "mixture_layer.c",
+        "mixture_layer.inc",
+        "mixture_layer_wide.inc",
+        "mixture_layer_narrow.inc",
+    )
 ]
 _FLAGS = ["-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
 _FLAGS += ["-ffp-contract=fast"]

@@ -70,7 +70,7 @@ def _choose(device: torch.device, dtype: torch.dtype, layout: Layout) -> Backend
     forced = _forced.get()
     if forced is None:
         suited = (one for one in BACKENDS.values() if one.suits(device, layout))
-        return next(one for one in suited if not one.unavailable(device, dtype))
+        return next((one for one in suited if not one.unavailable(device, dtype)), TEXTBOOK)
     reason = BACKENDS[forced].unavailable(device, dtype)
     check(not reason, "backend", f"{forced!r} to be available", f"none: {reason}")
     return BACKENDS[forced]
@@ -112,21 +112,19 @@ def layer_log_density(
     """
     check_dtype("x", x.dtype)
     inputs = LayerInputs(x, loc, scale, log_weight, omit)
-    layout = Layout(x.shape[:-1], (), *loc.shape[-2:])
+    sets = [parameter.shape[:-2] for parameter in (loc, scale, log_weight)]
+    layout = Layout(x.shape[:-1], sets, *loc.shape[-2:])
     if _forced.get() is None and TEXTBOOK.suits(x.device, layout):
         return TEXTBOOK.score(inputs, layout)  # which torch.compile may look into
-    return _by_any_backend(inputs)
+    return _by_any_backend(inputs, layout)
 
 
 @torch.compiler.disable  # so that a compiled model uses the backend as it is
-def _by_any_backend(inputs: LayerInputs) -> Tensor:
+def _by_any_backend(inputs: LayerInputs, layout: Layout) -> Tensor:
     x, *parameters, _ = inputs
     _check_tensors(inputs)
-    n_neurons, n_inputs = inputs.loc.shape[-2:]
-    layout = Layout(x.shape[:-1], [one.shape[:-2] for one in parameters], n_neurons, n_inputs)
     backend = _choose(x.device, x.dtype, layout)
-    is_empty = not layout.n_sets * layout.terms_per_set
-    if is_empty or not (backend.is_composed or _is_left_alone(x, *parameters)):
+    if not layout.n_terms or not (backend.is_composed or _is_left_alone(x, *parameters)):
         backend = TEXTBOOK
     return backend.score(inputs, layout)
 

@@ -1,10 +1,10 @@
 """Triton's kernels of the layer's log-density. Imported only where Triton is.
 
 Every program of a grid holds a block of (rows, neurons, inputs) in registers, and walks along the
-dimension that is summed over; nothing is added by two programs, so results do not vary.
+dimension that is summed over. Where there are too few programs to fill a GPU, several share a sum,
+each with a slot of its own; nothing is added by two programs, so results do not vary.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -13,14 +13,27 @@ from .kernel import Gradients, Terms
 
 __all__ = ["backward", "forward"]
 
-_ROWS, _NEURONS, _INPUTS = 16, 16, 16
+_WIDEST = 16  # neurons or inputs
+_TERMS = 4096  # of a program at once
+_PROGRAMS = 1024  # several for each multiprocessor
+
+
+@triton.jit
+def _places(i, j, n_j):
+    return i[:, None].to(tl.int64) * n_j + j[None, :]
 
 
 @triton.jit
 def _load(pointer, i, j, n_i, n_j, fill):
     """A block of a matrix ``(n_i, n_j)``; what lies outside is ``fill``."""
     inside = (i < n_i)[:, None] & (j < n_j)[None, :]
-    return tl.load(pointer + i[:, None] * n_j + j[None, :], mask=inside, other=fill)
+    return tl.load(pointer + _places(i, j, n_j), mask=inside, other=fill)
+
+
+@triton.jit
+def _store(pointer, block, i, j, n_i, n_j):
+    inside = (i < n_i)[:, None] & (j < n_j)[None, :]
+    tl.store(pointer + _places(i, j, n_j), block, mask=inside)
 
 
 @triton.jit
@@ -42,6 +55,7 @@ def _forward(
     inverse_pointer,
     a_pointer,
     out_pointer,
+    x_apart,
     n_rows,
     n_neurons,
     n_inputs,
@@ -50,24 +64,27 @@ def _forward(
     NEURONS: tl.constexpr,
     INPUTS: tl.constexpr,
 ):
-    n = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    n_blocks = tl.cdiv(n_rows, ROWS)
+    set = (tl.program_id(0) // n_blocks).to(tl.int64)
+    n = tl.program_id(0) % n_blocks * ROWS + tl.arange(0, ROWS)
     j = tl.program_id(1) * NEURONS + tl.arange(0, NEURONS)
+    first = set * n_neurons * n_inputs
     top = tl.full((ROWS, NEURONS), float("-inf"), out_pointer.dtype.element_ty)
     total = tl.zeros((ROWS, NEURONS), out_pointer.dtype.element_ty)
     for start in range(0, n_inputs, INPUTS):
         k = start + tl.arange(0, INPUTS)
-        x = _load(x_pointer, n, k, n_rows, n_inputs, 0.0)
-        loc = _load(loc_pointer, j, k, n_neurons, n_inputs, 0.0)
-        inverse = _load(inverse_pointer, j, k, n_neurons, n_inputs, 0.0)
-        a = _load(a_pointer, j, k, n_neurons, n_inputs, float("-inf"))
+        x = _load(x_pointer + set * x_apart, n, k, n_rows, n_inputs, 0.0)
+        loc = _load(loc_pointer + first, j, k, n_neurons, n_inputs, 0.0)
+        inverse = _load(inverse_pointer + first, j, k, n_neurons, n_inputs, 0.0)
+        a = _load(a_pointer + first, j, k, n_neurons, n_inputs, float("-inf"))
         _, exponent = _terms(x, loc, inverse, a, OMIT)
         higher = tl.maximum(top, tl.max(exponent, 2))
         held = tl.where(higher == float("-inf"), 0.0, higher)
         total = total * tl.exp(top - held) + tl.sum(tl.exp(exponent - held[:, :, None]), 2)
         top = higher
-    inside = (n < n_rows)[:, None] & (j < n_neurons)[None, :]
     # NaN among inputs is lost by the maximum, but not by the sum.
-    tl.store(out_pointer + n[:, None] * n_neurons + j[None, :], top + tl.log(total), mask=inside)
+    scores = out_pointer + set * n_rows * n_neurons
+    _store(scores, top + tl.log(total), n, j, n_rows, n_neurons)
 
 
 @triton.jit
@@ -88,6 +105,9 @@ def _backward_x(
     out_pointer,
     grad_pointer,
     grad_x_pointer,
+    x_apart,
+    n_sets,
+    sets_of_slot,
     n_rows,
     n_neurons,
     n_inputs,
@@ -96,20 +116,26 @@ def _backward_x(
     NEURONS: tl.constexpr,
     INPUTS: tl.constexpr,
 ):
-    n = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    n_blocks = tl.cdiv(n_rows, ROWS)
+    slot = tl.program_id(0) // n_blocks
+    n = tl.program_id(0) % n_blocks * ROWS + tl.arange(0, ROWS)
     k = tl.program_id(1) * INPUTS + tl.arange(0, INPUTS)
-    x = _load(x_pointer, n, k, n_rows, n_inputs, 0.0)
     total = tl.zeros((ROWS, INPUTS), grad_x_pointer.dtype.element_ty)
-    for start in range(0, n_neurons, NEURONS):
-        j = start + tl.arange(0, NEURONS)
-        loc = _load(loc_pointer, j, k, n_neurons, n_inputs, 0.0)
-        inverse = _load(inverse_pointer, j, k, n_neurons, n_inputs, 0.0)
-        a = _load(a_pointer, j, k, n_neurons, n_inputs, float("-inf"))
-        u, exponent = _terms(x, loc, inverse, a, OMIT)
-        r = _responsibilities(out_pointer, grad_pointer, exponent, n, j, n_rows, n_neurons)
-        total -= tl.sum(r * u * inverse[None, :, :], 1)
-    inside = (n < n_rows)[:, None] & (k < n_inputs)[None, :]
-    tl.store(grad_x_pointer + n[:, None] * n_inputs + k[None, :], total, mask=inside)
+    for at in range(slot * sets_of_slot, tl.minimum((slot + 1) * sets_of_slot, n_sets)):
+        set = tl.full((), at, tl.int64)
+        first, scores = set * n_neurons * n_inputs, set * n_rows * n_neurons
+        x = _load(x_pointer + set * x_apart, n, k, n_rows, n_inputs, 0.0)
+        for start in range(0, n_neurons, NEURONS):
+            j = start + tl.arange(0, NEURONS)
+            loc = _load(loc_pointer + first, j, k, n_neurons, n_inputs, 0.0)
+            inverse = _load(inverse_pointer + first, j, k, n_neurons, n_inputs, 0.0)
+            a = _load(a_pointer + first, j, k, n_neurons, n_inputs, float("-inf"))
+            u, exponent = _terms(x, loc, inverse, a, OMIT)
+            out, grad = out_pointer + scores, grad_pointer + scores
+            r = _responsibilities(out, grad, exponent, n, j, n_rows, n_neurons)
+            total -= tl.sum(r * u * inverse[None, :, :], 1)
+    rows = grad_x_pointer + slot.to(tl.int64) * n_rows * n_inputs
+    _store(rows, total, n, k, n_rows, n_inputs)
 
 
 @triton.jit
@@ -123,6 +149,9 @@ def _backward_parameters(
     first_pointer,
     second_pointer,
     mass_pointer,
+    x_apart,
+    n_slots,
+    rows_of_slot,
     n_rows,
     n_neurons,
     n_inputs,
@@ -131,52 +160,92 @@ def _backward_parameters(
     NEURONS: tl.constexpr,
     INPUTS: tl.constexpr,
 ):
-    j = tl.program_id(0) * NEURONS + tl.arange(0, NEURONS)
+    n_blocks = tl.cdiv(n_neurons, NEURONS)
+    slot = (tl.program_id(0) // n_blocks).to(tl.int64)
+    set = slot // n_slots
+    j = tl.program_id(0) % n_blocks * NEURONS + tl.arange(0, NEURONS)
     k = tl.program_id(1) * INPUTS + tl.arange(0, INPUTS)
-    loc = _load(loc_pointer, j, k, n_neurons, n_inputs, 0.0)
-    inverse = _load(inverse_pointer, j, k, n_neurons, n_inputs, 0.0)
-    a = _load(a_pointer, j, k, n_neurons, n_inputs, float("-inf"))
+    at = set * n_neurons * n_inputs
+    loc = _load(loc_pointer + at, j, k, n_neurons, n_inputs, 0.0)
+    inverse = _load(inverse_pointer + at, j, k, n_neurons, n_inputs, 0.0)
+    a = _load(a_pointer + at, j, k, n_neurons, n_inputs, float("-inf"))
     first = tl.zeros((NEURONS, INPUTS), first_pointer.dtype.element_ty)
     second = tl.zeros((NEURONS, INPUTS), first_pointer.dtype.element_ty)
     mass = tl.zeros((NEURONS, INPUTS), first_pointer.dtype.element_ty)
-    for start in range(0, n_rows, ROWS):
+    row = (tl.program_id(0) // n_blocks) % n_slots * rows_of_slot
+    out, grad = out_pointer + set * n_rows * n_neurons, grad_pointer + set * n_rows * n_neurons
+    for start in range(row, tl.minimum(row + rows_of_slot, n_rows), ROWS):
         n = start + tl.arange(0, ROWS)
-        x = _load(x_pointer, n, k, n_rows, n_inputs, 0.0)
+        x = _load(x_pointer + set * x_apart, n, k, n_rows, n_inputs, 0.0)
         u, exponent = _terms(x, loc, inverse, a, OMIT)
-        r = _responsibilities(out_pointer, grad_pointer, exponent, n, j, n_rows, n_neurons)
+        r = _responsibilities(out, grad, exponent, n, j, n_rows, n_neurons)
         mass += tl.sum(r, 0)
         first += tl.sum(r * u, 0)
         second += tl.sum(r * u * u, 0)
-    inside = (j < n_neurons)[:, None] & (k < n_inputs)[None, :]
-    at = j[:, None] * n_inputs + k[None, :]
-    tl.store(mass_pointer + at, mass, mask=inside)
-    tl.store(first_pointer + at, first, mask=inside)
-    tl.store(second_pointer + at, second, mask=inside)
+    at = slot * n_neurons * n_inputs
+    _store(first_pointer + at, first, j, k, n_neurons, n_inputs)
+    _store(second_pointer + at, second, j, k, n_neurons, n_inputs)
+    _store(mass_pointer + at, mass, j, k, n_neurons, n_inputs)
 
 
-def _blocks(omit: bool) -> dict[str, int | bool]:
-    return {"OMIT": omit, "ROWS": _ROWS, "NEURONS": _NEURONS, "INPUTS": _INPUTS}
+class _Blocks:
+    """How sets, rows, neurons and inputs are shared out among programs."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.n_sets, self.n_rows, n_neurons, n_inputs = terms.sizes
+        self.is_shared = terms.is_shared
+        self.x_apart = 0 if terms.is_shared else self.n_rows * n_inputs
+        neurons, inputs = (
+            min(_WIDEST, triton.next_power_of_2(size)) for size in (n_neurons, n_inputs)
+        )
+        self.rows = min(_TERMS // (neurons * inputs), triton.next_power_of_2(self.n_rows))
+        self.along_rows = triton.cdiv(self.n_rows, self.rows)
+        self.along_neurons = triton.cdiv(n_neurons, neurons)
+        self.along_inputs = triton.cdiv(n_inputs, inputs)
+        self.constants = {
+            "OMIT": terms.omit,
+            "ROWS": self.rows,
+            "NEURONS": neurons,
+            "INPUTS": inputs,
+        }
+
+    @property
+    def sets_of_slot(self) -> int:
+        """How many sets' gradients of the same rows one program adds up."""
+        n_programs = self.along_rows * self.along_inputs
+        return max(1, self.n_sets * n_programs // _PROGRAMS) if self.is_shared else 1
+
+    @property
+    def rows_of_slot(self) -> int:
+        """How many rows' gradients of the same parameters one program adds up."""
+        n_programs = self.n_sets * self.along_neurons * self.along_inputs
+        return max(1, self.along_rows * n_programs // _PROGRAMS) * self.rows
 
 
-def forward(terms: Terms) -> Tensor:
-    """Returns the scores, ``(n, J)``."""
-    *inputs, omit = terms
-    sizes = (len(terms.x), *terms.loc.shape)
-    out = terms.x.new_empty(sizes[0], sizes[1])
-    grid = (triton.cdiv(sizes[0], _ROWS), triton.cdiv(sizes[1], _NEURONS))
-    _forward[grid](*inputs, out, *sizes, **_blocks(omit))
-    return out
+def forward(terms: Terms, out: Tensor) -> None:
+    """Writes the scores, ``(S, n, J)``."""
+    blocks = _Blocks(terms)
+    _forward[blocks.n_sets * blocks.along_rows, blocks.along_neurons](
+        *terms[:4], out, blocks.x_apart, *terms.sizes[1:], **blocks.constants
+    )
 
 
-def backward(terms: Terms, out: Tensor, grad: Tensor) -> Gradients:
+def backward(terms: Terms, out: Tensor, grad: Tensor, wants_x: bool) -> Gradients:
     """Returns the sums that gradients are made of."""
-    *inputs, omit = terms
-    given, sizes = (*inputs, out, grad), (len(terms.x), *terms.loc.shape)
-    sums = Gradients(*map(torch.empty_like, (terms.x, *[terms.loc] * 3)))
-    n_rows, n_neurons, n_inputs = sizes
-    blocks = _blocks(omit)
-    along_inputs = triton.cdiv(n_inputs, _INPUTS)
-    _backward_x[(triton.cdiv(n_rows, _ROWS), along_inputs)](*given, sums.x, *sizes, **blocks)
-    grid = (triton.cdiv(n_neurons, _NEURONS), along_inputs)
-    _backward_parameters[grid](*given, *sums[1:], *sizes, **blocks)
-    return sums
+    given, blocks = (*terms[:4], out, grad), _Blocks(terms)
+    grad_x = _gradient_of_inputs(given, terms, blocks) if wants_x else None
+    n_slots = triton.cdiv(blocks.n_rows, blocks.rows_of_slot)
+    sums = terms.loc.new_empty(3, blocks.n_sets, n_slots, *terms.loc.shape[1:])
+    grid = blocks.n_sets * n_slots * blocks.along_neurons, blocks.along_inputs
+    sizes = blocks.x_apart, n_slots, blocks.rows_of_slot, *terms.sizes[1:]
+    _backward_parameters[grid](*given, *sums, *sizes, **blocks.constants)
+    return Gradients(grad_x, *sums.sum(2).unbind())
+
+
+def _gradient_of_inputs(given: tuple[Tensor, ...], terms: Terms, blocks: _Blocks) -> Tensor:
+    n_slots = triton.cdiv(blocks.n_sets, blocks.sets_of_slot)
+    slots = terms.x.new_empty(n_slots, *terms.x.shape[1:])
+    grid = n_slots * blocks.along_rows, blocks.along_inputs
+    sizes = blocks.x_apart, blocks.n_sets, blocks.sets_of_slot, *terms.sizes[1:]
+    _backward_x[grid](*given, slots, *sizes, **blocks.constants)
+    return slots.sum(0, keepdim=True) if blocks.is_shared else slots

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,12 +17,14 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Terms(NamedTuple):
-    r"""What the exponents :math:`a_{jk} - u_{njk}^2 / 2` are made of.
+    r"""What the exponents :math:`a_{sjk} - u_{snjk}^2 / 2` are made of, all of it contiguous.
 
     Attributes:
-        x: rows, shape ``(n, K)``.
-        loc: means :math:`\mu`, shape ``(J, K)``; and so are the next two.
-        inverse: :math:`1 / \sigma`, so that :math:`u_{njk} = (x_{nk} - \mu_{jk}) / \sigma_{jk}`.
+        x: rows of each of the ``S`` sets of parameters, shape ``(S, n, K)``; or ``(1, n, K)``,
+            those of all sets.
+        loc: means :math:`\mu`, shape ``(S, J, K)``; and so are the next two.
+        inverse: :math:`1 / \sigma`, so that
+            :math:`u_{snjk} = (x_{snk} - \mu_{sjk}) / \sigma_{sjk}`.
         a: what does not depend on rows.
         omit: whether NaN in ``x`` leaves its term out.
     """
@@ -33,52 +35,52 @@ class Terms(NamedTuple):
     a: Tensor
     omit: bool
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether all sets have the same rows."""
+        return len(self.x) == 1
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """How many sets, rows, neurons and inputs there are."""
+        n_sets, n_neurons, n_inputs = self.loc.shape
+        return n_sets, self.x.shape[1], n_neurons, n_inputs
+
 
 class Gradients(NamedTuple):
-    r"""With :math:`r_{njk} = g_{nj} \exp(a_{jk} - u_{njk}^2 / 2 - \mathrm{out}_{nj})`, where
+    r"""With :math:`r_{snjk} = g_{snj} \exp(a_{sjk} - u_{snjk}^2 / 2 - \mathrm{out}_{snj})`, where
     :math:`g` is the gradient of the scores.
 
     Attributes:
-        x: the gradient of the rows, of their shape.
-        first: :math:`\sum_n r_{njk} u_{njk}`, shape ``(J, K)``; and so are the next two.
-        second: :math:`\sum_n r_{njk} u_{njk}^2`.
-        mass: :math:`\sum_n r_{njk}`.
+        x: the gradient of the rows, of their shape; nothing where nobody wants it.
+        first: :math:`\sum_n r_{snjk} u_{snjk}`, shape ``(S, J, K)``; and so are the next two.
+        second: :math:`\sum_n r_{snjk} u_{snjk}^2`.
+        mass: :math:`\sum_n r_{snjk}`.
     """
 
-    x: Tensor
+    x: Tensor | None
     first: Tensor
     second: Tensor
     mass: Tensor
 
 
 class Kernel(Backend):
-    """Evaluates rows ``(n, K)`` under neurons ``(J, K)``, without holding ``(n, J, K)``."""
-
-    takes_sets: ClassVar[bool] = False
-    """Whether it takes ``S`` sets of parameters in one call: ``(S, J, K)``, and rows ``(S, n, K)``,
-    or ``(1, n, K)`` where all sets have the same. Else it is called once for each set."""
+    """Evaluates rows under sets of neurons, all sets at once, without holding all their terms."""
 
     @abstractmethod
-    def forward(self, terms: Terms) -> Tensor:
-        """Returns the scores, the terms' log-sum-exp over inputs: ``(n, J)``."""
+    def forward(self, terms: Terms, out: Tensor) -> None:
+        """Writes the scores, the terms' log-sum-exp over inputs, ``(S, n, J)``, to ``out``."""
 
     @abstractmethod
-    def backward(self, terms: Terms, out: Tensor, grad: Tensor) -> Gradients:
+    def backward(self, terms: Terms, out: Tensor, grad: Tensor, wants_x: bool) -> Gradients:
         """Returns the sums that gradients are made of, given the scores and their gradient."""
 
     def score(self, inputs: LayerInputs, layout: Layout) -> Tensor:
-        *tensors, omit = inputs
-        if self.takes_sets:
-            return layout.restored(self._apply(layout.stacked(*tensors), omit))
-        out, *others = (self._apply(one, omit) for one in layout.sets(*tensors))
-        return layout.restored(torch.stack([out, *others]) if others else out)
-
-    def _apply(self, tensors: tuple[Tensor, ...], omit: bool) -> Tensor:
-        return _Score.apply(*(tensor.contiguous() for tensor in tensors), omit, self)
+        return layout.restored(_Score.apply(*inputs, layout, self))
 
 
 class _Score(torch.autograd.Function):
-    """The scores of rows under parameters, with a kernel's backward."""
+    """The scores of rows under sets of parameters, with a kernel's backward."""
 
     @staticmethod
     def forward(
@@ -88,30 +90,39 @@ class _Score(torch.autograd.Function):
         scale: Tensor,
         log_weight: Tensor,
         omit: bool,
+        layout: Layout,
         kernel: Kernel,
     ) -> Tensor:
         inverse, a = scale.reciprocal(), (log_weight - scale.log()).sub_(_HALF_LOG_TWO_PI)
-        out = kernel.forward(Terms(x, loc, inverse, a, omit))
-        ctx.save_for_backward(x, loc, scale, log_weight, inverse, a, out)
-        ctx.omit, ctx.kernel = omit, kernel
+        stacked_loc, inverse, a = map(layout.stacked, (loc, inverse, a))
+        terms = Terms(layout.stacked_inputs(x), stacked_loc, inverse, a, omit)
+        out = x.new_empty(layout.shape)
+        kernel.forward(terms, out.view(layout.stacked_shape))
+        ctx.save_for_backward(x, loc, scale, log_weight, *terms[:4], out)
+        ctx.omit, ctx.layout, ctx.kernel = omit, layout, kernel
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        *given, inverse, a, out = ctx.saved_tensors
-        (grad,) = grads
+        x, *parameters, rows, loc, inverse, a, out = ctx.saved_tensors
+        layout, (grad,), rest = ctx.layout, grads, (None, None, None)
         if torch.is_grad_enabled():
-            return *_differentiable_gradients(given, grad, ctx.omit), None, None
-        terms = Terms(given[0], given[1], inverse, a, ctx.omit)
-        grad_x, first, second, mass = ctx.kernel.backward(terms, out, grad.contiguous())
-        return grad_x, first * inverse, (second - mass) * inverse, mass, None, None
+            grad = layout.restored(grad)
+            return *_differentiable_gradients([x, *parameters], grad, ctx.omit), *rest
+        terms = Terms(rows, loc, inverse, a, ctx.omit)
+        out, grad = (one.reshape(layout.stacked_shape) for one in (out, grad.contiguous()))
+        wants_x = ctx.needs_input_grad[0]
+        grad_x, first, second, mass = ctx.kernel.backward(terms, out, grad, wants_x)
+        sums = first.mul_(inverse), second.sub_(mass).mul_(inverse), mass
+        slopes = map(layout.gradient, sums, (one.shape for one in parameters))
+        if grad_x is not None:
+            grad_x = layout.gradient_of_inputs(grad_x, x.shape)
+        return grad_x, *slopes, *rest
 
 
 def _differentiable_gradients(given: list[Tensor], grad: Tensor, omit: bool) -> list[Tensor | None]:
     """Gradients by the textbook, for derivatives of derivatives."""
     inputs = [tensor for tensor in given if tensor.requires_grad]
-    x, *parameters = given
-    rows = (one.unsqueeze(-3) for one in parameters)
-    value = textbook(x, *rows, omit=omit)
+    value = textbook(*given, omit=omit)
     gradients = iter(torch.autograd.grad(value, inputs, grad, create_graph=True))
     return [next(gradients) if tensor.requires_grad else None for tensor in given]

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
+
+from ...checks import check
 
 __all__ = ["Layout"]
 
@@ -25,12 +26,15 @@ class Layout:
     Example:
         >>> from pyro_ugmm.nn.kernels.layout import Layout
         >>> layout = Layout((50,), [(8, 1), (), ()], 3, 4)  # eight draws of one parameter
-        >>> layout.n_sets, layout.n_rows, layout.terms_per_set
-        (8, 50, 600)
+        >>> layout.n_sets, layout.n_rows, layout.n_terms
+        (8, 50, 4800)
     """
 
     _batch: tuple[int, ...]
     _sets_of: tuple[int, ...]
+    _order: tuple[int, ...]
+    """The leading dimensions, those of sets first."""
+    _is_in_order: bool
 
     def __init__(
         self,
@@ -42,66 +46,101 @@ class Layout:
         self.n_neurons, self.n_inputs = n_neurons, n_inputs
         self.n_sets, self.n_rows = 1, math.prod(rows)
         self._batch, self._sets_of = tuple(rows), ()
+        self._order, self._is_in_order = tuple(range(len(self._batch))), True
         if any(sets):
             self._spread(sets)
 
     def _spread(self, sets: Sequence[Sequence[int]]) -> None:
         """Finds along which dimensions parameters vary."""
-        self._batch = batch = tuple(torch.broadcast_shapes(self._batch, *sets))
-        width = len(batch)
-        along = [(1,) * (width - len(one)) + tuple(one) for one in sets]
+        width = max(len(self._batch), *map(len, sets))
+        rows, *along = [(1,) * (width - len(one)) + tuple(one) for one in (self._batch, *sets)]
+        self._batch = batch = tuple(map(_broadcast, rows, *along))
         self._sets_of = tuple(i for i in range(width) if any(one[i] > 1 for one in along))
-        self.n_sets = math.prod(batch[i] for i in self._sets_of)
-        self.n_rows = math.prod(batch[i] for i in range(width) if i not in self._sets_of)
+        rows_of = tuple(i for i in range(width) if i not in self._sets_of)
+        self.n_sets = math.prod([batch[i] for i in self._sets_of])
+        self.n_rows = math.prod([batch[i] for i in rows_of])
+        self._order = self._sets_of + rows_of
+        self._is_in_order = self._order == tuple(range(width))
 
     @property
-    def terms_per_set(self) -> int:
-        """How many (row, neuron, input) each set evaluates."""
-        return self.n_rows * self.n_neurons * self.n_inputs
+    def n_terms(self) -> int:
+        """How many (set, row, neuron, input) there are."""
+        return self.n_sets * self.n_rows * self.n_neurons * self.n_inputs
 
     @property
-    def _order(self) -> tuple[int, ...]:
-        """The leading dimensions, those of sets first."""
-        rows = (i for i in range(len(self._batch)) if i not in self._sets_of)
-        return (*self._sets_of, *rows)
+    def shape(self) -> tuple[int, ...]:
+        """That of the scores, dimensions of sets first."""
+        return (*(self._batch[i] for i in self._order), self.n_neurons)
 
-    def stacked(self, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-        """Returns inputs ``(S, n, K)``, or ``(1, n, K)`` where all sets have the same, and
-        parameters ``(S, J, K)``.
-        """
-        return self._stacked_inputs(x), *map(self._stacked_parameter, parameters)
-
-    def sets(self, x: Tensor, *parameters: Tensor) -> list[tuple[Tensor, ...]]:
-        """Returns the inputs ``(n, K)`` and parameters ``(J, K)`` of each set."""
-        if not self._sets_of:
-            return [tuple(map(self._flat, (x, *parameters)))]
-        inputs, *stacked = self.stacked(x, *parameters)
-        rows = inputs if len(inputs) == self.n_sets else [inputs[0]] * self.n_sets
-        return list(zip(rows, *stacked, strict=True))
-
-    def _flat(self, tensor: Tensor) -> Tensor:
-        return tensor if tensor.dim() == 2 else tensor.reshape(-1, self.n_inputs)
+    @property
+    def stacked_shape(self) -> tuple[int, int, int]:
+        """That of the scores with one dimension of sets and one of rows."""
+        return self.n_sets, self.n_rows, self.n_neurons
 
     def restored(self, scores: Tensor) -> Tensor:
-        """Returns scores ``(S, n, J)`` in the shape that was asked for."""
+        """Returns scores of :attr:`shape` with their dimensions as they were given."""
+        return scores if self._is_in_order else scores.permute(*self._places, -1)
+
+    @property
+    def _places(self) -> list[int]:
+        """Where in the order each leading dimension is."""
+        return sorted(range(len(self._order)), key=self._order.__getitem__)
+
+    def stacked(self, parameter: Tensor) -> Tensor:
+        """Returns a parameter as ``(S, J, K)``."""
+        if parameter.numel() != self.n_sets * self.n_neurons * self.n_inputs:
+            parameter = parameter.expand(*self._parameter_shape)
+        return parameter.reshape(self.n_sets, self.n_neurons, self.n_inputs).contiguous()
+
+    def gradient(self, stacked: Tensor, shape: Sequence[int]) -> Tensor:
+        """Returns the gradient of a parameter of that shape from that of what was stacked."""
+        if stacked.numel() == math.prod(shape):
+            return stacked.view(shape)
+        return stacked.view(self._parameter_shape).sum_to_size(shape)
+
+    @property
+    def _parameter_shape(self) -> tuple[int, ...]:
+        batch = (size if i in self._sets_of else 1 for i, size in enumerate(self._batch))
+        return *batch, self.n_neurons, self.n_inputs
+
+    def stacked_inputs(self, x: Tensor) -> Tensor:
+        """Returns inputs as ``(S, n, K)``, or ``(1, n, K)`` where all sets have the same."""
+        if not self._is_plain(x.shape):
+            x = x.expand(*self._batch, -1).permute(*self._order, -1)
+        return x.reshape(-1, self.n_rows, self.n_inputs).contiguous()
+
+    def gradient_of_inputs(self, stacked: Tensor, shape: Sequence[int]) -> Tensor:
+        """Returns the gradient of inputs of that shape from that of what was stacked."""
+        if self._is_plain(shape):
+            return stacked.view(shape)
+        ordered = stacked.view(*(self._batch[i] for i in self._order), self.n_inputs)
+        return ordered.permute(*self._places, -1).sum_to_size(shape)
+
+    def _is_plain(self, shape: Sequence[int]) -> bool:
+        """Whether inputs need neither be repeated nor put in another order: either all sets have
+        the same, or each has its own and all dimensions are in order.
+        """
         if not self._sets_of:
-            is_flat = len(self._batch) == 1 and scores.dim() == 2
-            return scores if is_flat else scores.reshape(*self._batch, self.n_neurons)
-        order = self._order
-        scores = scores.reshape(*(self._batch[i] for i in order), self.n_neurons)
-        return scores.permute(*sorted(range(len(order)), key=order.__getitem__), -1)
+            return True
+        n_values = math.prod(shape)
+        is_shared = n_values == self.n_rows * self.n_inputs and all(
+            shape[i - len(self._batch) - 1] == 1
+            for i in self._sets_of
+            if i > len(self._batch) - len(shape)
+        )
+        is_own = n_values == self.n_sets * self.n_rows * self.n_inputs
+        return is_shared or (is_own and self._is_in_order)
 
-    def _stacked_inputs(self, x: Tensor) -> Tensor:
-        width, n_sets = len(self._batch), len(self._sets_of)
-        x = x.reshape(*(1,) * (width + 1 - x.dim()), *x.shape)
-        is_shared = all(x.shape[i] == 1 for i in self._sets_of)
-        sizes = [1 if is_shared and i in self._sets_of else self._batch[i] for i in range(width)]
-        x = x.expand(*sizes, -1).permute(*self._order, -1)
-        return x.reshape(math.prod(x.shape[:n_sets]), -1, self.n_inputs)
 
-    def _stacked_parameter(self, parameter: Tensor) -> Tensor:
-        width, shape = len(self._batch), (self.n_neurons, self.n_inputs)
-        parameter = parameter.reshape(*(1,) * (width + 2 - parameter.dim()), *parameter.shape)
-        sizes = [self._batch[i] if i in self._sets_of else 1 for i in range(width)]
-        parameter = parameter.expand(*sizes, *shape).permute(*self._order, -2, -1)
-        return parameter.reshape(-1, *shape)
+def _broadcast(*sizes: int) -> int:
+    """As ``torch.broadcast_shapes`` does, which takes longer than a small layer."""
+    common = 1
+    for size in sizes:
+        check(
+            1 in (size, common) or size == common,
+            "x and parameters",
+            "batch shapes that broadcast",
+            sizes,
+        )
+        common = size if common == 1 else common
+    return common

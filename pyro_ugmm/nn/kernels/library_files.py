@@ -34,7 +34,7 @@ __all__ = [
 
 _KINDS = [(done, real) for done in ("forward", "backward") for real in ("float", "double")]
 SYMBOLS = [f"mixture_layer_{done}_{real}" for done, real in _KINDS]
-_SIZES = [*[ctypes.c_ssize_t] * 3, *[ctypes.c_int] * 2]  # then come pointers
+_SIZES = [*[ctypes.c_ssize_t] * 4, *[ctypes.c_int] * 3]  # then come pointers
 _PARTIAL = "compiling-"
 
 

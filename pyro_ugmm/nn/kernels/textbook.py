@@ -11,8 +11,8 @@ from .layout import Layout
 
 __all__ = ["Textbook", "textbook"]
 
-# That it pays not to hold. On a GPU so few take as long as it takes to start a kernel.
-_FEWEST_TERMS = {"cpu": 1 << 15}
+# For which another backend's call pays; on a GPU fewer take as long as it takes to start a kernel.
+_FEWEST_TERMS = {"cpu": 1 << 12}
 _FEWEST_ELSEWHERE = 1 << 20
 
 
@@ -23,7 +23,7 @@ class Textbook(Backend):
     is_composed: ClassVar[bool] = True
 
     def suits(self, device: torch.device, layout: Layout) -> bool:
-        return layout.terms_per_set < _FEWEST_TERMS.get(device.type, _FEWEST_ELSEWHERE)
+        return layout.n_terms < _FEWEST_TERMS.get(device.type, _FEWEST_ELSEWHERE)
 
     def score(self, inputs: LayerInputs, layout: Layout) -> Tensor:
         *tensors, omit = inputs

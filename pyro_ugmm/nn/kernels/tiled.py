@@ -1,14 +1,17 @@
-"""The layer's log-density in plain torch, over tiles of rows that stay in the cache."""
+"""The layer's log-density in plain torch, over tiles of sets and rows that stay in the cache."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from .kernel import Gradients, Kernel, Terms
+from .layout import Layout
 
 __all__ = ["Tiled"]
 
+_FEWEST_TERMS = 1 << 15  # that it pays not to hold
 _TILE_BYTES = {"cpu": 1 << 20}
 _OTHER_BYTES = 64 << 20
 # Exponents below this are as good as none; their exponentials would be subnormal, which is slow.
@@ -16,37 +19,43 @@ _LEAST = -80.0
 
 
 class Tiled(Kernel):
-    """Plain torch operations on tiles of rows."""
+    """Plain torch operations on tiles: several sets, where there is room for all rows of one."""
 
     name: ClassVar[str] = "tiled"
 
-    @staticmethod
-    def _tiles(terms: Terms) -> list[slice]:
-        size = _TILE_BYTES.get(terms.x.device.type, _OTHER_BYTES)
-        step = max(1, size // (terms.loc.numel() * terms.loc.itemsize))
-        return [slice(at, at + step) for at in range(0, len(terms.x), step)]
+    def suits(self, device: torch.device, layout: Layout) -> bool:
+        return layout.n_terms >= _FEWEST_TERMS
 
     @staticmethod
-    def _standardized(terms: Terms, tile: slice) -> tuple[Tensor, Tensor]:
-        """Deviations ``(tile, J, K)`` in standard units, and the exponents."""
-        x, loc, inverse, a, omit = terms
-        x = x[tile]
-        u = (x.unsqueeze(1) - loc).mul_(inverse)
-        if not omit:
+    def _tiles(terms: Terms) -> Iterator[tuple[slice, slice]]:
+        n_sets, n_rows, n_neurons, n_inputs = terms.sizes
+        size = _TILE_BYTES.get(terms.x.device.type, _OTHER_BYTES)
+        n_held = size // (n_neurons * n_inputs * terms.loc.itemsize)
+        rows = max(1, min(n_rows, n_held))
+        sets = max(1, n_held // rows)
+        for at in range(0, n_sets, sets):
+            for row in range(0, n_rows, rows):
+                yield slice(at, at + sets), slice(row, row + rows)
+
+    @staticmethod
+    def _standardized(terms: Terms, sets: slice, rows: slice) -> tuple[Tensor, Tensor]:
+        """Deviations ``(sets, rows, J, K)`` in standard units, and the exponents."""
+        x = terms.x[slice(None) if terms.is_shared else sets, rows].unsqueeze(2)
+        loc, inverse, a = (one[sets].unsqueeze(1) for one in terms[1:4])
+        u = (x - loc).mul_(inverse)
+        if not terms.omit:
             return u, torch.addcmul(a, u, u, value=-0.5)
-        missing = x.isnan().unsqueeze(1)
+        missing = x.isnan()
         u.masked_fill_(missing, 0.0)
         return u, torch.addcmul(a, u, u, value=-0.5).masked_fill_(missing, -float("inf"))
 
-    def forward(self, terms: Terms) -> Tensor:
-        out = terms.x.new_empty(len(terms.x), len(terms.loc))
+    def forward(self, terms: Terms, out: Tensor) -> None:
         for tile in self._tiles(terms):
-            _, exponent = self._standardized(terms, tile)
+            _, exponent = self._standardized(terms, *tile)
             top = exponent.amax(-1, keepdim=True)
             held = top.masked_fill(top == -float("inf"), 0.0)
             total = self._decay(exponent.sub_(held)).sum(-1)
             torch.add(top.squeeze(-1), total.log_(), out=out[tile])
-        return out
 
     @staticmethod
     def _decay(exponent: Tensor) -> Tensor:
@@ -54,16 +63,21 @@ class Tiled(Kernel):
         small = exponent < _LEAST
         return exponent.clamp_(min=_LEAST).exp_().masked_fill_(small, 0.0)
 
-    def backward(self, terms: Terms, out: Tensor, grad: Tensor) -> Gradients:
-        grad_x = torch.empty_like(terms.x)
+    def backward(self, terms: Terms, out: Tensor, grad: Tensor, wants_x: bool) -> Gradients:
+        grad_x = torch.zeros_like(terms.x) if wants_x else None
         first, second, mass = (torch.zeros_like(terms.loc) for _ in range(3))
-        for tile in self._tiles(terms):
-            u, exponent = self._standardized(terms, tile)
-            r = self._decay(exponent.sub_(out[tile].unsqueeze(-1)))
-            r.mul_(grad[tile].unsqueeze(-1))
-            mass.add_(r.sum(0))
+        for sets, rows in self._tiles(terms):
+            u, exponent = self._standardized(terms, sets, rows)
+            r = self._decay(exponent.sub_(out[sets, rows].unsqueeze(-1)))
+            r.mul_(grad[sets, rows].unsqueeze(-1))
+            mass[sets] += r.sum(1)
             r.mul_(u)
-            first.add_(r.sum(0))
-            torch.sum(r * terms.inverse, 1, out=grad_x[tile])
-            second.add_(r.mul_(u).sum(0))
-        return Gradients(grad_x.neg_(), first, second, mass)
+            first[sets] += r.sum(1)
+            if grad_x is not None:
+                slope = torch.einsum("snjk,sjk->snk", r, terms.inverse[sets])
+                if terms.is_shared:
+                    grad_x[0, rows] -= slope.sum(0)
+                else:
+                    grad_x[sets, rows] -= slope
+            second[sets] += r.mul_(u).sum(1)
+        return Gradients(grad_x, first, second, mass)

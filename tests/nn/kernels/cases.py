@@ -1,5 +1,7 @@
 """The layer's backends as tests take them, and its defining expression."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -25,3 +27,14 @@ def value_and_gradients(function, tensors):
     tensors = [tensor.clone().requires_grad_() for tensor in tensors]
     value = function(*tensors)
     return value.detach(), torch.autograd.grad(value.sum(), tensors)
+
+
+@contextlib.contextmanager
+def threads(count):
+    """So many of torch's threads within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -134,10 +134,10 @@ def test_a_process_outlives_the_damage_of_what_it_loaded(compiler, made):
     """A library that is loaded is mapped: to cut it short would kill the process."""
     loaded = compilation.load_library()[0]
     kept().write_bytes(b"")
-    assert loaded.mixture_layer_forward_float(*[0] * 10) == 0
+    assert loaded.mixture_layer_forward_float(*[0] * 12) == 0
     again = compilation.load_library()[0]
     kept().write_bytes(b"")
-    assert again.mixture_layer_backward_double(*[0] * 15) == 0
+    assert again.mixture_layer_backward_double(*[0] * 17) == 0
 
 
 def test_threads_compile_once(compiler, made):

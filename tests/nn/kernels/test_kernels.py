@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from pyro_ugmm.nn import UGMMLayer
 from pyro_ugmm.nn.kernels import backend_for, force_backend, layer_log_density
 from pyro_ugmm.nn.kernels.compiled import Compiled
-from tests.nn.kernels.cases import BACKENDS, textbook, value_and_gradients
+from tests.nn.kernels.cases import BACKENDS, textbook, threads, value_and_gradients
 
 
 @st.composite
@@ -95,12 +95,8 @@ def test_two_threads_find_what_one_does(size):
     case = (torch.randn(rows, width), torch.randn(shape), torch.rand(shape) + 0.1)
     case = [tensor.double() for tensor in (*case, torch.randn(shape))]
     alone = value_and_gradients(by(backend_for("cpu", torch.float64)), case)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
+    with threads(2):
         shared = value_and_gradients(by(backend_for("cpu", torch.float64)), case)
-    finally:
-        torch.set_num_threads(before)
     torch.testing.assert_close(shared, alone, rtol=1e-10, atol=1e-12)
 
 
