@@ -44,7 +44,8 @@ def setting(options: argparse.Namespace, device: Device) -> dict[str, Any]:
     words = f"{device.name()}, float32, "
     if device.kind == "cpu":
         words += f"{options.threads} threads of {os.cpu_count()} cores, "
-    words += f"torch {torch.__version__}, ours: {backend} (below 4,096 terms the textbook's). "
+    fewest = {"cpu": "4,096", "cuda": "four million"}[device.kind]
+    words += f"torch {torch.__version__}, ours: {backend} (below {fewest} terms the textbook's). "
     words += "Medians."
     if any(one.name == "floor" for one in chosen):
         words += " The floor is one exponential for every row, input and neuron in the cache, two "

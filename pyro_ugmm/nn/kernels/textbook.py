@@ -13,7 +13,7 @@ __all__ = ["Textbook", "textbook"]
 
 # For which another backend's call pays; on a GPU fewer take as long as it takes to start a kernel.
 _FEWEST_TERMS = {"cpu": 1 << 12}
-_FEWEST_ELSEWHERE = 1 << 20
+_FEWEST_ELSEWHERE = 1 << 22
 
 
 class Textbook(Backend):
