@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) install --quiet --editable '.[test,lint]'
 	touch $@
 
-demo: $(VENV)/.installed  ## the main job on Iris: two trainings, a posterior, pictures in out/
+demo: $(VENV)/.installed  ## the main job on Iris: two trainings, the posterior, pictures in out/
 	$(RUN) -m pyro_ugmm.demo --out out
 
 test: $(VENV)/.installed  ## all tests and the examples in docstrings

@@ -69,7 +69,8 @@ if os.environ.get("SPHINX_INTERSPHINX"):
         "arviz": ("https://python.arviz.org/en/v0.23.0", None),
     }
 _OTHERS = r"(abc|arviz|collections|numpy|os|pyro|torch)\..*|Axes|InferenceData|Tensor|dict\[str"
-_INNER = r"pyro_ugmm\..*\.(SecondMoments|MatrixCompletion|VarianceCompletion|Completion|Argument|Iterates|Rows|Table)"
+_TYPES = "SecondMoments|MatrixCompletion|VarianceCompletion|Completion|Argument|Iterates|Rows|Table"
+_INNER = rf"pyro_ugmm\..*\.({_TYPES})"
 nitpick_ignore_regex = [(r"py:.*", _OTHERS), (r"py:class", _INNER)]
 
 html_theme = "furo"

@@ -1,6 +1,7 @@
-"""The main job on real data: Iris by maximum likelihood and by SVI, and the posterior examined.
+"""The main job on real data: Iris by maximum likelihood, SVI and sequential Monte Carlo.
 
-Run as ``python -m pyro_ugmm.demo``; it writes figures and the posterior to ``out/``.
+Run as ``python -m pyro_ugmm.demo``; it examines the posterior, and writes it and figures to
+``out/``.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,12 @@ from torch import Tensor
 from ..guides import mean_field
 from ..models import Priors, UGMMClassifier
 from ..nn import UGMMNetwork
+from ..sampling import PosteriorSample, sample_posterior
 from ..training import FitResult, fit_mle, fit_svi
 
-__all__ = ["DROPOUT", "SIZES", "Trained", "train_both"]
+__all__ = ["DROPOUT", "ONE_LAYER", "SIZES", "Sampled", "Trained", "sample", "train_both"]
 
-SIZES, DROPOUT = [4, 8, 3], 0.2
+SIZES, ONE_LAYER, DROPOUT = [4, 8, 3], [4, 3], 0.2
 
 
 class Trained(NamedTuple):
@@ -40,3 +42,25 @@ def train_both(
     guide = mean_field(model)
     svi = fit_svi(model, guide, x, y, steps=svi_steps, progress=progress)
     return Trained(likely.network.eval(), mle, model, guide, svi)
+
+
+class Sampled(NamedTuple):
+    """A network with priors over all of its parameters, and its posterior."""
+
+    model: UGMMClassifier
+    sample: PosteriorSample
+
+
+def sample(
+    network: UGMMNetwork,
+    x: Tensor,
+    y: Tensor,
+    seed: int,
+    *,
+    num_particles: int = 256,
+    progress: bool = False,
+) -> Sampled:
+    """Samples the posterior of a network from its prior, whose units its hidden layers give."""
+    model = UGMMClassifier(network, Priors(weights=1.0))
+    options = {"num_particles": num_particles, "seed": seed, "progress": progress}
+    return Sampled(model, sample_posterior(model, x, y, **options))

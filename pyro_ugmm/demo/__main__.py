@@ -3,17 +3,20 @@
 import argparse
 import os
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..datasets import iris
-from ..diagnostics import class_probabilities, loo, pareto_k, to_inference_data
+from ..diagnostics import class_probabilities, loo, to_inference_data
+from ..nn import UGMMNetwork
 from ..training import FitResult
-from . import figures, train_both
+from . import ONE_LAYER, Sampled, figures, sample, train_both
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:
@@ -36,11 +39,32 @@ def _course(result: FitResult) -> str:
     return "   ".join(f"{step}: {-result.losses[step].item():.1f}" for step in steps)
 
 
+def _evidence(models: dict[str, Sampled]) -> str:
+    """Compares models by their evidence, each as probable as the others before the data."""
+    found = torch.tensor([one.sample.log_evidence for one in models.values()])
+    lines = [
+        f"  log evidence of {name:<12} {one.sample.log_evidence:8.2f} "
+        f"± {one.sample.log_evidence_error:.2f}   probability {share:.3f}"
+        for (name, one), share in zip(models.items(), found.softmax(0).tolist(), strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def _left_out(estimate: Any) -> str:
+    """What is expected of a row that was left out, and of how many rows that is known."""
+    good = int((estimate.pareto_k <= estimate.good_k).sum())
+    elpd, error = float(estimate.elpd_loo), float(estimate.se)
+    return (
+        f"  leave-one-out of one layer: elpd {elpd:.1f} ± {error:.1f}, "
+        f"k within {estimate.good_k:.2f} in {good} of {estimate.pareto_k.size} rows\n"
+    )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Trains, prints and draws."""
     parser = argparse.ArgumentParser(
         prog="python -m pyro_ugmm.demo",
-        description="Iris by maximum likelihood and by SVI, and the posterior examined.",
+        description="Iris by maximum likelihood, SVI and sequential Monte Carlo.",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for what it writes")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the trainings")
@@ -67,23 +91,31 @@ def main(arguments: list[str] | None = None) -> None:
     with torch.no_grad():
         print(_score("maximum likelihood", network(x_test).softmax(-1), y_test))
     print(_score("SVI, 500 draws", class_probabilities(model, guide, x_test).mean(0), y_test))
+    likely, one = network.train(), UGMMNetwork(ONE_LAYER)
+    sampled, smaller = (
+        sample(one_of, x_train, y_train, options.seed, num_particles=512, progress=True)
+        for one_of in (likely, one)
+    )
+    models = {"two layers": sampled, "one layer": smaller}
+    for name, found in models.items():
+        probabilities = class_probabilities(*found, x_test).mean(0)
+        print(_score(f"posterior, {name}", probabilities, y_test))
+    print("\nthe posterior by sequential Monte Carlo:")
+    print("\n".join(f"  {name}: {found.sample.reason}" for name, found in models.items()))
+    print(_evidence(models))
 
     coords = {"input": data.feature_names, "class": data.class_names}
-    idata = to_inference_data(model, guide, x_train, y_train, num_samples=1000, coords=coords)
-    left_out = loo(idata)
-    print("\nleave-one-out, over the rows learned from, corrected by log p and log q:")
-    print(left_out)
-    if left_out["warning"]:
-        print("  (do not trust rows of a bad k; the rows held out, above, say more)")
-    k, verdict = pareto_k(idata)
-    print(f"Pareto k of the guide: {k:.2f}: {verdict}\n")
+    idata = to_inference_data(*smaller, x_train, y_train, num_samples=512, coords=coords)
+    with warnings.catch_warnings():  # of the rows that the line counts
+        warnings.simplefilter("ignore", UserWarning)
+        print(_left_out(loo(idata)))
 
     print("wrote", _write(options.out / "iris.nc", idata.to_netcdf))
     for name, figure in {
         "losses": figures.losses(trained),
-        "prior_posterior": figures.prior_posterior(model, idata, data),
-        "neurons": figures.neurons(model, idata),
-        "uncertainty": figures.uncertainty(model, guide, x_train, y_train, data),
+        "prior_posterior": figures.prior_posterior(smaller.model, idata, data),
+        "neurons": figures.neurons(smaller.model, idata, data),
+        "uncertainty": figures.uncertainty(*smaller, x_train, y_train, data),
     }.items():
         print("wrote", _write(options.out / f"{name}.png", partial(figure.savefig, dpi=130)))
     print(f"took {time.perf_counter() - started:.0f} s")

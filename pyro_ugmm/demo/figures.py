@@ -1,6 +1,5 @@
 """The demo's figures."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,11 +20,10 @@ __all__ = ["losses", "neurons", "prior_posterior", "surest", "uncertainty"]
 def surest(model: UGMMClassifier, idata: Any, count: int) -> list[tuple[int, int]]:
     """Finds, in different neurons, the first layer's means that the data say most about.
 
-    These are the ones whose posterior standard deviation is the smallest part of their prior's;
-    a mean-field guide leaves neurons that the data do not need at their priors.
+    These are the ones whose posterior standard deviation is the smallest part of their prior's.
     """
     prior = model.site_distributions()["layers.0.loc"]
-    posterior = torch.as_tensor(idata.posterior["layers.0.loc"].values[0])
+    posterior = torch.as_tensor(idata.posterior["layers.0.loc"].values).flatten(0, 1)
     shrinkage = posterior.std(0) / prior.variance.sqrt().cpu()
     least = shrinkage.min(1)
     neurons = least.values.argsort()[:count].tolist()
@@ -57,37 +55,36 @@ def prior_posterior(model: UGMMClassifier, idata: Any, data: LabeledData) -> "Fi
         for ax, (neuron, feature) in zip(row, surest(model, idata, 2), strict=True):
             plot_prior_posterior(model, idata, site, (neuron, feature), ax=ax)
             name = data.feature_names[feature]
-            ax.set_xlabel(f"{word} for {name}, hidden neuron {neuron} (standard units)")
+            kind = data.class_names[neuron]
+            ax.set_xlabel(f"{word} for {name}, neuron of {kind} (standard units)")
     figure.suptitle("What the data taught: the two components they say most about")
     return figure
 
 
-def neurons(model: UGMMClassifier, idata: Any) -> "Figure":
-    """The densities of two hidden neurons, with posterior bands."""
+def neurons(model: UGMMClassifier, idata: Any, data: LabeledData) -> "Figure":
+    """The densities of the neurons of two classes, with posterior bands."""
     import matplotlib.pyplot as plt
 
-    loc, variance = (
-        torch.as_tensor(idata.posterior[f"layers.0.{name}"].values[0])
-        for name in ("loc", "variance")
+    loc, variance, weights = (
+        torch.as_tensor(idata.posterior[f"layers.0.{name}"].values).flatten(0, 1)
+        for name in ("loc", "variance", "weights")
     )
-    nodes = UnivariateGaussianMixture(
-        loc, variance.sqrt(), logits=model.network.layers[0].logits.detach().cpu()
-    )
+    nodes = UnivariateGaussianMixture(loc, variance.sqrt(), probs=weights)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for ax, (neuron, _) in zip(axes, surest(model, idata, 2), strict=True):
         plot_neuron(nodes, neuron, ax=ax)
-        ax.set(title=f"hidden neuron {neuron}", xlabel="y (standard units)")
+        ax.set(title=f"neuron of {data.class_names[neuron]}", xlabel="y (standard units)")
     figure.suptitle("Two neurons, each a mixture of four Gaussians, with posterior bands")
     return figure
 
 
 def uncertainty(
-    model: UGMMClassifier, guide: Callable, x: Tensor, y: Tensor, data: LabeledData
+    model: UGMMClassifier, inference: Any, x: Tensor, y: Tensor, data: LabeledData
 ) -> "Figure":
     """Predictive uncertainty over the petals' length and width."""
     names = [f"{name} (standard units)" for name in data.feature_names]
     axes = plot_uncertainty(
-        model, guide, x, y, (2, 3), names=names, class_names=data.class_names, seed=0
+        model, inference, x, y, (2, 3), names=names, class_names=data.class_names, seed=0
     )
     figure = axes[0].figure
     figure.suptitle("Where the Bayesian network is unsure (sepals at their medians)")
