@@ -356,4 +356,5 @@ def _statistics(rows: Tensor, shares: Tensor, structure: type[Covariance]) -> Su
         second = second + structure.moments.sum(weighted, deviations)
     total = double(mass).sum()
     first, second = all_reduce([first, second])
-    return SufficientStatistics(structure, pivots, mass, first, second, 0 * total, total)
+    covariance = structure.unit(pivots)
+    return SufficientStatistics(covariance, pivots, mass, first, second, 0 * total, total)
