@@ -24,7 +24,8 @@ class SufficientStatistics:
     responsibilities, so that nothing cancels when the means move little. Leading dots are restarts.
 
     Attributes:
-        covariance: of the mixture that gave the responsibilities; says what second moments are kept.
+        covariance: of the mixture that gave the responsibilities; it says what is kept of
+            second moments.
         pivots: :math:`c`, shape ``(..., K, D)``.
         mass: total responsibilities :math:`\sum_n r_{nk}`, shape ``(..., K)``.
         first: :math:`\sum_n r_{nk} (x_n - c_k)`, shape ``(..., K, D)``.
