@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
-from .priors import ConjugatePrior
+from .conjugate_prior import ConjugatePrior
 from .statistics import SufficientStatistics
 
 __all__ = ["maximize"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..diagnostics import class_probabilities, uncertainty
-from ..models.network import NetworkModel
+from ..models.network_model import NetworkModel
 from ..tables import as_table
 from .positions import check_names, check_pair
 from .style import SMALL, axes_pair_for, colors, note_of_hidden

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..missing import Completion
+from ..completion import Completion
 from .moments import SecondMoments
 from .tensors import ComponentTensors
 

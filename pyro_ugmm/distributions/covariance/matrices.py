@@ -10,8 +10,8 @@ from ...checks import check_values
 from ...kept import Kept
 from ...precision import full_precision
 from ...tracking import is_recorded, is_tracked, known_to_hold
+from ..completion import MatrixCompletion
 from ..factorization import factorize
-from ..missing import MatrixCompletion
 from .base import Covariance
 from .moments import SecondMoments
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...checks import check_values
 from ...precision import full_precision
-from ..missing import VarianceCompletion
+from ..completion import VarianceCompletion
 from .base import Covariance
 
 __all__ = ["VarianceCovariance"]
