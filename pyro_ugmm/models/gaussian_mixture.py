@@ -105,8 +105,8 @@ class BayesianGaussianMixture(BayesianModel):
 
         Where one is not strictly within a prior's support, the support's middle stands in for it.
         """
-        found = self.sites.starts() if start is None else self.sites.read(start)
-        return self._within_supports(found)
+        values = self.sites.starts() if start is None else self.sites.read(start)
+        return self._within_supports(values)
 
     def take_start(self, start: GaussianMixture) -> None:
         """Copies to ``learned`` what has no prior, unless it does not require gradients."""
