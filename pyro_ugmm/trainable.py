@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from .models.derived import DerivedModule
+from .models.derived_module import DerivedModule
 from .nn.local_parameters import kept_contexts
 
 __all__ = ["trainable"]

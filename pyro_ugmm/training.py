@@ -17,8 +17,8 @@ from .nn.mode import training_mode
 from .optimization.breakdown import bad_rows, bad_site
 from .optimization.convergence import Settled
 from .optimization.descent import Descent
-from .optimization.identity import guide_identity, model_identity, start_of
 from .optimization.result import FitResult
+from .optimization.run_identity import guide_identity, model_identity, start_of
 from .optimization.schedule import Schedule
 from .optimization.stopping import MakesRule
 from .precision import full_precision

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_integer, check_values
-from ..models.data import labels_for
+from ..models.data_checks import labels_for
 from ..tables import as_table
 
 __all__ = ["Calibration", "Uncertainty", "calibration", "uncertainty"]

@@ -77,7 +77,7 @@ class _NaturalSums:
             second = second + self._shared
         shift = outer(average, mass)
         rounding = 4 * torch.finfo(mass.dtype).eps * shift
-        second = self._moments.raised(second - shift, rounding) + outer(average - means, mass)
+        second = self._moments.at_least(second - shift, rounding) + outer(average - means, mass)
         return [mass, first - mass.unsqueeze(-1) * means, second]
 
 

@@ -15,7 +15,7 @@ from ..programs.names import ObservedRows
 from ..programs.traced import Draws
 from .base import BayesianModel, check_size
 from .covariance_sites import COVARIANCE_SITES
-from .data import rows_for
+from .data_checks import rows_for
 from .draws import beside_rows, check_draws, row_plate
 from .learned_sites import LearnedSites
 from .mixture_sites import MixtureSites

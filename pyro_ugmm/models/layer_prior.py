@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_precision
 from ..nn import UGMMLayer, UGMMNetwork
-from .derived import DerivedModule
+from .derived_module import DerivedModule
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 

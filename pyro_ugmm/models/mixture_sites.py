@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from ..checks import check, check_precision
 from ..distributions import GaussianMixture
 from .covariance_sites import COVARIANCE_SITES
-from .derived import DerivedModule
+from .derived_module import DerivedModule
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 

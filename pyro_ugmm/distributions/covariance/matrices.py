@@ -43,7 +43,7 @@ class MatrixMoments(SecondMoments):
     """Moments that are matrices."""
 
     @staticmethod
-    def raised(central: Tensor, least: Tensor) -> Tensor:
+    def at_least(central: Tensor, least: Tensor) -> Tensor:
         needed = (least - central).diagonal(dim1=-2, dim2=-1).clamp(min=0)
         return central + needed.diag_embed()
 
@@ -224,10 +224,10 @@ class MatrixCovariance(Covariance):
     def regularized(self, floor: float) -> tuple[Self, Tensor]:
         matrices = self.values.clone()
         matrices.diagonal(dim1=-2, dim2=-1).add_(floor)
-        matrices, factor, raised = factorize(matrices)
+        matrices, factor, is_raised = factorize(matrices)
         covariance = type(self)(matrices, validate_args=False)
         covariance._set_factor(factor)
-        return covariance, raised.unsqueeze(-1) if self.is_shared else raised
+        return covariance, is_raised.unsqueeze(-1) if self.is_shared else is_raised
 
     def smallest_variance(self) -> Tensor:
         return torch.linalg.eigvalsh(self._by_component(self.values))[..., 0]
