@@ -8,7 +8,10 @@ Each part loads when it is first used:
 - ``models``: Pyro models of mixtures and networks, and priors over them.
 - ``guides``: variational distributions that start at a point estimate.
 - ``training``: maximum likelihood and stochastic variational inference.
-- ``diagnostics``: a posterior for ArviZ, whether it is to be trusted, and plots.
+- ``sampling``: the posterior and the evidence by sequential Monte Carlo.
+- ``programs``: what is asked of a Pyro model, and what any program answers.
+- ``diagnostics``: a posterior for ArviZ, and whether it is to be trusted.
+- ``plots``: mixtures, neurons, uncertainty, losses, priors and posteriors.
 - ``saving``: fitted models and guides in files.
 - ``datasets``: real data.
 
@@ -29,6 +32,9 @@ __all__ = [
     "guides",
     "models",
     "nn",
+    "plots",
+    "programs",
+    "sampling",
     "saving",
     "training",
 ]

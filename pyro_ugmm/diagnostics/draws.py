@@ -21,6 +21,7 @@ from ..programs.sites import LatentSite, sites_of
 from ..programs.traced import Rows, run
 from ..pyro_state import exclusive_pyro
 from ..randomness import seeded
+from ..sampling import PosteriorSample
 
 __all__ = ["PosteriorDraws", "evaluation", "in_blocks", "posterior_draws"]
 
@@ -68,9 +69,9 @@ def evaluation(model: Any, seed: int | None) -> Iterator[None]:
 
 
 def posterior_draws(
-    model: Callable, inference: Callable | MCMC, num_samples: int, rows: Rows
+    model: Callable, inference: Any, num_samples: int, rows: Rows
 ) -> PosteriorDraws:
-    """Takes draws from a guide, or those that MCMC has made, which are as many as they are.
+    """Takes draws from a guide, or those that sampling has made, which are as many as they are.
 
     Raises:
         ValueError: if a latent site of the model is missing among them.
@@ -79,8 +80,10 @@ def posterior_draws(
     check(sites, "model", "a model with priors", "one without, which leaves nothing to infer")
     if isinstance(inference, MCMC):
         return _mcmc_draws(sites, inference)
+    if isinstance(inference, PosteriorSample):
+        return _sample_draws(sites, inference)
     num_samples = check_integer("num_samples", num_samples)
-    expected = "a fitted guide, or MCMC that was run"
+    expected = "a fitted guide, a PosteriorSample, or MCMC that was run"
     is_class = isinstance(inference, type)
     got = f"the class {inference.__name__}" if is_class else type(inference).__name__
     check(callable(inference) and not is_class, "inference", expected, got)
@@ -156,6 +159,25 @@ def _mcmc_draws(sites: Sites, mcmc: MCMC) -> PosteriorDraws:
         "n_chains": n_chains,
     }
     return PosteriorDraws(values, diverging.flatten(), n_chains, attributes=attributes)
+
+
+def _sample_draws(sites: Sites, sample: PosteriorSample) -> PosteriorDraws:
+    """The draws of sequential Monte Carlo, whose populations stand for chains."""
+    for name, site in sites.items():
+        shape = tuple(sample.draws[name].shape[1:]) if name in sample.draws else None
+        expected = f"draws of the site {name!r} of shape {tuple(site.shape)}"
+        got = f"of {[*sample.draws]}" if shape is None else f"shape {shape}"
+        check(shape == tuple(site.shape), "inference", expected, got)
+    attributes = {
+        "inference_method": "tempered sequential Monte Carlo",
+        "n_chains": sample.num_populations,
+        "log_evidence": sample.log_evidence,
+        "log_evidence_error": sample.log_evidence_error,
+        "verdict": sample.reason,
+    }
+    values = {name: sample.draws[name] for name in sites}
+    diverging = torch.zeros(sample.num_particles, dtype=torch.bool)
+    return PosteriorDraws(values, diverging, sample.num_populations, attributes=attributes)
 
 
 def in_blocks(

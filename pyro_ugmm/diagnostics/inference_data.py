@@ -12,6 +12,7 @@ from ..checks import check, check_integer
 from ..precision import full_precision
 from ..programs.entry import check_program, enter
 from ..programs.simulation import simulation_of
+from ..sampling import PosteriorSample
 from ..tables import as_table
 from .answers import Answers
 from .arviz_interface import make_inference_data
@@ -52,7 +53,7 @@ def _check_coords(
 @full_precision
 def to_inference_data(
     model: Callable,
-    inference: Callable | MCMC,
+    inference: Callable | PosteriorSample | MCMC,
     x: Any,
     y: Any = None,
     num_samples: int = 500,
@@ -60,7 +61,7 @@ def to_inference_data(
     coords: Mapping[str, Sequence[Any]] | None = None,
     seed: int | None = None,
 ) -> "InferenceData":
-    r"""Collects draws from a fitted guide, or those of MCMC, for ArviZ.
+    r"""Collects draws from a fitted guide, of sequential Monte Carlo or of MCMC, for ArviZ.
 
     The groups are ``prior``, ``prior_predictive``, ``posterior`` and ``posterior_predictive``;
     for a network also ``constant_data`` (the features ``x``); and given what is observed,
@@ -73,6 +74,10 @@ def to_inference_data(
     posterior's ``attrs`` hold as ``pareto_k``, with ``verdict`` in words; ``inference_method``
     says which inference made the draws.
 
+    Of a :class:`pyro_ugmm.sampling.PosteriorSample` the chains are its populations, so that R-hat,
+    effective sample sizes and LOO mean what ArviZ says; its ``log_evidence``, with
+    ``log_evidence_error``, and its ``verdict`` are in the ``attrs``.
+
     The dimensions are named by the model: ``component`` and ``feature`` in a mixture; ``input``,
     ``class`` and ``neuron_0``, ``neuron_1``, ... for the hidden layers, in a network;
     ``observation`` in both. Of any other Pyro program they are its plates.
@@ -80,7 +85,7 @@ def to_inference_data(
     Args:
         model: the model: one of ours, or any Pyro program ``model(x, y)`` or ``model(x)`` whose
             rows are in a plate.
-        inference: its fitted guide, or MCMC that was run on the model.
+        inference: its fitted guide; a sample of its posterior; or MCMC that was run on the model.
         x: features, or the rows of a mixture, shape ``(n, K)``: a tensor, an array or a data frame.
         y: labels or targets, shape ``(n,)``, for a model that takes them.
         num_samples: the number of draws from the guide, and from the prior.

@@ -11,6 +11,7 @@ from ..checks import check
 from ..models.network_model import NetworkModel
 from ..precision import full_precision
 from ..programs.entry import enter
+from ..sampling import PosteriorSample
 from .draws import evaluation, in_blocks, posterior_draws
 
 __all__ = ["class_probabilities"]
@@ -19,7 +20,7 @@ __all__ = ["class_probabilities"]
 @full_precision
 def class_probabilities(
     model: NetworkModel,
-    inference: Callable | MCMC,
+    inference: Callable | PosteriorSample | MCMC,
     x: Any,
     num_samples: int = 500,
     seed: int | None = None,
@@ -31,7 +32,7 @@ def class_probabilities(
 
     Args:
         model: the model.
-        inference: its fitted guide, or MCMC that was run.
+        inference: its fitted guide, a sample of its posterior, or MCMC that was run.
         x: features, shape ``(n, K)``.
         num_samples: the number of draws ``S`` from a guide.
         seed: for the draws; torch's generator is used, and left alone if given.

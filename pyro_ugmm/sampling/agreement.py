@@ -19,7 +19,8 @@ def nested_r_hat(values: Tensor, num_populations: int) -> Tensor:
         num_populations: of how many populations they are.
 
     Returns:
-        One number for each quantity, the shape's rest; one where nothing varies.
+        One number for each quantity, the shape's rest; one where nothing varies, NaN of a single
+        population.
 
     Source: Margossian and others (2024), *Nested R-hat: assessing the convergence of Markov chain
     Monte Carlo when running many short chains*.
@@ -31,6 +32,8 @@ def nested_r_hat(values: Tensor, num_populations: int) -> Tensor:
         >>> bool(nested_r_hat(apart, 4) > 1.5)
         True
     """
+    if num_populations < 2:
+        return torch.full(values.shape[1:], torch.nan, dtype=torch.float64)
     grouped = values.double().unflatten(0, (num_populations, -1))
     between, within = grouped.mean(1).var(0), grouped.var(1).mean(0)
     ratio = torch.where(between > 0, between / within, 0.0)

@@ -1,0 +1,285 @@
+"""Posteriors of whole models: against closed forms, quadrature and one another."""
+
+import math
+import warnings
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+import pyro_ugmm.sampling.posterior
+from pyro_ugmm.diagnostics import class_probabilities, loo, relabel, to_inference_data
+from pyro_ugmm.guides import full_rank, low_rank, mean_field
+from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
+from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.sampling import sample_posterior
+from pyro_ugmm.status import Status
+from pyro_ugmm.training import fit_svi
+from tests.models.networks import data
+
+QUIET = {"progress": False, "seed": 0}
+X = torch.linspace(-1.0, 2.0, 30)
+Y = 0.7 * X - 0.4 + 0.3 * torch.randn(30, generator=torch.Generator().manual_seed(0))
+
+
+def regression(x, y=None):
+    """A line with known noise: everything about it has a closed form."""
+    slope = pyro.sample("slope", dist.Normal(0.0, 2.0))
+    intercept = pyro.sample("intercept", dist.Normal(0.0, 2.0))
+    with pyro.plate("data", len(x)):
+        return pyro.sample("y", dist.Normal(intercept + slope * x, 0.5), obs=y)
+
+
+def exact_regression():
+    """The posterior of slope and intercept, and the log evidence."""
+    design = torch.stack([X, torch.ones(30)], -1).double()
+    y = Y.double()
+    precision = design.T @ design / 0.25 + torch.eye(2, dtype=torch.float64) / 4
+    covariance = torch.linalg.inv(precision)
+    marginal = design @ design.T * 4 + 0.25 * torch.eye(30, dtype=torch.float64)
+    evidence = MultivariateNormal(torch.zeros(30, dtype=torch.float64), marginal).log_prob(y)
+    return covariance @ design.T @ y / 0.25, covariance, float(evidence)
+
+
+def lines(sample):
+    return torch.stack([sample.draws["slope"], sample.draws["intercept"]], -1).double()
+
+
+@pytest.mark.parametrize("make", [None, mean_field, low_rank, full_rank])
+def test_a_line_from_the_prior_and_from_guides(make):
+    mean, covariance, evidence = exact_regression()
+    mode = {"slope": mean[0], "intercept": mean[1]}
+    start = None if make is None else make(regression, start=mode, x=X, y=Y)
+    sample = sample_posterior(regression, X, Y, start=start, num_particles=1024, **QUIET)
+    assert sample.converged, sample.reason
+    found, deviation = lines(sample), covariance.diagonal().sqrt()
+    assert ((found.mean(0) - mean) / deviation).abs().max() < 0.25
+    assert (found.std(0) / deviation).log().abs().max() < 0.2
+    assert float(torch.corrcoef(found.T)[0, 1]) == pytest.approx(
+        float(covariance[0, 1] / deviation.prod()), abs=0.15
+    )
+    assert sample.log_evidence == pytest.approx(evidence, abs=0.4)
+    if make is full_rank:  # Laplace's approximation is exact here
+        assert len(sample.rungs) == 1
+
+
+def test_a_guide_that_is_a_function():
+    mean, covariance, evidence = exact_regression()
+
+    def guide(x, y=None):
+        pyro.sample("slope", dist.Normal(0.5, 0.5))
+        pyro.sample("intercept", dist.Normal(-0.3, 0.5))
+
+    sample = sample_posterior(regression, X, Y, start=guide, num_particles=512, **QUIET)
+    assert sample.log_evidence == pytest.approx(evidence, abs=0.4)
+    assert ((lines(sample).mean(0) - mean) / covariance.diagonal().sqrt()).abs().max() < 0.35
+
+
+def test_the_evidence_of_a_mixture_by_quadrature():
+    """Two means in one dimension, all else known: a grid knows the posterior and the evidence."""
+    x = torch.tensor([-2.1, -1.7, -2.4, 1.9, 2.2, 2.6, 1.5], dtype=torch.float64)
+
+    def model(x):
+        means = pyro.sample("means", dist.Normal(torch.zeros(2).to(x), 3.0).to_event(1))
+        with pyro.plate("data", len(x)):
+            mixing = dist.Categorical(torch.tensor([0.4, 0.6]).to(x))
+            parts = dist.Normal(means, torch.ones(2).to(x))
+            pyro.sample("x", dist.MixtureSameFamily(mixing, parts), obs=x)
+
+    grid = torch.linspace(-8, 8, 801, dtype=torch.float64)
+    a, b = torch.meshgrid(grid, grid, indexing="ij")
+    normal = torch.distributions.Normal
+    terms = torch.stack(
+        [math.log(w) + normal(m, 1.0).log_prob(x[:, None, None]) for w, m in ((0.4, a), (0.6, b))]
+    )
+    prior = normal(0.0, 3.0)
+    joint = terms.logsumexp(0).sum(0) + prior.log_prob(a) + prior.log_prob(b)
+    evidence = float(joint.logsumexp((0, 1))) + 2 * math.log(0.02)
+    shares = (joint - joint.logsumexp((0, 1))).exp()
+    first_is_left = float(shares[a < b].sum())
+    sample = sample_posterior(model, x, num_particles=2048, num_populations=8, **QUIET)
+    assert sample.log_evidence == pytest.approx(
+        evidence, abs=max(5 * sample.log_evidence_error, 0.1)
+    )
+    means = sample.draws["means"]
+    found = float((means[:, 0] < means[:, 1]).double().mean())
+    assert found == pytest.approx(first_is_left, abs=0.1)
+
+
+def mixture(**options):
+    x = torch.cat([torch.randn(40, 2) - 3, torch.randn(40, 2) + 3]).double()
+    model = BayesianGaussianMixture(2, 2, priors=Priors.from_data(x), **options).double()
+    return model, x
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_a_mixture_for_arviz(covariance):
+    model, x = mixture(covariance=covariance)
+    sample = sample_posterior(model, x, num_particles=64, **QUIET)
+    assert sample.draws["means"].shape == (64, 2, 2)
+    assert sample.draws["means"].dtype == torch.float64
+    idata = to_inference_data(model, sample, x, num_samples=50, seed=0)
+    assert idata.posterior.sizes["chain"] == 4 and idata.posterior.sizes["draw"] == 16
+    attributes = idata.posterior.attrs
+    assert attributes["log_evidence"] == sample.log_evidence
+    assert attributes["verdict"] == sample.reason
+    centers = relabel(idata).posterior["means"].mean(("chain", "draw")).values
+    assert sorted(centers[:, 0].round()) == pytest.approx([-3, 3], abs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert math.isfinite(loo(idata).elpd_loo)
+
+
+def test_a_network():
+    x, y = data(60)
+    torch.manual_seed(0)
+    model = UGMMClassifier(UGMMNetwork([2, 3]), Priors(weights=1.0))
+    sample = sample_posterior(model, x, y, num_particles=64, most_moves=8, **QUIET)
+    probabilities = class_probabilities(model, sample, x).mean(0)
+    assert probabilities.shape == (60, 3)
+    assert (probabilities.argmax(-1) == y).double().mean() > 0.9
+    assert sample.held == ()
+    assert math.isfinite(sample.log_evidence) and sample.log_evidence_error > 0
+
+
+def test_what_has_no_prior_is_held_and_named():
+    x, y = data(30)
+    model = UGMMClassifier(UGMMNetwork([2, 3]), Priors(variances=None))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    sample = sample_posterior(model, x, y, num_particles=16, most_moves=2, **QUIET)
+    held = {"network.layers.0.logits", "network.layers.0.scale_unconstrained"}
+    assert set(sample.held) == held
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_seed_is_all_the_chance_and_generators_are_left_alone():
+    first, second, third = (
+        sample_posterior(regression, X, Y, num_particles=32, progress=False, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first.draws["slope"], second.draws["slope"])
+    assert not torch.equal(first.draws["slope"], third.draws["slope"])
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    sample_posterior(regression, X, Y, num_particles=32, **QUIET)
+    assert torch.equal(torch.rand(1), expected)
+    assert not pyro.get_param_store().keys()
+
+
+def test_an_interruption_returns_what_there_is(monkeypatch):
+    step, n_steps = pyro_ugmm.sampling.posterior.smc.step, 0
+
+    def interrupted(*args, **options):
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps == 3:
+            raise KeyboardInterrupt
+        return step(*args, **options)
+
+    monkeypatch.setattr(pyro_ugmm.sampling.posterior.smc, "step", interrupted)
+    sample = sample_posterior(regression, X, Y, num_particles=64, **QUIET)
+    assert sample.status is Status.INTERRUPTED and sample.interrupted and not sample.converged
+    assert sample.num_particles == 64 and len(sample.rungs) == 2
+    assert sample.rungs[-1].temperature < 1
+    assert "short of the posterior" in sample.reason
+
+
+def test_populations_that_disagree_are_no_success():
+    """Modes so far apart that few particles of a population find them in their shares."""
+
+    def model(x):
+        at = pyro.sample("at", dist.Normal(torch.zeros(20), 10.0).to_event(1))
+        with pyro.plate("data", len(x)):
+            pyro.sample(
+                "y", dist.Normal(at.square().sum().sqrt() * 0 + at.abs().sum(), 0.01), obs=x
+            )
+
+    sample = sample_posterior(model, torch.full((3,), 3.0), num_particles=8, most_moves=2, **QUIET)
+    assert sample.status is not Status.CONVERGED
+    assert "raise num_particles" in sample.reason
+
+
+def test_a_likelihood_that_is_nowhere_is_a_breakdown():
+    def model(x):
+        at = pyro.sample("at", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", dist.Normal(at * math.nan, 1.0, validate_args=False), obs=x)
+
+    sample = sample_posterior(model, X, num_particles=16, **QUIET)
+    assert sample.status is Status.BROKEN_DOWN
+    assert "likelihood" in sample.reason and "priors" in sample.reason
+
+
+def test_one_population_cannot_be_compared():
+    sample = sample_posterior(regression, X, Y, num_particles=64, num_populations=1, **QUIET)
+    assert sample.status is Status.LIMIT_REACHED and "num_populations" in sample.reason
+    assert math.isnan(sample.log_evidence_error)
+
+
+def other_guide(x, y=None):
+    pyro.sample("slope", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    pyro.sample("intercept", dist.Normal(0.0, 1.0))
+
+
+def point(x, y=None):
+    pyro.sample("slope", dist.Delta(torch.tensor(0.0)))
+    pyro.sample("intercept", dist.Normal(0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_particles": 10}, "num_particles: expected a multiple of num_populations=4"),
+        ({"num_particles": 4}, "num_particles: expected"),
+        ({"num_particles": 0}, "num_particles: expected"),
+        ({"num_populations": 0}, "num_populations: expected"),
+        ({"num_populations": 1.5}, "num_populations: expected"),
+        ({"most_moves": 1}, "most_moves: expected"),
+        ({"seed": -1}, "seed: expected"),
+        ({"seed": "a"}, "seed: expected"),
+        ({"progress": 1}, "progress: expected"),
+        ({"start": 3}, "start: expected a fitted guide, or None"),
+        ({"start": lambda x, y=None: None}, "start: expected a guide that draws 'slope'"),
+        ({"start": other_guide}, "start: expected a guide that draws slope of shape"),
+        ({"start": point}, "start: expected a guide with a density"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        sample_posterior(regression, X, Y, **{"progress": False, **options})
+
+
+def test_models_that_cannot_be_sampled():
+    x, y = data(20)
+    with pytest.raises(ValueError, match="model: expected a model with priors"):
+        sample_posterior(UGMMClassifier(UGMMNetwork([2, 3])), x, y, progress=False)
+    with pytest.raises(ValueError, match="y: expected"):
+        sample_posterior(UGMMClassifier(UGMMNetwork([2, 3]), Priors()), x, progress=False)
+    with pytest.raises(ValueError, match="model: expected"):
+        sample_posterior(UGMMNetwork([2, 3]), x, y, progress=False)
+    score = UGMMDensity(UGMMNetwork([3, 1]), 3, Priors(), objective="score")
+    with pytest.raises(ValueError, match="model: expected one with a likelihood"):
+        sample_posterior(score, x, y, progress=False)
+
+
+def test_a_sample_of_another_model_is_refused():
+    sample = sample_posterior(regression, X, Y, num_particles=16, **QUIET)
+    model, x = mixture()
+    with pytest.raises(ValueError, match="inference: expected draws of the site 'weights'"):
+        to_inference_data(model, sample, x)
+
+
+def test_a_fitted_guide_is_near(device):
+    x, y = (part.to(device) for part in data(60))
+    torch.manual_seed(0)
+    model = UGMMClassifier(UGMMNetwork([2, 3]), Priors()).to(device)
+    guide = mean_field(model)
+    fit_svi(model, guide, x, y, steps=200, **QUIET)
+    near = sample_posterior(model, x, y, start=guide, num_particles=64, most_moves=4, **QUIET)
+    far = sample_posterior(model, x, y, num_particles=64, most_moves=4, **QUIET)
+    assert len(near.rungs) < len(far.rungs)
+    assert near.draws["layers.0.loc"].device == x.device
