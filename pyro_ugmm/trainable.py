@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from .models.derived import DerivedModule
+from .models.derived_module import DerivedModule
 from .nn.local_parameters import kept_contexts
 
 __all__ = ["trainable"]
@@ -33,7 +33,7 @@ def _renew(module: torch.nn.Module) -> None:
                 if tensor is not None and tensor.is_inference():
                     held[name] = renewed.setdefault(id(tensor), _unmarked(tensor))  # type: ignore
         if isinstance(part, DerivedModule):
-            part._kept = None
+            part.forget()
 
 
 def _unmarked(tensor: torch.Tensor) -> torch.Tensor:

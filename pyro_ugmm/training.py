@@ -15,10 +15,12 @@ from .checks import check, check_integer
 from .first_run import first_run
 from .nn.mode import training_mode
 from .optimization.breakdown import bad_rows, bad_site
+from .optimization.convergence import Settled
 from .optimization.descent import Descent
-from .optimization.identity import guide_identity, model_identity, start_of
 from .optimization.result import FitResult
+from .optimization.run_identity import guide_identity, model_identity, start_of
 from .optimization.schedule import Schedule
+from .optimization.stopping import MakesRule
 from .precision import full_precision
 from .programs.entry import check_program, device_of, enter_observed, unchecked
 from .programs.joint import LogJoint, joint_of
@@ -73,6 +75,7 @@ def fit_mle(
     size: int | None = None,
     learning_rate: float | Callable[[int], float] = 0.02,
     max_gradient_norm: float | None = None,
+    stopping: MakesRule = Settled,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int = 100,
     seed: int | None = None,
@@ -102,6 +105,9 @@ def fit_mle(
             these rows then count for more.
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
         max_gradient_norm: the norm to which longer gradients are cut.
+        stopping: makes the rule that may end the run and judges it, of its parameters and schedule,
+            as a class of :mod:`pyro_ugmm.optimization.stopping` does; by default, all steps are
+            taken.
         checkpoint: a file that is written at the start and every ``checkpoint_every`` steps. If it
             is there, the run goes on from it, along the same trajectory; after a run that ended,
             the same call returns its outcome. A file of another run is refused: of other
@@ -132,11 +138,16 @@ def fit_mle(
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     model = holding_parameters(model)
     with _training(schedule, model):
-        return _fit_mle(model, _make_batches(model, x, y, batch_size, size), schedule, file)
+        batches = _make_batches(model, x, y, batch_size, size)
+        return _fit_mle(model, batches, schedule, stopping, file)
 
 
 def _fit_mle(
-    model: Any, batches: Batches, schedule: Schedule, file: Checkpoint | None
+    model: Any,
+    batches: Batches,
+    schedule: Schedule,
+    stopping: MakesRule,
+    file: Checkpoint | None,
 ) -> FitResult:
     first = _traced_rows(model, batches)
     sites = [*sites_of(model, first).latent_sites()]
@@ -158,7 +169,9 @@ def _fit_mle(
 
     parameters, title = _learnable(model=model), "maximum likelihood"
     with _same_run(file, batches, model=model) as run, training_mode(model, True):
-        descent = Descent(loss_of_rows, parameters, batches, schedule, title, diagnose, run)
+        descent = Descent(
+            loss_of_rows, parameters, batches, schedule, title, diagnose, run, stopping
+        )
         with pyro.validation_enabled(False):  # NaN is a result, no error
             result = descent.run(file)
         try:
@@ -211,6 +224,7 @@ def fit_svi(
     learning_rate: float | Callable[[int], float] = 0.1,
     num_particles: int = 1,
     max_gradient_norm: float | None = None,
+    stopping: MakesRule = Settled,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int = 100,
     seed: int | None = None,
@@ -245,6 +259,9 @@ def fit_svi(
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
         num_particles: the draws from the guide in each step.
         max_gradient_norm: the norm to which longer gradients are cut.
+        stopping: makes the rule that may end the run and judges it, of its parameters and schedule,
+            as a class of :mod:`pyro_ugmm.optimization.stopping` does; by default, all steps are
+            taken.
         checkpoint: a file that is written at the start and every ``checkpoint_every`` steps. If it
             is there, the run goes on from it, along the same trajectory; after a run that ended,
             the same call returns its outcome. A file of another run is refused: of other
@@ -280,7 +297,7 @@ def fit_svi(
     model, guide = holding_parameters(model), holding_parameters(guide)
     with _training(schedule, model, guide):
         batches = _make_batches(model, x, y, batch_size, size)
-        return _fit_svi(model, guide, batches, schedule, file, num_particles)
+        return _fit_svi(model, guide, batches, schedule, stopping, file, num_particles)
 
 
 def _make_elbo(model: Any, num_particles: int) -> Trace_ELBO:
@@ -301,6 +318,7 @@ def _fit_svi(
     guide: Any,
     batches: Batches,
     schedule: Schedule,
+    stopping: MakesRule,
     file: Checkpoint | None,
     num_particles: int,
 ) -> FitResult:
@@ -327,6 +345,8 @@ def _fit_svi(
             }
             # Pyro has checked the model and guide once; from here on NaN is a result, no error.
             with pyro.validation_enabled(False):
-                descent = Descent(loss_of_rows, parameters, batches, schedule, "SVI", diagnose, run)
+                descent = Descent(
+                    loss_of_rows, parameters, batches, schedule, "SVI", diagnose, run, stopping
+                )
                 result = descent.run(file)
     return replace(result, guide=guide, model=model)

@@ -59,19 +59,19 @@ def units_of(idata: "InferenceData") -> np.ndarray:
 def features_of(idata: "InferenceData", units: np.ndarray, name: str = "idata") -> Features:
     """The components of each draw as points, ``(S, K, F)``."""
     means, posterior = _means(idata, name), idata.posterior
-    found = {"means": means / units}
+    features = {"means": means / units}
     if _has(posterior, "variances"):
         variances = _stacked(posterior, "variances", "component", "feature")
         variances = variances.reshape(*means.shape[:2], -1) / np.square(units)
         if _has(posterior, "correlations"):
             dims = ("component", "feature", "feature_before")
             factor = np.sqrt(variances)[..., None] * _stacked(posterior, "correlations", *dims)
-            found["covariances"] = _log_of_matrices(factor @ factor.swapaxes(-1, -2))
+            features["covariances"] = _log_of_matrices(factor @ factor.swapaxes(-1, -2))
         else:
-            found["covariances"] = np.log(variances) / np.sqrt(2)
+            features["covariances"] = np.log(variances) / np.sqrt(2)
     if _has(posterior, "weights"):
-        found["weights"] = _of_weights(_stacked(posterior, "weights", "component"))
-    return found
+        features["weights"] = _of_weights(_stacked(posterior, "weights", "component"))
+    return features
 
 
 def _of_weights(weights: np.ndarray) -> np.ndarray:

@@ -31,13 +31,13 @@ def _follows(draws: np.ndarray, prior: np.ndarray) -> np.ndarray:
 
     Where the others are small it hardly varies, though they do: the largest.
     """
-    found = np.zeros(prior.shape[1:], dtype=bool)
+    follows = np.zeros(prior.shape[1:], dtype=bool)
     if prior.ndim < 2 or prior.shape[-1] < 2:
-        return found
+        return follows
     given = np.isclose(prior.sum(-1), 1).all(0) | np.isclose(np.square(prior).sum(-1), 1).all(0)
     largest = np.abs(draws).mean(0).argmax(-1)
-    np.put_along_axis(found, largest[..., None], given[..., None], -1)
-    return found
+    np.put_along_axis(follows, largest[..., None], given[..., None], -1)
+    return follows
 
 
 def held_sites(idata: "InferenceData") -> list[str]:
@@ -48,7 +48,7 @@ def held_sites(idata: "InferenceData") -> list[str]:
     Args:
         idata: draws from a guide, and from the prior.
     """
-    found = []
+    held = []
     prior = idata.prior if "prior" in group_names(idata) else {}
     for name, site in idata.posterior.data_vars.items():
         draws = _numbers(site)
@@ -63,5 +63,5 @@ def held_sites(idata: "InferenceData") -> list[str]:
         else:
             is_named = is_held.all()
         if is_named:
-            found.append(str(name))
-    return found
+            held.append(str(name))
+    return held

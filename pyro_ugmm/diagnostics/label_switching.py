@@ -133,10 +133,10 @@ def _matched(points: np.ndarray) -> np.ndarray:
     order = np.tile(np.arange(n_components), (n_draws, 1))
     centers = points[-1]
     for _ in range(_MOST_PASSES):
-        found = np.stack([_nearest(one, centers) for one in points])
-        if np.array_equal(found, order):
+        nearest = np.stack([_nearest(one, centers) for one in points])
+        if np.array_equal(nearest, order):
             break
-        order = found
+        order = nearest
         centers = _ordered(points, order).mean(0)
     return order
 
@@ -147,12 +147,12 @@ def _alike(points: np.ndarray) -> list[tuple[int, int]]:
     Their difference, along its average, is near zero there: less than two of its standard
     deviations from it on average. If the two are alike, and ordered by chance, it is 1.3 of them.
     """
-    centers, found = points.mean(0), []
+    centers, alike = points.mean(0), []
     for first, second in itertools.combinations(range(len(centers)), 2):
         along = (points[:, first] - points[:, second]) @ (centers[first] - centers[second])
         if not along.mean() > _LEAST_DISTANCE * along.std():
-            found.append((first, second))
-    return found
+            alike.append((first, second))
+    return alike
 
 
 def _said_of(alike: list[tuple[int, int]]) -> str:

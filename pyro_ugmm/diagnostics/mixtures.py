@@ -61,10 +61,10 @@ def mixture_draws(
     check_choice("group", group, ("posterior", "prior"))
     check_inference_data(idata, group)
     sites = model.site_distributions()
-    found = idata[group]
-    missing = sorted(sites.keys() - {*found.data_vars})
+    draws = idata[group]
+    missing = sorted(sites.keys() - {*draws.data_vars})
     check(not missing, "idata", f"draws of {[*sites]}", f"none of {missing}")
-    stacked = {site: found[site].values.reshape(-1, *found[site].shape[2:]) for site in sites}
+    stacked = {site: draws[site].values.reshape(-1, *draws[site].shape[2:]) for site in sites}
     n_draws = len(next(iter(stacked.values())))
     if num_samples is not None:
         num_samples = check_integer("num_samples", num_samples)

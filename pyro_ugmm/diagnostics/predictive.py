@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_integer, check_values
-from ..models.data import labels_for
+from ..models.data_checks import labels_for
 from ..tables import as_table
 
 __all__ = ["Calibration", "Uncertainty", "calibration", "uncertainty"]
@@ -26,8 +26,8 @@ class Uncertainty:
     Example:
         >>> import torch
         >>> from pyro_ugmm.diagnostics import uncertainty
-        >>> found = uncertainty(torch.tensor([[[0.5, 0.5]], [[0.5, 0.5]]]))
-        >>> found.total, found.aleatoric, found.epistemic
+        >>> parts = uncertainty(torch.tensor([[[0.5, 0.5]], [[0.5, 0.5]]]))
+        >>> parts.total, parts.aleatoric, parts.epistemic
         (tensor([0.6931]), tensor([0.6931]), tensor([0.]))
     """
 
@@ -38,13 +38,13 @@ class Uncertainty:
 
 def _checked(probabilities: Any, dims: int, shape: str) -> Tensor:
     """Checks probabilities, and returns them as a tensor."""
-    found = as_table("probabilities", probabilities).values.detach()
-    got = tuple(found.shape)
+    values = as_table("probabilities", probabilities).values.detach()
+    got = tuple(values.shape)
     check(len(got) == dims and 0 not in got, "probabilities", f"shape {shape}", got)
-    check_values("probabilities", found, found >= 0, "numbers from zero to one")
-    total = found.sum(-1)
+    check_values("probabilities", values, values >= 0, "numbers from zero to one")
+    total = values.sum(-1)
     check_values("probabilities", total, (total - 1).abs() < 1e-4, "sums of one over the classes")
-    return found
+    return values
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
@@ -94,8 +94,8 @@ class Calibration:
         >>> import torch
         >>> from pyro_ugmm.diagnostics import calibration
         >>> probabilities, y = torch.tensor([[0.9, 0.1], [0.3, 0.7]]), torch.tensor([0, 0])
-        >>> found = calibration(probabilities, y, n_bins=2)
-        >>> found.accuracy, found.counts  # of those 0.8 sure, half are right
+        >>> measured = calibration(probabilities, y, n_bins=2)
+        >>> measured.accuracy, measured.counts  # of those 0.8 sure, half are right
         (tensor([   nan, 0.5000], dtype=torch.float64), tensor([0, 2]))
     """
 

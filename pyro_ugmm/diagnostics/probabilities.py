@@ -8,7 +8,7 @@ from pyro.infer import MCMC
 from torch import Tensor
 
 from ..checks import check
-from ..models.network import NetworkModel
+from ..models.network_model import NetworkModel
 from ..precision import full_precision
 from ..programs.entry import enter
 from ..sampling import PosteriorSample

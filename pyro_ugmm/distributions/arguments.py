@@ -71,12 +71,12 @@ def checked_dims(name: str, dims: Iterable[int], n_features: int) -> list[int]:
     """Checks that dimensions are distinct ones of a mixture; returns plain numbers."""
     expected = f"distinct dimensions between 0 and {n_features - 1}"
     try:
-        found = [check_integer(name, dim, minimum=0) for dim in dims]
+        numbers = [check_integer(name, dim, minimum=0) for dim in dims]
     except (TypeError, ValueError):
-        found = []
-    valid = all(dim < n_features for dim in found)
-    check(valid and len(set(found)) == len(found) > 0, name, expected, dims)
-    return found
+        numbers = []
+    valid = all(dim < n_features for dim in numbers)
+    check(valid and len(set(numbers)) == len(numbers) > 0, name, expected, dims)
+    return numbers
 
 
 def sample_size(sample_shape: Any) -> torch.Size:

@@ -8,8 +8,8 @@ from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tracking import is_tracked, known_to_hold
 from .blocks import BlockEvaluator
+from .completion import observed_log_density
 from .components import Components
-from .missing import observed_log_density
 from .reductions import Reduction
 
 __all__ = ["RowEvaluator"]

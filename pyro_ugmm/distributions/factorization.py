@@ -21,25 +21,25 @@ def factorize(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     factors, info = torch.linalg.cholesky_ex(matrices)
     diagonal, eps = matrices.diagonal(dim1=-2, dim2=-1), torch.finfo(matrices.dtype).eps
     pivots = factors.diagonal(dim1=-2, dim2=-1).square()
-    raised = (info > 0) | ~(pivots > eps**0.5 * diagonal).all(-1)
-    if is_recorded() or known_to_hold(~raised):
-        return matrices, factors, raised
+    is_raised = (info > 0) | ~(pivots > eps**0.5 * diagonal).all(-1)
+    if is_recorded() or known_to_hold(~is_raised):
+        return matrices, factors, is_raised
     share = (matrices.shape[-1] + 1) * eps
-    raised = (info > 0) | ~(_least_share(factors, diagonal) > 2 * share)
-    if known_to_hold(~raised):
-        return matrices, factors, raised
-    matrices, factors, failing = matrices.clone(), factors.clone(), raised
+    is_raised = (info > 0) | ~(_least_share(factors, diagonal) > 2 * share)
+    if known_to_hold(~is_raised):
+        return matrices, factors, is_raised
+    matrices, factors, failing = matrices.clone(), factors.clone(), is_raised
     while failing.any() and share < 1:
         share *= 10
-        enough = torch.linalg.cholesky_ex(_raised(matrices[failing], share)).info == 0
+        enough = torch.linalg.cholesky_ex(_with_larger_diagonal(matrices[failing], share)).info == 0
         at = failing.clone().masked_scatter_(failing, enough)
-        matrices[at] = _raised(matrices[at], 10 * share)
+        matrices[at] = _with_larger_diagonal(matrices[at], 10 * share)
         factors[at] = torch.linalg.cholesky_ex(matrices[at]).L
         failing = failing & ~at
     if failing.any():
         kept = _positive_diagonal(matrices[failing])
         matrices[failing], factors[failing] = kept.diag_embed(), kept.sqrt().diag_embed()
-    return matrices, factors, raised
+    return matrices, factors, is_raised
 
 
 def _least_share(factors: Tensor, diagonal: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def _least_share(factors: Tensor, diagonal: Tensor) -> Tensor:
     return 1 / (inverse.square().sum(-2) * diagonal).sum(-1)
 
 
-def _raised(matrices: Tensor, share: float) -> Tensor:
+def _with_larger_diagonal(matrices: Tensor, share: float) -> Tensor:
     return matrices + (share * _positive_diagonal(matrices)).diag_embed()
 
 

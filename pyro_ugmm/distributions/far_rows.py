@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..tracking import is_recorded, known_to_hold
+from .completion import observed_factor
 from .components import Components
-from .missing import observed_factor
 from .steep import steep_logsumexp
 
 __all__ = ["far_log_prob", "settle_far_rows"]

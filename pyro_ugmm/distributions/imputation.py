@@ -82,8 +82,8 @@ def _filled(
         rows, dims = (which == i).nonzero()[:, 0], missing.nonzero()[:, 0]
         if len(dims):
             given = _given(mixture, x[rows], missing.tolist())
-            found = given.mean if num_samples is None else given.sample((num_samples,), generator)
-            filled[..., rows.unsqueeze(1), dims] = found
+            imputed = given.mean if num_samples is None else given.sample((num_samples,), generator)
+            filled[..., rows.unsqueeze(1), dims] = imputed
     return filled
 
 

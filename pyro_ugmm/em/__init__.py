@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from .algorithm import EMAlgorithm
+from .conjugate_prior import ConjugatePrior
 from .fitter import EMFitter
 from .initialization import initialize
-from .priors import ConjugatePrior
 from .result import EMResult, Finding
 from .selection import Candidate, Selection, select
 from .state import EMState

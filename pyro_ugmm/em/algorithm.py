@@ -13,9 +13,9 @@ from torch import Tensor
 from ..accumulation import double
 from ..checks import check, check_number, check_same_kind
 from ..distributions import GaussianMixture
+from .conjugate_prior import ConjugatePrior
 from .expectation import Expectation
 from .maximization import maximize
-from .priors import ConjugatePrior
 from .rows import Rows
 from .starts import checked_start
 from .state import EMState, largest_mean

@@ -92,10 +92,9 @@ def fit_identity(
     algorithm: EMAlgorithm, stopping: StoppingRule, max_iter: int, starts: GaussianMixture
 ) -> dict[str, str]:
     """Says what makes a fit what it is, but for its rows."""
-    prior = algorithm.prior
-    settings = f"{stopping!r}, max_iter={max_iter}, reg_covar={algorithm.reg_covar!r}"
+    settings, prior = f"{algorithm!r}, {stopping!r}, max_iter={max_iter}", algorithm.prior
     if prior is not None:
-        settings += f", {prior!r} {_digest(_bytes(t) for t in (prior.mean, prior.covariance))}"
+        settings += f", {_digest(_bytes(t) for t in (prior.mean, prior.covariance))}"
     return {
         "kind": "expectation maximization",
         "settings": settings,

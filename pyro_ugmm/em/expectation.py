@@ -77,7 +77,7 @@ class _NaturalSums:
             second = second + self._shared
         shift = outer(average, mass)
         rounding = 4 * torch.finfo(mass.dtype).eps * shift
-        second = self._moments.raised(second - shift, rounding) + outer(average - means, mass)
+        second = self._moments.at_least(second - shift, rounding) + outer(average - means, mass)
         return [mass, first - mass.unsqueeze(-1) * means, second]
 
 
@@ -108,7 +108,7 @@ class Expectation:
     def __init__(self, mixture: GaussianMixture, *, only_likelihood: bool = False) -> None:
         self._batch_shape = mixture.batch_shape
         self._n_restarts = mixture.batch_shape.numel()
-        self._structure = type(mixture.covariance)
+        self._covariance = mixture.covariance
         self._missing = mixture.missing
         self._pivots = mixture.means
         self._joined = Components(
@@ -121,7 +121,7 @@ class Expectation:
         self._scratch = Scratch()
         kinds = {NaturalForm: _NaturalSums, CenteredForm: _CenteredSums}
         self._sums: list[tuple[Tensor | slice, _NaturalSums | _CenteredSums]] = [
-            (at, kinds[type(form)](form, self._joined.means[at], self._structure.moments))
+            (at, kinds[type(form)](form, self._joined.means[at], self._covariance.moments))
             for at, form in self._evaluator.parts
             if not only_likelihood
         ]
@@ -173,7 +173,7 @@ class Expectation:
                 continue
             deviations = completion.deviations.permute(1, 2, 0)
             weighted = deviations * log_joint.unsqueeze(1)
-            moments = self._structure.moments
+            moments = self._covariance.moments
             second = moments.project(completion.conditional_moments(log_joint.T))
             second = second + moments.sum(weighted, deviations)
             sums = [log_joint.sum(1), weighted.sum(2), second]
@@ -188,11 +188,11 @@ class Expectation:
 
     def statistics(self) -> SufficientStatistics:
         """Returns the statistics of all rows added so far, of every process."""
-        batch, moments = self._batch_shape, self._structure.moments
+        batch, moments = self._batch_shape, self._covariance.moments
         sums = [*self._all_sums(), self._log_likelihood.value(), self._weight.value()]
         mass, first, second, log_likelihood, weight = all_reduce(sums)
         return SufficientStatistics(
-            structure=self._structure,
+            covariance=self._covariance,
             pivots=self._pivots,
             mass=mass.view(*batch, -1),
             first=first.view(self._pivots.shape),
@@ -206,7 +206,7 @@ class Expectation:
         """Mass, first and second moments of all components and rows."""
         if len(self._sums) == 1 and self._completed is None:
             return self._sums[0][1].about_means()
-        moments = self._structure.moments
+        moments = self._covariance.moments
         mass, first, second = _zeros(self._joined.means, moments)
         for at, part in self._sums:
             mass[at], first[at], others = part.about_means()

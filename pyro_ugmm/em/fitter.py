@@ -12,9 +12,9 @@ from ..missing_values import mixture_rule
 from ..processes import as_one, check_group, current
 from .algorithm import EMAlgorithm
 from .checkpointing import EMCheckpoint, fit_identity
+from .conjugate_prior import ConjugatePrior
 from .expectation import Expectation
 from .maximization import maximize
-from .priors import ConjugatePrior
 from .restarts import Restarts
 from .result import EMResult
 from .rows import Rows

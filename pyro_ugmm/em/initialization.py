@@ -18,16 +18,16 @@ from ..precision import full_precision
 from ..processes import Processes, all_reduce, together
 from ..randomness import generator_for
 from ..tables import Table, as_labels, as_table
+from .conjugate_prior import ConjugatePrior
 from .kmeans import kmeans, nearest
 from .maximization import maximize
-from .priors import ConjugatePrior
 from .rows import Rows
 from .statistics import SufficientStatistics
 from .untracked import untracked
 
 __all__ = ["initialize"]
 
-_MOST_ROWS = 50_000
+MOST_ROWS = 50_000
 _BLOCK_ENTRIES = 1 << 22
 _NOT_NEGATIVE = "a finite non-negative number"
 
@@ -295,11 +295,11 @@ def _gathered(
     The first process gets them all, as if it had been alone.
     """
     mine = None if seed is None else seed + processes.rank
-    x, weight, key, generator = _sample(rows, _MOST_ROWS, mine)
+    x, weight, key, generator = _sample(rows, MOST_ROWS, mine)
     if processes.size == 1:
         return (x, weight), generator
     keys = torch.cat(processes.gather("keys", key.cpu()))
-    least = keys.topk(_MOST_ROWS).values[-1] if len(keys) > _MOST_ROWS else -1
+    least = keys.topk(MOST_ROWS).values[-1] if len(keys) > MOST_ROWS else -1
     among = key.cpu() >= least
     parts = processes.gather("sample", (x.cpu()[among], weight.cpu()[among]))
     if processes.rank > 0:
@@ -307,7 +307,7 @@ def _gathered(
     x, weight = (torch.cat(part).to(rows.like.device) for part in zip(*parts, strict=True))
     with together(False):
         alone = Rows(x, None, weight, rows.missing)
-        x, weight, _, generator = _sample(alone, _MOST_ROWS, seed)
+        x, weight, _, generator = _sample(alone, MOST_ROWS, seed)
     return (x, weight), generator
 
 
@@ -356,4 +356,5 @@ def _statistics(rows: Tensor, shares: Tensor, structure: type[Covariance]) -> Su
         second = second + structure.moments.sum(weighted, deviations)
     total = double(mass).sum()
     first, second = all_reduce([first, second])
-    return SufficientStatistics(structure, pivots, mass, first, second, 0 * total, total)
+    covariance = structure.unit(pivots)
+    return SufficientStatistics(covariance, pivots, mass, first, second, 0 * total, total)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
-from .priors import ConjugatePrior
+from .conjugate_prior import ConjugatePrior
 from .statistics import SufficientStatistics
 
 __all__ = ["maximize"]
@@ -22,19 +22,19 @@ def maximize(
     with the pseudo-rows of the prior added, if there is one. A component is singular if it needed
     more than ``reg_covar`` to be positive definite.
     """
-    mass, structure = statistics.mass, statistics.structure
+    mass, before = statistics.mass, statistics.covariance
     total = mass.sum(-1, keepdim=True)
     tiny = torch.finfo(mass.dtype).tiny
     divisor = torch.maximum(mass, (tiny**0.5 * total).clamp(min=tiny))
     shift = statistics.first / divisor.unsqueeze(-1)
-    scatter = statistics.second - structure.moments.outer(shift, mass)
+    scatter = statistics.second - before.moments.outer(shift, mass)
     if prior is None:
         weights = mass / total
     else:
         weights = prior.weights(mass)
         shift, scatter, divisor = prior.with_rows(statistics, shift, scatter, divisor)
     n_features = statistics.pivots.shape[-1]
-    covariance, singular = structure.from_moments(scatter, divisor, n_features, reg_covar)
+    covariance, singular = before.refitted(scatter, divisor, n_features, reg_covar)
     mixture = GaussianMixture(
         weights,
         statistics.pivots + shift,

@@ -94,7 +94,7 @@ class EMState:
         doubles, sums = double_device(device), tensors["statistics"]
         places = {"log_likelihood": doubles, "weight": doubles}
         statistics = SufficientStatistics(
-            structure=type(like.covariance),
+            covariance=mixture.covariance,
             pivots=mixture.means,
             missing=like.missing,
             **{name: t.to(places.get(name, device)) for name, t in sums.items()},

@@ -24,7 +24,8 @@ class SufficientStatistics:
     responsibilities, so that nothing cancels when the means move little. Leading dots are restarts.
 
     Attributes:
-        structure: the covariance structure, which says what second moments are kept.
+        covariance: of the mixture that gave the responsibilities; it says what is kept of
+            second moments.
         pivots: :math:`c`, shape ``(..., K, D)``.
         mass: total responsibilities :math:`\sum_n r_{nk}`, shape ``(..., K)``.
         first: :math:`\sum_n r_{nk} (x_n - c_k)`, shape ``(..., K, D)``.
@@ -44,7 +45,7 @@ class SufficientStatistics:
         True
     """
 
-    structure: type[Covariance]
+    covariance: Covariance
     pivots: Tensor
     mass: Tensor
     first: Tensor
@@ -67,14 +68,14 @@ class SufficientStatistics:
         """Applies a function to all tensors."""
         tensors = {"pivots": self.pivots} | self.sums
         changed: dict[str, Any] = {name: function(tensor) for name, tensor in tensors.items()}
-        return replace(self, **changed)
+        return replace(self, covariance=self.covariance.reindex(function), **changed)
 
     def __add__(self, other: "SufficientStatistics") -> Self:
         """Merges the statistics of two disjoint sets of rows."""
         is_one = isinstance(other, SufficientStatistics)
         check(is_one, "other", "SufficientStatistics", type(other).__name__)
-        same = self.structure is other.structure and torch.equal(self.pivots, other.pivots)
-        same = same and self.missing == other.missing
+        same = type(self.covariance) is type(other.covariance) and self.missing == other.missing
+        same = same and torch.equal(self.pivots, other.pivots)
         check(same, "other", "statistics about the same pivots, of one mixture", "others")
         merged: dict[str, Any] = {name: t + other.sums[name] for name, t in self.sums.items()}
         return replace(self, **merged)

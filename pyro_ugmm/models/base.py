@@ -76,12 +76,12 @@ class BayesianModel(torch.nn.Module, LatentSites, LogJoint, Simulation, Names, H
 
     def _within_supports(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns values of the latent sites, in their order, that gradients can move."""
-        found = {}
+        inside = {}
         for site, prior in self.site_distributions().items():
             prior = getattr(prior, "base_dist", prior)
             value = values[site]
-            found[site] = prior.inside(value) if isinstance(prior, ScaledPrior) else value
-        return found
+            inside[site] = prior.inside(value) if isinstance(prior, ScaledPrior) else value
+        return inside
 
     @property
     def has_likelihood(self) -> bool:
@@ -120,16 +120,16 @@ class BayesianModel(torch.nn.Module, LatentSites, LogJoint, Simulation, Names, H
 
     def _check_draws(self, draws: Any) -> Draws:
         """Checks the shapes of draws, of which many are ``(S,)`` or ``(S, 1)``."""
-        found = check_draws(draws)
+        checked = check_draws(draws)
         for site, prior in self.site_distributions().items():
-            if site in found:
-                shape, event = tuple(found[site].shape), tuple(prior.event_shape)
+            if site in checked:
+                shape, event = tuple(checked[site].shape), tuple(prior.event_shape)
                 n_leading = len(shape) - len(event)
                 fits = n_leading >= 0 and shape[n_leading:] == event
                 fits = fits and (n_leading < 2 or shape[n_leading - 1] == 1)
                 expected = f"{site} of shape {event}, or of draws, with (S,) or (S, 1) before that"
                 check(fits, "draws", expected, shape)
-        return found
+        return checked
 
     def marginal_prior(self, site: str, *index: int) -> dist.TorchDistribution | None:
         """The prior of one number of a latent site, on the CPU; None where it has no closed form.

@@ -13,7 +13,7 @@ from ..nn import UGMMNetwork
 from ..nn.network import check_network
 from ..programs.traced import Draws
 from .draws import beside_rows, row_plate
-from .network import NetworkModel
+from .network_model import NetworkModel
 from .priors import Priors
 
 __all__ = ["UGMMDensity"]

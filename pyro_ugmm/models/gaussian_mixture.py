@@ -15,7 +15,7 @@ from ..programs.names import ObservedRows
 from ..programs.traced import Draws
 from .base import BayesianModel, check_size
 from .covariance_sites import COVARIANCE_SITES
-from .data import rows_for
+from .data_checks import rows_for
 from .draws import beside_rows, check_draws, row_plate
 from .learned_sites import LearnedSites
 from .mixture_sites import MixtureSites
@@ -105,8 +105,8 @@ class BayesianGaussianMixture(BayesianModel):
 
         Where one is not strictly within a prior's support, the support's middle stands in for it.
         """
-        found = self.sites.starts() if start is None else self.sites.read(start)
-        return self._within_supports(found)
+        values = self.sites.starts() if start is None else self.sites.read(start)
+        return self._within_supports(values)
 
     def take_start(self, start: GaussianMixture) -> None:
         """Copies to ``learned`` what has no prior, unless it does not require gradients."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_precision
 from ..nn import UGMMLayer, UGMMNetwork
-from .derived import DerivedModule
+from .derived_module import DerivedModule
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -87,21 +87,21 @@ class LayerPrior(DerivedModule):
         return self._derive(self._distributions)
 
     def _distributions(self) -> dict[str, dist.TorchDistribution]:
-        priors, found = self.priors, {}
+        priors, sites = self.priors, {}
         if priors.means is not None:
             origin = (self.start_loc - self.center) / self.spread
             scaled = ScaledPrior(priors.means, self.center, self.spread, origin)
-            found["loc"] = scaled.to_event(2)
+            sites["loc"] = scaled.to_event(2)
         if priors.variances is not None:
             unit = self.spread**2
             origin = self.start_variance / unit
             scaled = ScaledPrior(priors.variances, torch.zeros_like(unit), unit, origin)
-            found["variance"] = scaled.to_event(2)
+            sites["variance"] = scaled.to_event(2)
         if priors.weights is not None:
             check_precision("a model with priors.weights", self.start_loc)
             concentration = torch.full_like(self.start_loc, priors.weights)
-            found["weights"] = dist.Dirichlet(concentration).to_event(1)
-        return found
+            sites["weights"] = dist.Dirichlet(concentration).to_event(1)
+        return sites
 
 
 def make_layer_priors(network: UGMMNetwork, priors: Priors | None) -> torch.nn.ModuleList:

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from ..checks import check, check_precision
 from ..distributions import GaussianMixture
 from .covariance_sites import COVARIANCE_SITES
-from .derived import DerivedModule
+from .derived_module import DerivedModule
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -73,10 +73,10 @@ class MixtureSites(DerivedModule):
         """The values of all sites of a mixture, checked to be of this kind."""
         self._check_start(start)
         start = start.to(self.center)
-        found = {"means": start.means, **self._structure.read(start.covariance)}
+        values = {"means": start.means, **self._structure.read(start.covariance)}
         weights = start.weights.clamp(min=_LEAST_WEIGHT)
-        found["weights"] = weights / weights.sum()
-        return {name: value.detach() for name, value in found.items()}
+        values["weights"] = weights / weights.sum()
+        return {name: value.detach() for name, value in values.items()}
 
     def _check_start(self, start: Any) -> None:
         expected = "a GaussianMixture, such as the mixture of EM's result"
@@ -92,12 +92,12 @@ class MixtureSites(DerivedModule):
 
     def _by_name(self) -> dict[str, MixtureSite]:
         check_precision("model", self.center)
-        found = {"weights": self._weights()} if self._sizes["component"] > 1 else {}
-        found |= {"means": self._means(), "variances": self._variances()}
+        sites = {"weights": self._weights()} if self._sizes["component"] > 1 else {}
+        sites |= {"means": self._means(), "variances": self._variances()}
         # In one dimension there is nothing to correlate.
         if self._structure.correlation_dims is not None and self._sizes["feature"] > 1:
-            found["correlations"] = self._correlations(self._structure.correlation_dims)
-        return found
+            sites["correlations"] = self._correlations(self._structure.correlation_dims)
+        return sites
 
     def _shape(self, dims: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(self._sizes[dim] for dim in dims)

@@ -1,6 +1,6 @@
 """Descent along stochastic gradients."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +10,16 @@ from tqdm.auto import tqdm
 
 from ..checkpoint import Checkpoint, check_form
 from ..checks import check
+from ..fingerprints import fingerprint
 from ..random_states import random_states, restore_random_states
 from ..sources import Batches
 from ..status import Status
 from .breakdown import bad_parameter, largest_parameter
-from .convergence import Settled
 from .optimizer import Optimizer
 from .result import FitResult
 from .resumption import Resumption
 from .schedule import Schedule
-from .stopping import StoppingRule, Verdict
+from .stopping import MakesRule, Verdict
 
 __all__ = ["Descent"]
 
@@ -37,7 +37,7 @@ class Descent:
         title: of the run.
         diagnose: says which part of the loss of rows is not finite, if it can tell.
         run: what else tells this run from others, for checkpoints.
-        rule: makes what ends the run of the parameters and the schedule.
+        stopping: makes what ends the run of the parameters and the schedule.
     """
 
     def __init__(
@@ -49,13 +49,15 @@ class Descent:
         title: str,
         diagnose: Callable[..., str | None],
         run: Mapping[str, str],
-        rule: Callable[[Sequence[Tensor], Schedule], StoppingRule] = Settled,
+        stopping: MakesRule,
     ) -> None:
         self._loss_of_rows, self._parameters = loss_of_rows, parameters
         self._diagnose, self._run = diagnose, run
         self._batches, self._schedule, self._title = batches, schedule, title
         self._optimizer = Optimizer([*parameters.values()], schedule)
-        self._rule = rule([*parameters.values()], schedule)
+        expected = "the class of a rule, or a function that makes one"
+        check(callable(stopping), "stopping", expected, type(stopping).__name__)
+        self._rule, self._stopping = stopping([*parameters.values()], schedule), stopping
         self._losses: list[Tensor] = []
         self._cause = ""
 
@@ -139,6 +141,7 @@ class Descent:
             "parameters": str(shapes),
             "data": self._batches.fingerprint(),
             **self._schedule.identity(),
+            "stopping rule": f"{type(self._rule).__name__} {fingerprint(self._stopping)}",
             **self._run,
         }
 

@@ -1,15 +1,16 @@
 """What ends a run of training: rules that look at its losses and parameters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from ..status import Status
+from .schedule import Schedule
 
-__all__ = ["StoppingRule", "Verdict"]
+__all__ = ["MakesRule", "StoppingRule", "Verdict"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,3 +53,7 @@ class StoppingRule(ABC):
 
     def load(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Takes over what :meth:`state` returned."""
+
+
+MakesRule = Callable[[Sequence[Tensor], Schedule], StoppingRule]
+"""Such as the class of a rule."""

@@ -88,10 +88,12 @@ def _fitting_size(ax: Any, counts: np.ndarray) -> float:
 
 def _counted(name: str, value: Any) -> Tensor:
     """Checks that a vector holds integers from zero, and returns them."""
-    found = as_labels(name, value).cpu()
-    valid = found.dim() == 1 and not found.is_floating_point() and found.dtype != torch.bool
-    got = f"{found.dtype} of shape {tuple(found.shape)}"
+    integers = as_labels(name, value).cpu()
+    valid = (
+        integers.dim() == 1 and not integers.is_floating_point() and integers.dtype != torch.bool
+    )
+    got = f"{integers.dtype} of shape {tuple(integers.shape)}"
     check(valid, name, "integers, shape (n,)", got)
-    found = found.long()
-    check_values(name, found, found >= 0, "integers from zero")
-    return found
+    integers = integers.long()
+    check_values(name, integers, integers >= 0, "integers from zero")
+    return integers

@@ -32,12 +32,12 @@ def check_place(
         given = [known.get(one, one) if isinstance(one, str) else one for one in given]
     check(len(given) == len(shape), name, expected, repr(value))
     try:
-        found = tuple(check_integer(name, one, minimum=0) for one in given)
+        place = tuple(check_integer(name, one, minimum=0) for one in given)
     except ValueError:
-        found = tuple(shape)
-    inside = all(i < size for i, size in zip(found, shape, strict=True))
+        place = tuple(shape)
+    inside = all(i < size for i, size in zip(place, shape, strict=True))
     check(inside, name, expected, repr(value))
-    return found
+    return place
 
 
 def check_names(name: str, values: Any, defaults: Sequence[str], what: str) -> list[Any]:
@@ -45,9 +45,9 @@ def check_names(name: str, values: Any, defaults: Sequence[str], what: str) -> l
     expected = f"{len(defaults)} names, one for each {what}"
     is_many = values is None or isinstance(values, Iterable)
     check(is_many, name, expected, type(values).__name__)
-    found = [*(defaults if values is None else values)]
-    check(len(found) == len(defaults), name, expected, found)
-    return found
+    chosen = [*(defaults if values is None else values)]
+    check(len(chosen) == len(defaults), name, expected, chosen)
+    return chosen
 
 
 def check_position(

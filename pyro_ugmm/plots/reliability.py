@@ -38,13 +38,13 @@ def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, *, ax: Any = 
     """
     from scipy.stats import binom
 
-    found = calibration(probabilities, y, n_bins)
+    measured = calibration(probabilities, y, n_bins)
     n_classes = as_table("probabilities", probabilities).values.shape[1]
     ax = axes_for(ax, SQUARE)
-    filled = found.counts > 0
+    filled = measured.counts > 0
     confidence, accuracy, counts = (
         values[filled].numpy(force=True)
-        for values in (found.confidence, found.accuracy, found.counts)
+        for values in (measured.confidence, measured.accuracy, measured.counts)
     )
     low, high = binom.interval(0.95, counts, np.minimum(confidence, 1.0)) / counts
     ax.plot([0, 1], [0, 1], color=PRIOR, linestyle="--", linewidth=1)
@@ -57,7 +57,7 @@ def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, *, ax: Any = 
     least = min(1 / n_classes, float(confidence.min()))
     ax.set(xlim=(least - 0.05, 1.03), ylim=(min(low.min(), accuracy.min()) - 0.08, 1.05))
     ax.set(xlabel="confidence", ylabel="accuracy")
-    ax.set_title(f"expected calibration error {found.error:.3f}", fontsize=10)
+    ax.set_title(f"expected calibration error {measured.error:.3f}", fontsize=10)
     add_legend(ax)
     ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1])
     return ax

@@ -92,9 +92,9 @@ def _drawn_points(ax: Any) -> np.ndarray:
     points += [part.get_offsets() for part in ax.collections]
     points += [path.vertices for part in ax.collections for path in _own_paths(part)]
     points += [bar.get_patch_transform().transform(bar.get_path().vertices) for bar in ax.patches]
-    found = np.concatenate([np.empty((0, 2)), *map(np.asarray, points)])
-    found = (ax.transData - ax.transAxes).transform(found)
-    return found[np.isfinite(found).all(1)]
+    drawn = np.concatenate([np.empty((0, 2)), *map(np.asarray, points)])
+    drawn = (ax.transData - ax.transAxes).transform(drawn)
+    return drawn[np.isfinite(drawn).all(1)]
 
 
 def _own_paths(part: Any) -> list[Any]:

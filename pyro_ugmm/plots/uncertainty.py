@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..diagnostics import class_probabilities, uncertainty
-from ..models.network import NetworkModel
+from ..models.network_model import NetworkModel
 from ..tables import as_table
 from .positions import check_names, check_pair
 from .style import SMALL, axes_pair_for, colors, note_of_hidden
@@ -87,12 +87,12 @@ def plot_uncertainty(
     axes = axes_pair_for(ax)
     center = x.nanmedian(0).values if fixed is None else _fixed(fixed, x, model.network.missing)
     grid, edges = _grid(x, pair, center)
-    found = uncertainty(class_probabilities(model, inference, grid, num_samples, seed))
+    parts = uncertainty(class_probabilities(model, inference, grid, num_samples, seed))
     rows = x[:, list(pair)]
     by_class = {name: rows[y == label].cpu() for label, name in enumerate(labels)}
     style = {"cmap": "Greys", "vmin": 0, "vmax": math.log(model.n_classes), "shading": "gouraud"}
     titles = ("all uncertainty", "epistemic: more data would remove it")
-    for one, title, values in zip(axes, titles, (found.total, found.epistemic), strict=True):
+    for one, title, values in zip(axes, titles, (parts.total, parts.epistemic), strict=True):
         shade = one.pcolormesh(*edges, values.reshape(_GRID, _GRID).numpy(), **style)
         _draw_rows(one, by_class)
         one.set(title=title, xlabel=f"{shown[pair[0]]}{note_of_hidden(rows)}")

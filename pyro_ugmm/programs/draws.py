@@ -32,12 +32,12 @@ def evaluated(
         except (RuntimeError, TypeError, ValueError):
             pass  # what is wrong with it for one draw, the loop says
         n_draws = len(next(iter(draws.values())))
-        found = [
+        values = [
             function({site: value[i] for site, value in draws.items()}) for i in range(n_draws)
         ]
     said = "torch.vmap cannot run the model: its draws are evaluated one after the other"
     warnings.warn(said, stacklevel=2)
-    return _stacked(found)
+    return _stacked(values)
 
 
 def repeated(function: Callable[[int], Any], count: int) -> Any:
@@ -54,10 +54,10 @@ def repeated(function: Callable[[int], Any], count: int) -> Any:
         return _stacked([function(i) for i in range(count)])
 
 
-def _stacked(found: Sequence[Any]) -> Any:
-    first = found[0]
+def _stacked(values: Sequence[Any]) -> Any:
+    first = values[0]
     if isinstance(first, Tensor):
-        return torch.stack([*found])
+        return torch.stack([*values])
     if isinstance(first, Mapping):
-        return {key: _stacked([one[key] for one in found]) for key in first}
-    return tuple(_stacked(parts) for parts in zip(*found, strict=True))
+        return {key: _stacked([one[key] for one in values]) for key in first}
+    return tuple(_stacked(parts) for parts in zip(*values, strict=True))

@@ -69,11 +69,11 @@ class _TracedNames:
 
     def dims(self) -> dict[str, list[str]]:
         nodes = {**self._traced.latent, self._traced.name: self._traced.observed}
-        found = {name: _dims_of(name, node) for name, node in nodes.items()}
+        dims = {name: _dims_of(name, node) for name, node in nodes.items()}
         for name, value in self.observed_rows(*self._rows).given.items():
             rest = [f"{name}_dim_{i}" for i in range(1, value.dim())]
-            found[name] = [self._traced.plate, *rest]
-        return found
+            dims[name] = [self._traced.plate, *rest]
+        return dims
 
 
 def _is_same(part: Tensor, value: Tensor) -> bool:
@@ -83,11 +83,11 @@ def _is_same(part: Tensor, value: Tensor) -> bool:
 def _dims_of(name: str, node: Any) -> list[str]:
     """Plates' names, by their dimension; others as ArviZ calls them."""
     n_dims, n_event = node["value"].dim(), node["fn"].event_dim
-    found = [f"{name}_dim_{i}" for i in range(n_dims)]
+    dims = [f"{name}_dim_{i}" for i in range(n_dims)]
     for frame in node["cond_indep_stack"]:
         if frame.vectorized:
-            found[n_dims - n_event + frame.dim] = frame.name
-    return found
+            dims[n_dims - n_event + frame.dim] = frame.name
+    return dims
 
 
 def _arguments_of(model: Callable) -> list[str]:

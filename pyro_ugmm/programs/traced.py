@@ -84,11 +84,11 @@ class Traced:
 
     def _check_rows(self) -> None:
         frames = [frame for frame in self.observed["cond_indep_stack"] if frame.vectorized]
-        found = [(frame.name, frame.dim, frame.size, frame.full_size) for frame in frames]
+        plates = [(frame.name, frame.dim, frame.size, frame.full_size) for frame in frames]
         sizes = (self.n_rows, self.n_rows)
-        fits = len(found) == 1 and found[0][1] == -1 and found[0][2:] == sizes
+        fits = len(plates) == 1 and plates[0][1] == -1 and plates[0][2:] == sizes
         expected = f"{self.name} in one plate, at dimension -1, of all {self.n_rows} rows"
-        said = [f"{name!r} at {dim} of {size} of {full}" for name, dim, size, full in found]
+        said = [f"{name!r} at {dim} of {size} of {full}" for name, dim, size, full in plates]
         check(fits, "model", expected, f"plates {', '.join(said) or 'none'}")
         shape = tuple(self.observed["log_prob"].shape)
         expected = f"a log density of {self.name} for each of {self.n_rows} rows"

@@ -51,8 +51,9 @@ def points(axes):
 
 
 def inferred(fitted, x, y=None):
-    found = di.to_inference_data(*fitted, x, y, num_samples=100, seed=0)
-    return found.sample_stats["log_p"].values, found.posterior_predictive.to_array().values
+    idata = di.to_inference_data(*fitted, x, y, num_samples=100, seed=0)
+    (predicted,) = idata.posterior_predictive.data_vars.values()
+    return idata.sample_stats["log_p"].values, predicted.values
 
 
 def run_model(fitted, *data):

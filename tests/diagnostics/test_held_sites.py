@@ -2,7 +2,6 @@
 
 import math
 
-import arviz as az
 import numpy as np
 import pyro
 import pytest
@@ -11,6 +10,7 @@ from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoMultivariateNorma
 
 from pyro_ugmm.diagnostics import importance_resample, loo, pareto_k, to_inference_data
 from pyro_ugmm.diagnostics.held_sites import held_sites
+from tests.diagnostics.arviz_words import draws_of
 from tests.models.mixtures import mixture, rows
 
 SITES = ["weights", "means", "variances", "correlations"]
@@ -53,7 +53,7 @@ def test_numbers_constant_by_structure_do_not_count(make):
 
 def guess(values, prior):
     shape = (1, len(values))
-    return az.from_dict(
+    return draws_of(
         posterior={"theta": values.reshape(*shape, *values.shape[1:])},
         prior={"theta": prior.reshape(*shape, *prior.shape[1:])},
     )
@@ -87,7 +87,7 @@ def test_with_a_tolerance(values, prior, is_held):
 
 def test_without_draws_from_the_prior():
     values = {"a": NOISE[None] * [1, 1, 0], "b": 0 * NOISE[None]}
-    assert held_sites(az.from_dict(posterior=values)) == ["b"]
+    assert held_sites(draws_of(posterior=values)) == ["b"]
 
 
 def test_an_estimate_is_not_a_posterior():

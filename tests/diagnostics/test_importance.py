@@ -11,6 +11,7 @@ from pyro.infer.autoguide import AutoDelta
 from pyro_ugmm.diagnostics import importance_resample, pareto_k, to_inference_data
 from pyro_ugmm.diagnostics.importance import good_k
 from pyro_ugmm.training import fit_svi
+from tests.diagnostics.arviz_words import draws_of
 from tests.models.mixtures import mixture, rows
 
 
@@ -18,7 +19,7 @@ def from_a_guide(scale, n=4000):
     """Draws of a normal guide of this scale, where the posterior is standard normal."""
     draws = scale * np.random.default_rng(0).normal(size=(1, n))
     log_q = -0.5 * (draws / scale) ** 2 - np.log(scale)
-    return az.from_dict(
+    return draws_of(
         posterior={"theta": draws, "means": np.stack([draws, draws], -1)},
         log_likelihood={"y": np.stack([draws, 2 * draws], -1)},
         posterior_predictive={"y": np.stack([draws, draws], -1)},
@@ -37,7 +38,7 @@ def test_pareto_k_tells_a_good_guide_from_a_narrow_one(scale, good):
 def test_the_limit_of_pareto_k_is_arvizs():
     for n in (100, 500, 5000):
         idata = from_a_guide(1.2, n)
-        plain = az.from_dict(
+        plain = draws_of(
             posterior={"theta": idata.posterior["theta"].values},
             log_likelihood={"y": idata.log_likelihood["y"].values},
         )

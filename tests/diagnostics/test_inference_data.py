@@ -11,10 +11,12 @@ import torch
 from pyro import poutine
 
 from pyro_ugmm.diagnostics import class_probabilities, pareto_k, to_inference_data
+from pyro_ugmm.diagnostics.arviz_interface import group_names
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_svi
+from tests.diagnostics.arviz_words import BY_ROW, TOTAL
 from tests.models.networks import data
 
 X, Y = data()
@@ -42,7 +44,7 @@ def idata(fitted):
 
 
 def test_groups_and_dimensions(idata):
-    assert set(idata.groups()) == {
+    assert set(group_names(idata)) == {
         "posterior",
         "posterior_predictive",
         "log_likelihood",
@@ -119,13 +121,13 @@ def test_arviz_works_on_it(idata):
         warnings.simplefilter("ignore")  # few draws, some high k
         loo = az.loo(idata, pointwise=True)
         summary = az.summary(idata, var_names=["layers.0.loc"], kind="stats")
-    assert np.isfinite(loo.elpd_loo) and loo.loo_i.shape == (40,)
+    assert np.isfinite(loo[TOTAL]) and loo[BY_ROW].shape == (40,)
     assert next(iter(summary.index)) == "layers.0.loc[0, length]"
-    axes = az.plot_forest(idata, var_names=["layers.0.loc"])
-    assert len(axes) > 0
+    assert az.plot_forest(idata, var_names=["layers.0.loc"]) is not None
 
 
 def test_survives_netcdf(idata, tmp_path):
+    pytest.importorskip("h5py")
     path = tmp_path / "posterior.nc"
     idata.to_netcdf(str(path))
     again = az.from_netcdf(str(path))
@@ -134,7 +136,9 @@ def test_survives_netcdf(idata, tmp_path):
 
 def test_without_labels(fitted):
     idata = to_inference_data(*fitted, X, num_samples=10)
-    assert "log_likelihood" not in idata.groups() and "posterior_predictive" in idata.groups()
+    assert {"log_likelihood", "posterior_predictive"} & {*group_names(idata)} == {
+        "posterior_predictive"
+    }
     with pytest.raises(ValueError, match="idata: expected draws from a guide given data"):
         pareto_k(idata)
 

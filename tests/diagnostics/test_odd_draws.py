@@ -13,6 +13,7 @@ from pyro_ugmm import diagnostics as di
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
+from tests.diagnostics.arviz_words import plot_pair, plot_predictions, plot_probability_transforms
 
 matplotlib.use("Agg")
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -33,10 +34,10 @@ def omitting():
     "draw",
     [
         lambda i: az.plot_parallel(i, var_names=["means"]),
-        lambda i: az.plot_loo_pit(i, y="x"),
-        lambda i: az.plot_ppc(i, num_pp_samples=5),
+        lambda i: plot_probability_transforms(i, "x"),
+        plot_predictions,
         lambda i: az.plot_khat(di.loo(i)),
-        lambda i: az.plot_pair(i, var_names=["weights"], divergences=True),
+        lambda i: plot_pair(i, "weights"),
         lambda i: az.plot_forest(i, var_names=["means"]),
         lambda i: az.plot_trace(i, var_names=["means"]),
     ],

@@ -2,7 +2,6 @@
 
 import warnings
 
-import arviz as az
 import numpy as np
 import pytest
 import torch
@@ -15,6 +14,7 @@ from pyro_ugmm.distributions import (
     SphericalCovariance,
 )
 from pyro_ugmm.models import BayesianGaussianMixture
+from tests.diagnostics.arviz_words import draws_of
 
 S = 300
 APART = {  # of two components in two dimensions: what differs
@@ -53,7 +53,7 @@ def posterior(structure="full", noise=0.05, seed=0, **truth):
         for name, value in values.items()
     }
     dims = BayesianGaussianMixture(2, 2, structure).dims()
-    return values, az.from_dict(
+    return values, draws_of(
         posterior={name: value[None] for name, value in switched.items()}, dims=dims
     )
 
@@ -91,7 +91,7 @@ def test_by_whatever_differs(structure, what):
         matrix = torch.diag_embed(references[0].covariance.values)
         full = FullCovariance(matrix)
         references.append(GaussianMixture(references[0].weights, references[0].means, full))
-    own = az.from_dict(
+    own = draws_of(
         posterior={name: value[None] for name, value in turn.items()},
         dims=BayesianGaussianMixture(2, 2, structure).dims(),
     )
@@ -113,12 +113,12 @@ def test_variances_that_are_one_for_all():
     values, _ = posterior(**APART["means"])
     tied = {"means": values["means"], "variances": values["variances"][:, 0]}
     names = BayesianGaussianMixture(2, 2, "tied").dims()
-    idata = az.from_dict(posterior={k: v[None] for k, v in tied.items()}, dims=names)
+    idata = draws_of(posterior={k: v[None] for k, v in tied.items()}, dims=names)
     assert relabel(idata).posterior["means"].shape == (1, S, 2, 2)
 
 
 def test_one_component_is_itself():
     values, _ = posterior("diagonal")
     one = {name: values[name][None, :, :1] for name in ("means", "variances")}
-    idata = az.from_dict(posterior=one, dims=BayesianGaussianMixture(1, 2, "diagonal").dims())
+    idata = draws_of(posterior=one, dims=BayesianGaussianMixture(1, 2, "diagonal").dims())
     np.testing.assert_array_equal(relabel(idata).posterior["means"], one["means"])

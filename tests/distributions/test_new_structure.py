@@ -163,3 +163,25 @@ def test_it_is_as_the_others_where_they_are_the_same():
     x = drawn()
     full = GaussianMixture(WEIGHTS, MEANS, FullCovariance(VARIANCES.diag().expand(3, 2, 2)))
     close(a_mixture().log_prob(x), full.log_prob(x).numpy())
+
+
+class Halfway(TiedDiagonalCovariance):
+    """Goes but half of the way in a step, and so has to know where it stands."""
+
+    def refitted(self, moments, mass, n_features, floor):
+        there, singular = super().refitted(moments, mass, n_features, floor)
+        return type(self)((self.variances + there.variances) / 2), singular
+
+
+def test_a_step_goes_on_from_the_covariance_before_it():
+    x, start = drawn(), GaussianMixture(WEIGHTS, MEANS, Halfway(VARIANCES))
+    fitter = EMFitter(tol=0, max_iter=1, reg_covar=FLOOR, progress=False)
+    after, (*_, variances) = fitter.fit(x, start).mixture, by_hand(x, start)
+    close(after.covariance.variances, (VARIANCES.numpy() + variances) / 2, 1e-8)
+    halves = sum(fitter.e_step(part, start) for part in (x[:100], x[100:]))
+    close(fitter.m_step(halves).covariance.variances, after.covariance.variances.numpy(), 1e-8)
+    starts = initialize(x, 3, NAME, method="random_from_data", n_init=3, seed=0)
+    starts = GaussianMixture(
+        starts.weights, starts.means, Halfway(starts.covariance.variances), validate_args=False
+    )
+    assert EMFitter(progress=False).fit(x, starts).converged

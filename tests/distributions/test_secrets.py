@@ -11,7 +11,7 @@ PACKAGE = Path(pyro_ugmm.__file__).parent
 INSIDE = PACKAGE / "distributions" / "covariance"
 STRUCTURES = {"FullCovariance", "TiedCovariance", "DiagonalCovariance", "SphericalCovariance"}
 # The priors over each, a check of one matrix, and what is public.
-KNOW_STRUCTURES = {"covariance_sites.py", "priors.py", "__init__.py"}
+KNOW_STRUCTURES = {"covariance_sites.py", "conjugate_prior.py", "__init__.py"}
 
 
 def readings(source):

@@ -4,9 +4,9 @@ import torch
 
 from pyro_ugmm.checks import check_values
 from pyro_ugmm.distributions import Covariance
+from pyro_ugmm.distributions.completion import VarianceCompletion
 from pyro_ugmm.distributions.covariance.moments import SharedMoments
 from pyro_ugmm.distributions.covariance.tensors import Argument
-from pyro_ugmm.distributions.missing import VarianceCompletion
 
 
 class TiedDiagonalMoments(SharedMoments):

@@ -119,7 +119,7 @@ def test_restarts_differ_and_weights_count():
 def test_a_stream_longer_than_the_sample(monkeypatch):
     from pyro_ugmm.em import initialization
 
-    monkeypatch.setattr(initialization, "_MOST_ROWS", 100)
+    monkeypatch.setattr(initialization, "MOST_ROWS", 100)
     x, label = separated()
     start = initialize(list(x.split(70)), 4, seed=0)
     assert adjusted_rand_score(label, start.predict(x)) > 0.99

@@ -107,7 +107,7 @@ def test_a_device_without_double_precision(name, structure):
 def test_a_sample_on_a_device_without_double_precision(monkeypatch):
     from pyro_ugmm.em import initialization
 
-    monkeypatch.setattr(initialization, "_MOST_ROWS", 100)
+    monkeypatch.setattr(initialization, "MOST_ROWS", 100)
     with SmallDevice():
         start = initialize(X.float().to(DEVICE), 3, sample_weight=LABELS + 1)
         assert start.to("cpu").means.isfinite().all()

@@ -6,6 +6,7 @@ from pyro import poutine
 from pyro.infer import Predictive, Trace_ELBO
 
 from pyro_ugmm.diagnostics import class_probabilities, loo, to_inference_data
+from pyro_ugmm.diagnostics.arviz_interface import group_names
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
@@ -51,7 +52,7 @@ def test_the_score_objective_is_the_score_and_no_likelihood():
     with pytest.raises(ValueError, match=r"model: expected one with a likelihood.*score"):
         model.log_likelihood(X, Y, draws=draws)
     idata = to_inference_data(model, mean_field(model), X, Y, num_samples=100, seed=0)
-    assert "log_likelihood" not in idata.groups() and "log_p" in idata.sample_stats
+    assert "log_likelihood" not in group_names(idata) and "log_p" in idata.sample_stats
     with pytest.raises(ValueError, match="nor of a score objective"):
         loo(idata)
     # minibatches scale it as they scale a likelihood

@@ -1,13 +1,19 @@
 """Another stopping rule is a class of its own."""
 
+import pytest
 import torch
 
 from pyro_ugmm.checkpoint import Checkpoint
+from pyro_ugmm.guides import mean_field
+from pyro_ugmm.models import UGMMClassifier
 from pyro_ugmm.optimization.descent import Descent
 from pyro_ugmm.optimization.schedule import Schedule
 from pyro_ugmm.optimization.stopping import StoppingRule, Verdict
 from pyro_ugmm.sources.tensor_batches import TensorBatches
 from pyro_ugmm.status import Status
+from pyro_ugmm.training import fit_mle, fit_svi
+from tests.models.mixtures import mixture, rows
+from tests.models.networks import data, network
 
 
 class Enough(StoppingRule):
@@ -43,7 +49,7 @@ def descend(steps, checkpoint=None):
         return (rows - parameter).square().mean()
 
     parts = loss, {"value": parameter}, batches, schedule, "a parabola", lambda rows: None, {}
-    return Descent(*parts, rule=Enough).run(checkpoint)
+    return Descent(*parts, stopping=Enough).run(checkpoint)
 
 
 def test_a_rule_ends_a_run():
@@ -60,3 +66,20 @@ def test_a_rule_judges_a_run_that_took_all_steps():
 def test_a_run_that_a_rule_ended_has_ended(tmp_path):
     first, again = (descend(100, Checkpoint(tmp_path / "run.pt", 10)) for _ in range(2))
     assert torch.equal(first.losses, again.losses) and first.reason == again.reason
+
+
+class Ten(Enough):
+    def is_met(self, losses):
+        return len(losses) == 10
+
+
+def test_training_takes_a_rule(tmp_path):
+    result = fit_mle(UGMMClassifier(network()), *data(), stopping=Ten, progress=False)
+    assert result.converged and result.n_steps == 10
+    model, options = mixture("diagonal"), {"seed": 0, "checkpoint": tmp_path / "run.pt"}
+    guide = mean_field(model)
+    assert fit_svi(model, guide, rows(), stopping=Ten, **options).n_steps == 10
+    with pytest.raises(ValueError, match=r"checkpoint: .*stopping rule"):
+        fit_svi(model, guide, rows(), **options)
+    with pytest.raises(ValueError, match="stopping: expected the class of a rule"):
+        fit_svi(model, guide, rows(), stopping=3)

@@ -125,10 +125,10 @@ def test_components_are_put_where_they_agree_with_the_classes():
     np.testing.assert_array_equal(counts, [[2, 0, 1, 0], [0, 2, 0, 0], [0, 0, 3, 0]])
 
 
-def drawn():
+def drawn(**options):
     torch.manual_seed(0)
     model = mixture()
-    return model, to_inference_data(model, mean_field(model), X, num_samples=10, seed=0)
+    return model, to_inference_data(model, mean_field(model), X, num_samples=10, seed=0, **options)
 
 
 def test_columns_are_drawn_by_name():
@@ -145,7 +145,7 @@ def test_columns_are_drawn_by_name():
         plot_mixture(em, twice, ("a", 1))
     model, idata = drawn()
     assert plot_density(model, idata, frame, "width").get_xlabel() == "width"
-    named = idata.assign_coords(feature=["first", "second"])
+    _, named = drawn(coords={"feature": ["first", "second"]})
     assert plot_density(model, named, frame, "second").get_xlabel() == "second"
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..missing import Completion
+from ..completion import Completion
 from .moments import SecondMoments
 from .tensors import ComponentTensors
 
@@ -152,6 +152,21 @@ class Covariance(ComponentTensors):
         cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple[Self, Tensor]:
         """Divides central second moments by ``mass``, ``(..., K)``, and regularizes the result."""
+
+    def refitted(
+        self, moments: Tensor, mass: Tensor, n_features: int, floor: float
+    ) -> tuple[Self, Tensor]:
+        """Is :meth:`from_moments` of rows that were shared out under these covariances.
+
+        A structure whose M-step has no closed form goes on from them.
+        """
+        return self.from_moments(moments, mass, n_features, floor)
+
+    @classmethod
+    def unit(cls, means: Tensor) -> Self:
+        """Returns identity matrices, as many as there are means ``(..., K, D)``."""
+        none, mass = torch.zeros_like(means), torch.ones_like(means[..., 0])
+        return cls.from_moments(cls.moments.outer(none, mass), mass, means.shape[-1], 1.0)[0]
 
     @abstractmethod
     def smallest_variance(self) -> Tensor:

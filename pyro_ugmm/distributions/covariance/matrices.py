@@ -10,8 +10,8 @@ from ...checks import check_values
 from ...kept import Kept
 from ...precision import full_precision
 from ...tracking import is_recorded, is_tracked, known_to_hold
+from ..completion import MatrixCompletion
 from ..factorization import factorize
-from ..missing import MatrixCompletion
 from .base import Covariance
 from .moments import SecondMoments
 
@@ -43,7 +43,7 @@ class MatrixMoments(SecondMoments):
     """Moments that are matrices."""
 
     @staticmethod
-    def raised(central: Tensor, least: Tensor) -> Tensor:
+    def at_least(central: Tensor, least: Tensor) -> Tensor:
         needed = (least - central).diagonal(dim1=-2, dim2=-1).clamp(min=0)
         return central + needed.diag_embed()
 
@@ -224,10 +224,10 @@ class MatrixCovariance(Covariance):
     def regularized(self, floor: float) -> tuple[Self, Tensor]:
         matrices = self.values.clone()
         matrices.diagonal(dim1=-2, dim2=-1).add_(floor)
-        matrices, factor, raised = factorize(matrices)
+        matrices, factor, is_raised = factorize(matrices)
         covariance = type(self)(matrices, validate_args=False)
         covariance._set_factor(factor)
-        return covariance, raised.unsqueeze(-1) if self.is_shared else raised
+        return covariance, is_raised.unsqueeze(-1) if self.is_shared else is_raised
 
     def smallest_variance(self) -> Tensor:
         return torch.linalg.eigvalsh(self._by_component(self.values))[..., 0]

@@ -50,7 +50,7 @@ class SecondMoments(ABC):
         """The second moments of vectors ``(..., K, D)`` with masses ``(..., K)``."""
 
     @staticmethod
-    def raised(central: Tensor, least: Tensor) -> Tensor:
+    def at_least(central: Tensor, least: Tensor) -> Tensor:
         """Raises sums of squares to at least those of ``least``."""
         return torch.maximum(central, least)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...checks import check_values
 from ...precision import full_precision
-from ..missing import VarianceCompletion
+from ..completion import VarianceCompletion
 from .base import Covariance
 
 __all__ = ["VarianceCovariance"]
@@ -52,9 +52,9 @@ class VarianceCovariance(Covariance):
     def regularized(self, floor: float) -> tuple[Self, Tensor]:
         variances = self.values + floor
         smallest = torch.finfo(variances.dtype).tiny ** 0.5
-        raised = variances < smallest
+        is_raised = variances < smallest
         covariance = type(self)(variances.clamp(min=smallest), validate_args=False)
-        return covariance, raised.reshape(*self._leading("variances"), -1).any(-1)
+        return covariance, is_raised.reshape(*self._leading("variances"), -1).any(-1)
 
     def precisions(self) -> tuple[Tensor, Tensor]:
         """Returns the inverses of the variances, and of the standard deviations."""

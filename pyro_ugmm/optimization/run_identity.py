@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ..fingerprints import fingerprint, is_of_library
+from ..models.families import describe, show
 from ..models.priors import Priors
 from ..programs.arguments import HasArguments
 
@@ -28,16 +29,13 @@ _COMPOSED = (
 _OF_ANY_MODULE = {*vars(PyroModule("any"))}
 
 
-def _describe(distribution: Any) -> str:
-    """A distribution's family and parameters, or its density at some points if it names none."""
-    if not isinstance(distribution, torch.distributions.Distribution):
-        return str(distribution)
-    kind = type(distribution)
-    told = {name: getattr(distribution, name).tolist() for name in distribution.arg_constraints}
-    if not told:
-        points = biject_to(distribution.support)(torch.tensor([-1.0, 0.0, 1.0]))
-        told = {"log_prob": distribution.log_prob(points).tolist()}
-    return f"{kind.__name__}({told}) {fingerprint(kind)}"
+def _told(prior: Any) -> str:
+    """A prior as it is shown; of one that numbers do not tell, its class and density."""
+    is_distribution = isinstance(prior, torch.distributions.Distribution)
+    if not is_distribution or describe(prior) is not None:
+        return show(prior)
+    points = biject_to(prior.support)(torch.linspace(-2.0, 2.0, 9))
+    return f"{type(prior).__name__} {fingerprint(type(prior), prior.log_prob(points))}"
 
 
 def model_identity(model: Any) -> dict[str, str]:
@@ -55,7 +53,7 @@ def model_identity(model: Any) -> dict[str, str]:
     priors = model.priors
     if isinstance(priors, Priors):
         names = ("means", "variances", "weights", "correlations")
-        said = [f"{name}={_describe(getattr(priors, name))}" for name in names]
+        said = [f"{name}={_told(getattr(priors, name))}" for name in names]
         identity["priors"] = f"{', '.join(said)}, units {fingerprint([*_units(model)])}"
     return identity
 

@@ -133,7 +133,7 @@ class ConjugatePrior:
         Returns:
             The same with these rows.
         """
-        structure, n_components = statistics.structure, mass.shape[-1]
+        structure, n_components = statistics.covariance, mass.shape[-1]
         moments, strength = structure.moments, self.mean_strength
         gap = self.mean - statistics.pivots
         scatter = scatter + moments.outer(shift - gap, strength * mass / (mass + strength))

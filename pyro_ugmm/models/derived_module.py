@@ -28,3 +28,7 @@ class DerivedModule(torch.nn.Module):
         return dict(
             self._kept.get("derived", [*self.buffers()], torch.inference_mode(False)(build))
         )
+
+    def forget(self) -> None:
+        """Derives all anew when it is wanted next."""
+        self._kept = None

@@ -14,7 +14,7 @@ from ..precision import full_precision
 from ..programs.names import ObservedRows
 from ..programs.traced import Draws
 from .base import BayesianModel, check_size
-from .data import features_for, labels_for, raise_overflow
+from .data_checks import features_for, labels_for, raise_overflow
 from .draws import beside_rows, check_draws
 from .layer_prior import make_layer_priors
 from .network_arguments import arguments_of, make_network
