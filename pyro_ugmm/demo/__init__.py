@@ -62,5 +62,5 @@ def sample(
 ) -> Sampled:
     """Samples the posterior of a network from its prior, whose units its hidden layers give."""
     model = UGMMClassifier(network, Priors(weights=1.0))
-    options = {"num_particles": num_particles, "seed": seed, "progress": progress}
-    return Sampled(model, sample_posterior(model, x, y, **options))
+    found = sample_posterior(model, x, y, num_particles=num_particles, seed=seed, progress=progress)
+    return Sampled(model, found)
