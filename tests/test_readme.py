@@ -13,8 +13,10 @@ README = ROOT / "README.md"
 
 @pytest.mark.skipif(not README.exists(), reason="an installed package has no README")
 def test_the_code_runs():
-    network, mixture, posterior = (run(block, README, {}) for block in python_blocks(README))
+    blocks = (run(block, README, {}) for block in python_blocks(README))
+    network, sampled, mixture, posterior = blocks
     assert {"posterior", "log_likelihood"} <= set(group_names(network["idata"]))
+    assert sampled["idata"].posterior.sizes["chain"] == 4
     assert mixture["result"].converged
     assert {"pareto_k", "verdict"} <= set(posterior["idata"].posterior.attrs)
 
