@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-gpu clean
+.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
@@ -76,11 +76,15 @@ bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX
 	$(PIP) install --quiet --editable '.[bench]'
 	$(RUN) -W ignore -m benchmarks.em
 
+bench-sampling: $(VENV)/.installed  ## posteriors by sequential Monte Carlo: time, evidence, agreement
+	$(RUN) -W ignore -m benchmarks.sampling
+
 # With the Python and torch that a machine with a GPU has, where there is no .venv: nothing is installed.
 bench-gpu: RUN := $(if $(wildcard $(RUN)),$(RUN),$(PYTHON))
-bench-gpu:  ## the layer, a step of SVI and EM on a GPU, five minutes; writes benchmarks/results
+bench-gpu:  ## the layer, a step of SVI, posteriors and EM on a GPU, ten minutes; writes benchmarks/results
 	$(RUN) -W ignore -m benchmarks.layer --device cuda
 	$(RUN) -W ignore -m benchmarks.svi --device cuda
+	$(RUN) -W ignore -m benchmarks.sampling --device cuda
 	$(RUN) -W ignore -m benchmarks.em --device cuda --only headline --rounds 1 --limit 15 --threads $(shell nproc)
 
 clean:  ## remove the environment and what the demo wrote

@@ -1,0 +1,1 @@
+"""Posteriors by sequential Monte Carlo."""
