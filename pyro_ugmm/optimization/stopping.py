@@ -56,4 +56,4 @@ class StoppingRule(ABC):
 
 
 MakesRule = Callable[[Sequence[Tensor], Schedule], StoppingRule]
-"""Such as the class of a rule."""
+"""Such as the class of a rule; with numbers of its own, a ``functools.partial`` of that."""
