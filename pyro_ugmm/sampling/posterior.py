@@ -68,7 +68,8 @@ def sample_posterior(
         they had come.
 
     Raises:
-        ValueError: if the model has no priors, or the data, the start or the numbers do not fit.
+        ValueError: if the model has no priors, or none that are densities; if its sites or its
+            density differ from run to run; if the data, the start or the numbers do not fit.
 
     Source: Del Moral, Doucet and Jasra (2006), *Sequential Monte Carlo samplers*; Chopin and
     Papaspiliopoulos (2020), *An introduction to sequential Monte Carlo*, chapter 17.

@@ -58,7 +58,10 @@ class Target:
         self.path = Path(self._densities if start is None else self._ratio, block)
         point = self.start(1)
         check_precision("model", point)
-        self._check_repeats(point)
+        self._check_repeats("model", lambda: torch.stack(self._log_joint(point)).sum())
+        if self._guide is not None:
+            log_q = self._guide.log_density
+            self._check_repeats("start", lambda: log_q(point).sum())
         self.held = self._held(model, point)
 
     def _log_joint(self, position: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,12 +120,14 @@ class Target:
             "rows": float(torch.stack(of_rows).max()),
         }
 
-    def _check_repeats(self, point: Tensor) -> None:
-        """Checks that nothing is random but the sites."""
-        first, again = (torch.stack(self._log_joint(point)) for _ in range(2))
+    @staticmethod
+    def _check_repeats(name: str, log_density: Callable[[], Tensor]) -> None:
+        """Checks that nothing is random but the sites that are inferred."""
+        with torch.no_grad():
+            first, again = log_density(), log_density()
         same = torch.allclose(first, again, rtol=1e-4, atol=1e-3, equal_nan=True)
         expected = "a log density that is the same at every run (dropout in evaluation mode)"
-        check(same, "model", expected, f"{first.sum():.4f}, then {again.sum():.4f}")
+        check(same, name, expected, f"{float(first):.4f}, then {float(again):.4f}")
 
     def _held(self, model: Any, point: Tensor) -> tuple[str, ...]:
         """Names what the log joint density depends on beside the latent sites."""

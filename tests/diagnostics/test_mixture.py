@@ -228,7 +228,7 @@ def test_bad_arguments(fitted, idata):
         relabel(idata, [[0.0, 0.0], [1.0, 1.0]])
     with pytest.raises(ValueError, match="inference: expected a draw of the site 'correlations'"):
         to_inference_data(model, mean_field(mixture("diagonal")), X)
-    with pytest.raises(ValueError, match="inference: expected a fitted guide, or MCMC"):
+    with pytest.raises(ValueError, match="inference: expected a fitted guide, a PosteriorSample"):
         to_inference_data(model, 3, X)
     with pytest.raises(ValueError, match="inference: expected MCMC that was run"):
         to_inference_data(model, MCMC(NUTS(model), num_samples=1), X)

@@ -227,3 +227,42 @@ def test_without_a_likelihood_there_is_no_evidence():
     sample = sample_posterior(line, X, Y * math.nan, num_particles=16, **QUIET)
     assert sample.status is Status.BROKEN_DOWN and math.isnan(sample.log_evidence)
     assert "raise num_particles" in sample.reason
+
+
+def more_than_asked(x, y=None):
+    pyro.sample("slope", dist.Normal(0.0, 1.0))
+    pyro.sample("more", dist.Normal(0.0, 1.0))
+
+
+def beyond_the_support(x, y=None):
+    pyro.sample("scale", dist.Normal(0.0, 1.0))
+
+
+def scales(x, y=None):
+    observe(0.0, y, pyro.sample("scale", dist.HalfNormal(1.0)))
+
+
+@pytest.mark.parametrize(
+    ("program", "guide", "message"),
+    [
+        (line, more_than_asked, "a log density that is the same at every run"),
+        (scales, beyond_the_support, "a guide that draws scale of GreaterThan"),
+    ],
+)
+def test_guides_of_which_the_evidence_would_be_wrong(program, guide, message):
+    with pytest.raises(ValueError, match=f"start: expected {message}"):
+        sample_posterior(program, X, Y, start=guide, num_particles=16, **QUIET)
+
+
+def test_densities_that_are_infinite_are_never_entered():
+    """The rate is zero where its logarithm is far below what an exponential can hold."""
+
+    def waiting(x):
+        rate = pyro.sample("rate", dist.Gamma(0.001, 0.001))
+        with pyro.plate("rows", len(x)):
+            pyro.sample("x", dist.Exponential(rate), obs=x)
+
+    sample = sample_posterior(waiting, torch.ones(3), num_particles=1024, **QUIET)
+    assert sample.converged, sample.reason
+    assert float(sample.draws["rate"].mean()) == pytest.approx(1.0, abs=0.1)
+    assert float(sample.draws["rate"].std()) == pytest.approx(3**-0.5, abs=0.1)
