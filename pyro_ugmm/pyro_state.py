@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+import pyro
 from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 
 from .randomness import PROCESS_LOCK
@@ -12,17 +13,20 @@ __all__ = ["exclusive_pyro"]
 
 @contextlib.contextmanager
 def exclusive_pyro() -> Iterator[None]:
-    """Restores Pyro's stack of handlers and its plates' dimensions on the way out.
+    """Restores Pyro's handlers, its plates' dimensions and its parameter store on the way out.
 
     An exception that strikes between the lines of a handler's exit, as the keyboard's does, leaves
-    both as they were within, and then every later run fails ("duplicate plate"). They belong to the
-    process, so two threads within Pyro would see each other's handlers: the second waits. The lock
-    is that of seeded generators, so that no thread holds the one and waits for the other.
+    handlers and dimensions as they were within, and then every later run fails ("duplicate plate").
+    Parameters that a program makes within are gone after; those that were there, it sees. All
+    belong to the process, so two threads within Pyro would see each other's: the second waits. The
+    lock is that of seeded generators, so that no thread holds the one and waits for the other.
     """
     with PROCESS_LOCK:
         handlers, plates = list(_PYRO_STACK), list(_DIM_ALLOCATOR._stack)
+        store = pyro.get_param_store()
         try:
-            yield
+            with store.scope(store.get_state()):
+                yield
         finally:
             _PYRO_STACK[:] = handlers
             _DIM_ALLOCATOR._stack[:] = plates

@@ -113,11 +113,11 @@ def to_inference_data(
     table = x if isinstance(x, Tensor) else as_table("x", x)
     rows = enter(model, table, y)
     num_samples = check_integer("num_samples", num_samples)
-    answers = Answers(model, rows)
-    dims, observed = answers.names.dims(), answers.observed
-    coords = _coords_of(table, dims.get("x", ())) | dict(coords or {})
-    _check_coords(coords, dims, answers.shapes())
     with evaluation(model, seed):
+        answers = Answers(model, rows)
+        dims, observed = answers.names.dims(), answers.observed
+        coords = _coords_of(table, dims.get("x", ())) | dict(coords or {})
+        _check_coords(coords, dims, answers.shapes())
         drawn = posterior_draws(model, inference, num_samples, rows)
         prior = simulation_of(model, rows).sample_prior(num_samples)
         groups = _groups(answers, prior, drawn)

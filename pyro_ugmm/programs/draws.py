@@ -28,7 +28,7 @@ def evaluated(
     size = max(1, _MOST_VALUES // max(values_per_draw, 1))
     with pyro.validation_enabled(False):
         try:
-            return torch.vmap(function, chunk_size=size)(dict(draws))
+            return torch.vmap(function, randomness="same", chunk_size=size)(dict(draws))
         except (RuntimeError, TypeError, ValueError):
             pass  # what is wrong with it for one draw, the loop says
         n_draws = len(next(iter(draws.values())))

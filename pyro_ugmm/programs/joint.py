@@ -60,6 +60,7 @@ class _TracedJoint:
 
     def _of_one(self, rows: Rows, draw: Draws) -> tuple[Tensor, Tensor]:
         trace = run(self._traced.model, rows, draw)
+        self._traced.check_sites(trace)
         terms = trace.nodes[self._traced.name]["log_prob"]
         latent = [trace.nodes[name]["log_prob"].sum() for name in self._shapes]
         return sum(latent, terms.new_zeros(())), terms

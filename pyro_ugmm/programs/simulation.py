@@ -42,7 +42,9 @@ class _TracedSimulation:
         self._traced, self._rows = Traced(model, rows), rows
 
     def _run(self, rows: Rows, draw: Draws) -> poutine.Trace:
-        return run(poutine.uncondition(self._traced.model), rows, draw)
+        trace = run(poutine.uncondition(self._traced.model), rows, draw)
+        self._traced.check_sites(trace)
+        return trace
 
     def sample_prior(self, num_samples: int) -> dict[str, Tensor]:
         def one(_: int) -> dict[str, Tensor]:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+from pyro.distributions import MaskedDistribution
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
 from ..checks import check
-from .traced import Rows, Traced
+from .traced import Rows, Traced, layers_of
 
 __all__ = ["LatentSite", "LatentSites", "check_start", "sites_of"]
 
@@ -20,6 +21,7 @@ class LatentSite(NamedTuple):
     Attributes:
         shape: of one value.
         support: the values that it takes.
+        is_density: whether its prior is the density of its draws: not scaled, nor masked.
 
     Example:
         >>> from pyro_ugmm.models import BayesianGaussianMixture
@@ -29,6 +31,7 @@ class LatentSite(NamedTuple):
 
     shape: torch.Size
     support: constraints.Constraint
+    is_density: bool = True
 
 
 @runtime_checkable
@@ -64,7 +67,7 @@ class _TracedSites:
 
     def latent_sites(self) -> dict[str, LatentSite]:
         return {
-            name: LatentSite(node["value"].shape, node["fn"].support)
+            name: LatentSite(node["value"].shape, node["fn"].support, _is_density(node))
             for name, node in self._latent.items()
         }
 
@@ -90,6 +93,12 @@ class _TracedSites:
 
     def take_start(self, start: Any) -> None:
         """A plain program learns its parameters from where they are."""
+
+
+def _is_density(node: Mapping[str, Any]) -> bool:
+    is_masked = any(isinstance(one, MaskedDistribution) for one in layers_of(node["fn"]))
+    is_scaled = bool((torch.as_tensor(node["scale"]) != 1).any())
+    return not (is_masked or is_scaled) and node["mask"] is None
 
 
 def check_start(start: Any) -> Mapping[str, Any]:

@@ -7,12 +7,13 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import Delta
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ..checks import check
 
-__all__ = ["Draws", "Rows", "Traced", "run"]
+__all__ = ["Draws", "Rows", "Traced", "layers_of", "run"]
 
 Rows = tuple[Tensor, ...]
 """Data that entered a program: rows, and labels or targets if there are some."""
@@ -39,14 +40,26 @@ def _without_gradients() -> Iterator[None]:
 
 
 def _drawn(trace: poutine.Trace) -> dict[str, Any]:
-    """The sites that are neither subsamples nor deterministic."""
+    """The sites that are neither subsamples nor functions of others."""
     return {
         name: node
         for name, node in trace.nodes.items()
         if node["type"] == "sample"
         and not site_is_subsample(node)
         and not node["infer"].get("_deterministic")
+        and not (node["is_observed"] and _is_point(node["fn"]))  # as a reparametrized site is
     }
+
+
+def _is_point(distribution: Any) -> bool:
+    return any(isinstance(one, Delta) for one in layers_of(distribution))
+
+
+def layers_of(distribution: Any) -> Iterator[Any]:
+    """A distribution, and those that it wraps."""
+    yield distribution
+    if hasattr(distribution, "base_dist"):
+        yield from layers_of(distribution.base_dist)
 
 
 class Traced:
@@ -64,13 +77,18 @@ class Traced:
 
     Raises:
         ValueError: if the program has no observed site or several, its rows are not in one plate,
-            or a latent site is discrete or drawn row by row.
+            or a latent site is discrete, a point or drawn row by row.
     """
 
     def __init__(self, model: Callable, rows: Rows) -> None:
         self.model = model
         with _without_gradients():
-            nodes = _drawn(run(model, rows))
+            try:
+                nodes = _drawn(run(model, rows))
+            except NotImplementedError as error:  # of a prior that is no distribution
+                reason = str(error).partition("\n")[0]
+                said = f"model: expected sites that can be drawn, got {reason}"
+                raise ValueError(said) from error
         seen = [name for name, node in nodes.items() if node["is_observed"]]
         expected = "a Pyro program with one observed site, given data (sample(..., obs=y))"
         check(len(seen) == 1, "model", expected, f"observed sites {seen}")
@@ -99,6 +117,19 @@ class Traced:
         support = node["fn"].support
         expected = "continuous latent sites (sum a discrete one out, as our mixtures do)"
         check(not support.is_discrete, "model", expected, f"{name} with support {support}")
+        expected = "latent sites with a density (pyro.deterministic for others)"
+        check(not _is_point(node["fn"]), "model", expected, f"{name}, a Delta")
         plates = [frame.name for frame in node["cond_indep_stack"]]
         expected = f"latent sites outside of the plate {self.plate!r} of the rows"
         check(self.plate not in plates, "model", expected, f"{name} in it")
+
+    def check_sites(self, trace: poutine.Trace) -> None:
+        """Checks that another run drew the same sites.
+
+        Raises:
+            ValueError: if it did not.
+        """
+        nodes = _drawn(trace).items()
+        drawn = {name for name, node in nodes if not _is_point(node["fn"])} - {self.name}
+        expected = f"the same latent sites {[*self.latent]} at every run"
+        check(drawn == self.latent.keys(), "model", expected, f"{sorted(drawn)}")

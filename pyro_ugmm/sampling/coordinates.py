@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
+from ..checks import check
 from ..programs.sites import LatentSite
 
 __all__ = ["Coordinates"]
@@ -55,7 +56,12 @@ class Coordinates:
         """Returns positions ``(S, n)`` of values of all sites, ``(S,)`` and their shapes.
 
         On the edge of a support a position is not finite.
+
+        Raises:
+            ValueError: if there is no value of a site.
         """
+        expected = f"the same latent sites {[*self.sites]} at every run"
+        check(values.keys() >= self.sites.keys(), "model", expected, f"{[*values]}")
         parts = []
         for name, to_support in self.bijections.items():
             part = to_support.inv(values[name])

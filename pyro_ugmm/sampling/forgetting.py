@@ -8,7 +8,7 @@ from .path import Particles
 __all__ = ["Displacements"]
 
 _GROWTH = 1.3**0.5
-_SHARE = 0.9
+_SHARE, _MOVED = 0.9, 0.5
 
 
 class Displacements:
@@ -20,20 +20,22 @@ class Displacements:
     :math:`\sqrt{1.3}` times as far: if correlations with the start fall as :math:`\rho^k`, this is
     where they are about 0.1, the rule of Buchholz, Chopin and Jacob (2021), *Adaptive tuning of
     Hamiltonian Monte Carlo within sequential Monte Carlo*. Unlike correlations, distances need not
-    lead from one mode to another.
+    lead from one mode to another. Unless half of the particles moved, they say nothing.
 
     Args:
         start: the particles before the first move.
     """
 
     def __init__(self, start: Particles) -> None:
-        self._start = _quantities(start)
+        self._start, self._position = _quantities(start), start.position
+        self._moved = 0.0
         self._distances: list[Tensor] = []
 
     def add(self, particles: Particles) -> None:
         """Notes where the particles are after another move."""
         distance = (_quantities(particles) - self._start).abs()
         self._distances.append(distance.nan_to_num(0.0, 0.0, 0.0).mean(0))
+        self._moved = float((particles.position != self._position).any(-1).double().mean())
 
     @property
     def growth(self) -> Tensor:
@@ -45,7 +47,7 @@ class Displacements:
     @property
     def are_saturated(self) -> bool:
         """Whether the particles have forgotten where they were."""
-        if len(self._distances) < 2:
+        if len(self._distances) < 2 or self._moved < _MOVED:
             return False
         return bool((self.growth <= _GROWTH).double().mean() >= _SHARE)
 

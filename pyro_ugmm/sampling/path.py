@@ -60,7 +60,7 @@ class Path:
     block: int = 1 << 30
 
     def at(self, position: Tensor, temperature: float) -> Particles:
-        """Evaluates positions; where a density is not a number, it is taken to be zero."""
+        """Evaluates positions; where a log density is not finite, a density of zero is taken."""
         parts = [self._at(part, temperature) for part in position.split(self.block)]
         if len(parts) == 1:
             return parts[0]
@@ -75,7 +75,7 @@ class Path:
             (gradient,) = torch.autograd.grad(total, point)
         least = torch.finfo(position.dtype).min
         reference, increment = (
-            torch.where(t.isnan(), -torch.inf, t).clamp(min=least)
+            torch.where(t.isfinite(), t, -torch.inf).clamp(min=least)
             for t in (reference.detach(), increment.detach())
         )
         return Particles(position, reference, increment, gradient.nan_to_num(0.0, 0.0, 0.0))

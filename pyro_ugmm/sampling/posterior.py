@@ -1,5 +1,6 @@
 """The posterior of a Pyro model, by sequential Monte Carlo."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -67,7 +68,8 @@ def sample_posterior(
         they had come.
 
     Raises:
-        ValueError: if the model has no priors, or the data, the start or the numbers do not fit.
+        ValueError: if the model has no priors, or none that are densities; if its sites or its
+            density differ from run to run; if the data, the start or the numbers do not fit.
 
     Source: Del Moral, Doucet and Jasra (2006), *Sequential Monte Carlo samplers*; Chopin and
     Papaspiliopoulos (2020), *An introduction to sequential Monte Carlo*, chapter 17.
@@ -122,15 +124,19 @@ class _Run:
                 state = reached
         except KeyboardInterrupt:
             interrupted = True
-        r_hat = self._target.agreement(state.particles.position, self._num_populations)
+        position = state.particles.position
+        try:
+            r_hat = self._target.agreement(position, self._num_populations)
+        except KeyboardInterrupt:  # which comes too late to stop anything
+            r_hat = self._target.agreement(position, self._num_populations)
         status, reason = verdict(state, r_hat, interrupted)
-        draws, _ = self._target.coordinates.values(state.particles.position)
+        draws, _ = self._target.coordinates.values(position)
         return PosteriorSample(
             draws={name: value.detach() for name, value in draws.items()},
             num_populations=self._num_populations,
             status=status,
             reason=reason,
-            log_evidences=state.log_evidence,
+            log_evidences=state.log_evidence * (1.0 if state.temperature == 1 else math.nan),
             r_hat=r_hat,
             rungs=state.rungs,
             held=self._target.held,

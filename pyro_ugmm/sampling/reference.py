@@ -83,7 +83,11 @@ class _OfFunction:
             return {name: nodes[name]["value"] for name in self._coordinates.shapes}
 
         with torch.no_grad():
-            return self._coordinates.flatten(repeated(one, num_samples))
+            values = repeated(one, num_samples)
+        for name, site in self._coordinates.sites.items():
+            is_inside = bool(site.support.check(values[name]).all())
+            check(is_inside, "start", f"a guide that draws {name} of {site.support}", "others")
+        return self._coordinates.flatten(values)
 
     def log_density(self, position: Tensor) -> Tensor:
         values, volume = self._coordinates.values(position)

@@ -21,7 +21,8 @@ class PosteriorSample:
         num_populations: how many populations they come from.
         status: how the run ended.
         reason: the same in words, with figures and the remedy.
-        log_evidences: each population's estimate of :math:`\log p(y)`, shape ``(M,)``, float64.
+        log_evidences: each population's estimate of :math:`\log p(y)`, shape ``(M,)``, float64;
+            NaN short of the posterior.
         r_hat: over populations, of quantities that know no labels: the log prior, the log
             likelihood, and the rows' log-likelihoods, of which the largest.
         rungs: what happened at each temperature.

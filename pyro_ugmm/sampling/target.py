@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor
 
-from ..checks import check
+from ..checks import check, check_precision
 from ..programs.joint import joint_of
 from ..programs.simulation import simulation_of
 from ..programs.sites import sites_of
@@ -20,6 +21,7 @@ __all__ = ["Target"]
 
 _MOST_VALUES = 1 << 25
 _MOST_ROUNDS = 20
+_MOST_ROWS = 1024
 
 
 class Target:
@@ -42,6 +44,9 @@ class Target:
     def __init__(self, model: Callable, rows: Rows, start: Any = None) -> None:
         sites = sites_of(model, rows).latent_sites()
         check(sites, "model", "a model with priors", "one without, which leaves nothing to infer")
+        improper = [name for name, site in sites.items() if not site.is_density]
+        expected = "priors that are densities, or start=, a fitted guide"
+        check(start is not None or not improper, "model", expected, f"scaled or masked {improper}")
         self._rows, self._joint = rows, joint_of(model, rows)
         expected = "one with a likelihood (objective='conditional' has one)"
         check(self._joint.has_likelihood, "model", expected, "objective='score', which is none")
@@ -51,7 +56,13 @@ class Target:
         self._values_per_particle = len(rows[0]) * self._joint.values_per_row
         block = max(1, _MOST_VALUES // self._values_per_particle)
         self.path = Path(self._densities if start is None else self._ratio, block)
-        self.held = self._held(model)
+        point = self.start(1)
+        check_precision("model", point)
+        self._check_repeats("model", lambda: torch.stack(self._log_joint(point)).sum())
+        if self._guide is not None:
+            log_q = self._guide.log_density
+            self._check_repeats("start", lambda: log_q(point).sum())
+        self.held = self._held(model, point)
 
     def _log_joint(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """The log prior of positions, as a density of these, and the log likelihood."""
@@ -100,26 +111,33 @@ class Target:
                 draws = {name: value[part] for name, value in values.items()}
                 log_prior.append(self._joint.log_prior(draws))
                 terms.append(self._joint.row_terms(*self._rows, draws=draws))
-        rows = torch.cat(terms)
-        quantities = {
-            "log_prior": torch.cat(log_prior),
-            "log_likelihood": rows.sum(-1),
-            "rows": rows,
-        }
+        parts = zip(*(part.split(_MOST_ROWS, -1) for part in terms), strict=True)
+        of_rows = [nested_r_hat(torch.cat(part), num_populations).max() for part in parts]
+        log_likelihood = torch.cat([part.sum(-1) for part in terms])
         return {
-            name: float(nested_r_hat(value, num_populations).max())
-            for name, value in quantities.items()
+            "log_prior": float(nested_r_hat(torch.cat(log_prior), num_populations)),
+            "log_likelihood": float(nested_r_hat(log_likelihood, num_populations)),
+            "rows": float(torch.stack(of_rows).max()),
         }
 
-    def _held(self, model: Any) -> tuple[str, ...]:
+    @staticmethod
+    def _check_repeats(name: str, log_density: Callable[[], Tensor]) -> None:
+        """Checks that nothing is random but the sites that are inferred."""
+        with torch.no_grad():
+            first, again = log_density(), log_density()
+        same = torch.allclose(first, again, rtol=1e-4, atol=1e-3, equal_nan=True)
+        expected = "a log density that is the same at every run (dropout in evaluation mode)"
+        check(same, name, expected, f"{float(first):.4f}, then {float(again):.4f}")
+
+    def _held(self, model: Any, point: Tensor) -> tuple[str, ...]:
         """Names what the log joint density depends on beside the latent sites."""
-        if not isinstance(model, torch.nn.Module):
-            return ()
-        learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        is_module = isinstance(model, torch.nn.Module)
+        parameters = (model if is_module else pyro.get_param_store()).named_parameters()
+        learned = {name: p for name, p in parameters if p.requires_grad}
         if not learned:
             return ()
         with torch.enable_grad():
-            log_prior, log_likelihood = self._log_joint(self.start(1))
+            log_prior, log_likelihood = self._log_joint(point)
             total = (log_prior + log_likelihood).sum()
             if not total.requires_grad:
                 return ()

@@ -7,6 +7,7 @@ from torch import Tensor
 __all__ = ["effective_share", "log_mean_weights", "next_temperature"]
 
 _BISECTIONS = 60
+_LEAST_EXPONENT = -1074.0  # steps differ in orders of magnitude where a likelihood is zero
 
 
 def effective_share(log_weights: Tensor) -> Tensor:
@@ -42,13 +43,14 @@ def next_temperature(increments: Tensor, temperature: float, share: float) -> fl
     def effective(step: float) -> float:
         return float(effective_share(step * increments).mean())
 
-    low, high = 0.0, 1.0 - temperature
-    if effective(high) >= share:
+    remaining = 1.0 - temperature
+    if effective(remaining) >= share:
         return 1.0
+    low, high = _LEAST_EXPONENT, math.log2(remaining)
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if effective(middle) >= share else (low, middle)
-    return min(1.0, max(temperature + low, math.nextafter(temperature, 1.0)))
+        low, high = (middle, high) if effective(2.0**middle) >= share else (low, middle)
+    return min(1.0, max(temperature + 2.0**low, math.nextafter(temperature, 1.0)))
 
 
 def log_mean_weights(increments: Tensor, step: float) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from .hamiltonian import Move
@@ -91,11 +90,11 @@ def scales(position: Tensor, gradient: Tensor) -> Tensor:
     2026, *Preconditioning Hamiltonian Monte Carlo by minimizing Fisher divergence*). Both are
     estimated by quantiles, which a few far particles do not move.
     """
-    return (_spread(position) / _spread(gradient)).sqrt().clamp(1e-6, 1e6)
+    return (_spread(position) / _spread(gradient)).sqrt().clamp(1e-12, 1e6)
 
 
 def _spread(values: Tensor) -> Tensor:
     """Half of the range of the middle 68 percent, shape ``(n,)``."""
-    at = torch.tensor([0.16, 0.84], dtype=values.dtype, device=values.device)
-    low, high = torch.quantile(values, at, dim=0)
-    return (0.5 * (high - low)).clamp(min=1e-12)
+    ranked, last = values.sort(0).values, len(values) - 1  # torch.quantile takes 2^24 numbers
+    low, high = ranked[round(0.16 * last)], ranked[round(0.84 * last)]
+    return (0.5 * (high - low)).clamp(min=_TINY)

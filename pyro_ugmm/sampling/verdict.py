@@ -16,7 +16,8 @@ def verdict(state: State, r_hat: Mapping[str, float], interrupted: bool) -> tupl
     if not state.is_sound:
         return Status.BROKEN_DOWN, (
             f"stopped {at}: no particle of a population has a likelihood that is a positive "
-            "number; check the data and the priors, standardize the features, or start from a guide"
+            "number; check the data and the priors, standardize the features, raise "
+            "num_particles, or start from a guide"
         )
     if interrupted or state.temperature < 1:
         status = Status.INTERRUPTED if interrupted else Status.LIMIT_REACHED
