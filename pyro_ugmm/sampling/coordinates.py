@@ -52,6 +52,17 @@ class Coordinates:
             volume = volume + log_scale.reshape(len(position), -1).sum(-1)
         return values, volume
 
+    @torch.no_grad()
+    def are_inside(self, position: Tensor) -> Tensor:
+        """Whether all values of positions are finite and within their supports, shape ``(S,)``."""
+        values, volume = self.values(position)
+        inside = volume.isfinite()
+        for name, site in self.sites.items():
+            value = values[name]
+            for flags in (value.isfinite(), site.support.check(value)):
+                inside = inside & flags.reshape(len(position), -1).all(-1)
+        return inside
+
     def flatten(self, values: Mapping[str, Tensor]) -> Tensor:
         """Returns positions ``(S, n)`` of values of all sites, ``(S,)`` and their shapes.
 

@@ -56,7 +56,7 @@ class Target:
         self._values_per_particle = len(rows[0]) * self._joint.values_per_row
         block = max(1, _MOST_VALUES // self._values_per_particle)
         self.path = Path(self._densities if start is None else self._ratio, block)
-        point = self.start(1)
+        self._point = point = self.start(1)
         check_precision("model", point)
         self._check_repeats("model", lambda: torch.stack(self._log_joint(point)).sum())
         if self._guide is not None:
@@ -65,7 +65,21 @@ class Target:
         self.held = self._held(model, point)
 
     def _log_joint(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """The log prior of positions, as a density of these, and the log likelihood."""
+        """The log prior of positions, as a density of these, and the log likelihood.
+
+        Where a value leaves the numbers' range, which distributions refuse, both are none.
+        """
+        try:
+            return self._evaluated(position)
+        except ValueError:
+            inside = self.coordinates.are_inside(position)
+            if inside.all():
+                raise
+        position = torch.where(inside.unsqueeze(-1), position, self._point)
+        log_prior, log_likelihood = self._evaluated(position)
+        return log_prior.masked_fill(~inside, -torch.inf), log_likelihood
+
+    def _evaluated(self, position: Tensor) -> tuple[Tensor, Tensor]:
         values, volume = self.coordinates.values(position)
         terms = self._joint.row_terms(*self._rows, draws=values)
         return self._joint.log_prior(values) + volume, terms.sum(-1)

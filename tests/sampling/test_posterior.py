@@ -15,6 +15,7 @@ from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.sampling import sample_posterior
+from pyro_ugmm.sampling.target import Target
 from pyro_ugmm.status import Status
 from pyro_ugmm.training import fit_svi
 from tests.diagnostics.arviz_words import TOTAL
@@ -284,3 +285,24 @@ def test_a_fitted_guide_is_near(device):
     far = sample_posterior(model, x, y, num_particles=64, most_moves=4, **QUIET)
     assert len(near.rungs) < len(far.rungs)
     assert near.draws["layers.0.loc"].device == x.device
+
+
+@pytest.mark.filterwarnings("ignore:torch.vmap cannot run")
+def test_values_beyond_the_numbers_are_never_entered():
+    """Distributions that validate their values refuse infinite ones; a move is then rejected."""
+
+    def strict(x):
+        scale = pyro.sample("scale", dist.HalfNormal(1.0))
+        if not scale.isfinite():
+            raise ValueError("scale: expected a finite one")
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(0.0, scale), obs=x)
+
+    target = Target(strict, (X,))
+    position = target.start(4)
+    position[2] = 1e4
+    particles = target.path.at(position, 1.0)
+    alone = target.path.at(position[[0, 1, 3]], 1.0)
+    torch.testing.assert_close(particles.reference[[0, 1, 3]], alone.reference)
+    torch.testing.assert_close(particles.increment[[0, 1, 3]], alone.increment)
+    assert particles.log_density(1.0)[2] < -1e30 and particles.gradient.isfinite().all()
