@@ -1,6 +1,7 @@
 """The house: one-way floors, no circles, no private names across files, small pieces."""
 
 import ast
+import re
 
 import pytest
 
@@ -94,3 +95,14 @@ def test_tests_import_no_tests(name):
         if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
     assert not wrong
+
+
+PRIVATE = re.compile(r"pyro_ugmm[\w.]*\._[A-Za-z]\w*")
+
+
+@pytest.mark.parametrize("name", sorted(TESTS))
+def test_tests_know_no_private_names(name):
+    """Nor replace them: what a test has to reach is public within the package."""
+    texts = [node.value for node in ast.walk(TESTS[name].tree) if isinstance(node, ast.Constant)]
+    named = [text for text in texts if isinstance(text, str) and PRIVATE.fullmatch(text)]
+    assert not named

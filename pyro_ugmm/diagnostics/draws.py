@@ -28,7 +28,7 @@ __all__ = ["PosteriorDraws", "evaluation", "in_blocks", "posterior_draws"]
 Sites = Mapping[str, LatentSite]
 
 _DRAWS_DIM = -2  # to the left of the rows
-_MOST_VALUES = 1 << 24
+MOST_VALUES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +192,7 @@ def in_blocks(
         draws: by site, ``(S,)`` and its shape.
         values_per_draw: how many numbers the function holds for each draw.
     """
-    size = max(1, _MOST_VALUES // values_per_draw)
+    size = max(1, MOST_VALUES // values_per_draw)
     n_draws = len(next(iter(draws.values())))
     parts = [
         function({site: value[at : at + size] for site, value in draws.items()}).cpu().numpy()

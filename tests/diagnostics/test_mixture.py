@@ -72,7 +72,7 @@ def test_groups_and_dimensions(idata):
 
 
 def test_blocks_of_draws_change_nothing(fitted, idata, monkeypatch):
-    monkeypatch.setattr("pyro_ugmm.diagnostics.draws._MOST_VALUES", 1000)
+    monkeypatch.setattr("pyro_ugmm.diagnostics.draws.MOST_VALUES", 1000)
     again = to_inference_data(*fitted, X, num_samples=300, seed=0)
     np.testing.assert_allclose(again.log_likelihood["x"], idata.log_likelihood["x"])
     np.testing.assert_allclose(again.sample_stats["log_p"], idata.sample_stats["log_p"])
