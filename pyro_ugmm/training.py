@@ -106,7 +106,7 @@ def fit_mle(
         learning_rate: the peak; or a function of the step, from zero, that returns its rate.
         max_gradient_norm: the norm to which longer gradients are cut.
         stopping: makes the rule that may end the run and judges it, of its parameters and schedule,
-            as a class of :mod:`pyro_ugmm.optimization.stopping` does; by default, all steps are
+            as a class of ``pyro_ugmm.optimization.stopping`` does; by default, all steps are
             taken.
         checkpoint: a file that is written at the start and every ``checkpoint_every`` steps. If it
             is there, the run goes on from it, along the same trajectory; after a run that ended,
@@ -260,7 +260,7 @@ def fit_svi(
         num_particles: the draws from the guide in each step.
         max_gradient_norm: the norm to which longer gradients are cut.
         stopping: makes the rule that may end the run and judges it, of its parameters and schedule,
-            as a class of :mod:`pyro_ugmm.optimization.stopping` does; by default, all steps are
+            as a class of ``pyro_ugmm.optimization.stopping`` does; by default, all steps are
             taken.
         checkpoint: a file that is written at the start and every ``checkpoint_every`` steps. If it
             is there, the run goes on from it, along the same trajectory; after a run that ended,
