@@ -68,7 +68,8 @@ class _TracedJoint:
     def _n_draws(self, draws: Draws) -> int | None:
         """How many draws there are; None for one without a dimension of its own."""
         known = {name: tuple(shape) for name, shape in self._shapes.items()}
-        check(draws.keys() == known.keys(), "draws", f"values of {[*known]}", f"{[*draws]}")
+        expected = f"the same latent sites {[*known]} at every run"
+        check(draws.keys() == known.keys(), "model", expected, f"{[*draws]}")
         shapes = {name: tuple(value.shape) for name, value in draws.items()}
         leading = {shape[: len(shape) - len(known[name])] for name, shape in shapes.items()} or {()}
         fits = len(leading) == 1 and len(min(leading)) < 2

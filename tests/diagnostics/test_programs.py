@@ -107,8 +107,9 @@ def test_it_is_as_of_our_model_by_its_own_way():
     expected = to_inference_data(ours, guides[0], x, num_samples=200, seed=0)
     found = to_inference_data(plain, guides[0], x, num_samples=200, seed=0)
     assert found.posterior["means"].shape == expected.posterior["means"].shape
-    totals = [data.sample_stats["log_p"].values.mean() for data in (found, expected)]
-    assert totals[0] == pytest.approx(totals[1], abs=5)
+    totals = [data.sample_stats["log_p"].values for data in (found, expected)]
+    error = (sum(total.var() for total in totals) / 200) ** 0.5
+    assert totals[0].mean() == pytest.approx(totals[1].mean(), abs=6 * error)
     sites = {name: torch.as_tensor(site.values[0]) for name, site in found.posterior.items()}
     terms = ours.row_terms(x, draws=sites)
     np.testing.assert_allclose(found.log_likelihood["x"].values[0], terms, rtol=1e-3, atol=1e-3)

@@ -75,8 +75,8 @@ def test_of_our_models_as_plain_programs(ours):
 @pytest.mark.parametrize(
     ("draws", "message"),
     [
-        ({}, "draws: expected values of .'w'., got "),
-        ({"w": W, "v": W}, "draws: expected values of .'w'., got "),
+        ({}, "model: expected the same latent sites .'w'. at every run, got "),
+        ({"w": W, "v": W}, "model: expected the same latent sites .'w'. at every run, got "),
         ({"w": W[:, :2]}, "draws: expected values of shapes"),
         ({"w": W[None]}, "draws: expected values of shapes"),
     ],

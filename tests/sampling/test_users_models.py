@@ -82,7 +82,8 @@ def test_likelihoods_of_zero_and_narrow_ones(program):
     x, evidence = EVIDENCES[program]
     sample = sample_posterior(program, x, num_particles=512, **QUIET)
     assert sample.converged, sample.reason
-    assert sample.log_evidence == pytest.approx(evidence, abs=0.3)
+    error = max(0.3, 6 * sample.log_evidence_error)
+    assert sample.log_evidence == pytest.approx(evidence, abs=error)
     assert len(sample.rungs) < 60
 
 
