@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..checks import check
 
-__all__ = ["Draws", "Rows", "Traced", "layers_of", "run"]
+__all__ = ["Draws", "Rows", "Traced", "is_point", "layers_of", "run"]
 
 Rows = tuple[Tensor, ...]
 """Data that entered a program: rows, and labels or targets if there are some."""
@@ -47,11 +47,12 @@ def _drawn(trace: poutine.Trace) -> dict[str, Any]:
         if node["type"] == "sample"
         and not site_is_subsample(node)
         and not node["infer"].get("_deterministic")
-        and not (node["is_observed"] and _is_point(node["fn"]))  # as a reparametrized site is
+        and not (node["is_observed"] and is_point(node["fn"]))  # as a reparametrized site is
     }
 
 
-def _is_point(distribution: Any) -> bool:
+def is_point(distribution: Any) -> bool:
+    """Whether all of a distribution is at one value."""
     return any(isinstance(one, Delta) for one in layers_of(distribution))
 
 
@@ -118,7 +119,7 @@ class Traced:
         expected = "continuous latent sites (sum a discrete one out, as our mixtures do)"
         check(not support.is_discrete, "model", expected, f"{name} with support {support}")
         expected = "latent sites with a density (pyro.deterministic for others)"
-        check(not _is_point(node["fn"]), "model", expected, f"{name}, a Delta")
+        check(not is_point(node["fn"]), "model", expected, f"{name}, a Delta")
         plates = [frame.name for frame in node["cond_indep_stack"]]
         expected = f"latent sites outside of the plate {self.plate!r} of the rows"
         check(self.plate not in plates, "model", expected, f"{name} in it")
@@ -130,6 +131,6 @@ class Traced:
             ValueError: if it did not.
         """
         nodes = _drawn(trace).items()
-        drawn = {name for name, node in nodes if not _is_point(node["fn"])} - {self.name}
+        drawn = {name for name, node in nodes if not is_point(node["fn"])} - {self.name}
         expected = f"the same latent sites {[*self.latent]} at every run"
         check(drawn == self.latent.keys(), "model", expected, f"{sorted(drawn)}")

@@ -36,5 +36,5 @@ def nested_r_hat(values: Tensor, num_populations: int) -> Tensor:
         return torch.full(values.shape[1:], torch.nan, dtype=torch.float64)
     grouped = values.double().unflatten(0, (num_populations, -1))
     between, within = grouped.mean(1).var(0), grouped.var(1).mean(0)
-    ratio = torch.where(between > 0, between / within, 0.0)
+    ratio = torch.where(between == 0, 0.0, between / within)
     return (1 + ratio).sqrt()

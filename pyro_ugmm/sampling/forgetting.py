@@ -40,14 +40,14 @@ class Displacements:
     @property
     def growth(self) -> Tensor:
         """How much farther twice the moves took each quantity."""
-        n_moves = len(self._distances)
-        half = self._distances[(n_moves + 1) // 2 - 1]
+        half = self._distances[len(self._distances) // 2 - 1]
         return self._distances[-1] / half.clamp(min=torch.finfo(half.dtype).tiny)
 
     @property
     def are_saturated(self) -> bool:
-        """Whether the particles have forgotten where they were."""
-        if len(self._distances) < 2 or self._moved < _MOVED:
+        """Whether the particles have forgotten where they were; even numbers of moves tell."""
+        n_moves = len(self._distances)
+        if n_moves == 0 or n_moves % 2 or self._moved < _MOVED:
             return False
         return bool((self.growth <= _GROWTH).double().mean() >= _SHARE)
 

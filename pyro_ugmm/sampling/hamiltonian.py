@@ -30,11 +30,6 @@ class Move:
     acceptance: Tensor
     time: float
 
-    @property
-    def has_diverged(self) -> Tensor:
-        """Which trajectories left the energy that they had, shape ``(S,)``."""
-        return self.acceptance <= 0
-
 
 def move(
     path: Path,

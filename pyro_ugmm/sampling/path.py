@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -79,7 +79,3 @@ class Path:
             for t in (reference.detach(), increment.detach())
         )
         return Particles(position, reference, increment, gradient.nan_to_num(0.0, 0.0, 0.0))
-
-    def warmer(self, particles: Particles, temperature: float) -> Particles:
-        """Returns particles with their gradients at another temperature."""
-        return replace(self.at(particles.position, temperature))

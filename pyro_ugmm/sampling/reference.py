@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..programs.draws import evaluated, repeated
-from ..programs.traced import Rows, run
+from ..programs.traced import Rows, is_point, run
 from .coordinates import Coordinates
 
 __all__ = ["Reference", "guide_reference"]
@@ -53,6 +53,11 @@ class _OfAutoContinuous:
     def __init__(self, guide: AutoContinuous, coordinates: Coordinates, rows: Rows) -> None:
         with torch.no_grad():
             self._posterior = guide.get_posterior(*rows)
+        expected = "a guide with a density (such as AutoLaplaceApproximation's approximation)"
+        got = f"{type(guide).__name__}, which is a point"
+        check(not is_point(self._posterior), "start", expected, got)
+        count, n_values = guide.latent_dim, coordinates.n_values
+        check(count == n_values, "start", f"a guide of the model's {n_values} values", count)
         places = torch.arange(coordinates.n_values)
         theirs = {site["name"]: place for site, place in guide._unpack_latent(places)}
         order = [theirs[name].flatten() for name in coordinates.shapes]
@@ -122,13 +127,8 @@ def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Referen
         if isinstance(guide, kind):
             return reference(guide, coordinates, rows)
     auxiliary = [name for name, node in drawn.items() if node.get("infer", {}).get("is_auxiliary")]
-    deltas = [name for name in coordinates.shapes if not hasattr(drawn[name]["fn"], "rsample")]
-    points = [
-        name
-        for name in coordinates.shapes
-        if type(getattr(drawn[name]["fn"], "base_dist", drawn[name]["fn"])).__name__ == "Delta"
-    ]
+    points = [name for name in coordinates.shapes if is_point(drawn[name]["fn"])]
     expected = "a guide with a density: AutoNormal, one of Pyro's AutoContinuous, or a function"
-    got = f"{got}, which draws {[*auxiliary, *deltas, *points]}"
+    got = f"{got}, which draws {[*auxiliary, *points]}"
     check(not auxiliary and not points, "start", expected, got)
     return _OfFunction(guide, coordinates, rows)

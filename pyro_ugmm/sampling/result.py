@@ -1,8 +1,7 @@
 """What sampling returns."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -28,7 +27,6 @@ class PosteriorSample:
         rungs: what happened at each temperature.
         held: parameters without a prior, which were held where they are.
         seconds: how long it took.
-        moved: from a guide, how far each site moved.
 
     Example:
         >>> import torch
@@ -50,7 +48,6 @@ class PosteriorSample:
     rungs: tuple[Rung, ...]
     held: tuple[str, ...] = ()
     seconds: float = math.nan
-    moved: Any = field(default=None)
 
     @property
     def converged(self) -> bool:

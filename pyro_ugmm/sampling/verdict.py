@@ -1,5 +1,6 @@
 """How a run of sampling ended, in words."""
 
+import math
 from collections.abc import Mapping
 
 from ..status import Status
@@ -8,6 +9,7 @@ from .smc import State
 __all__ = ["verdict"]
 
 _AGREEMENT = 1.05
+_LEAST_ACCEPTANCE = 0.05
 
 
 def verdict(state: State, r_hat: Mapping[str, float], interrupted: bool) -> tuple[Status, str]:
@@ -26,7 +28,14 @@ def verdict(state: State, r_hat: Mapping[str, float], interrupted: bool) -> tupl
             f"{done} {at}, short of the posterior, which is at one: the draws are wider than it; "
             "run again, with more particles, or from a guide"
         )
-    worst = max(r_hat, key=lambda name: r_hat[name])
+    acceptance = state.rungs[-1].acceptance
+    if acceptance < _LEAST_ACCEPTANCE:
+        return Status.LIMIT_REACHED, (
+            f"the posterior was reached, but the particles hardly moved there (acceptance "
+            f"{acceptance:.3f}), and their agreement says nothing; raise most_moves, or start from "
+            "the prior or another guide"
+        )
+    worst = max(r_hat, key=lambda name: math.inf if math.isnan(r_hat[name]) else r_hat[name])
     said = f"R-hat over {len(state.log_evidence)} populations is at most {r_hat[worst]:.3f}"
     if len(state.log_evidence) < 2:
         return Status.LIMIT_REACHED, (

@@ -146,6 +146,8 @@ def walk(correlation, n_moves, n=4096, modes=0.0):
         (0.0, 1, False),  # one move says nothing
         (0.0, 2, True),
         (0.7, 2, False),
+        (0.97, 3, False),  # an odd number has no half
+        (0.97, 5, False),
         (0.7, 12, True),
         (1.0, 20, False),  # nor do moves that were all rejected
         (0.97, 20, False),

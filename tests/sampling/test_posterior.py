@@ -2,11 +2,13 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer.autoguide import AutoLaplaceApproximation
 from torch.distributions import MultivariateNormal
 
 import pyro_ugmm.sampling.posterior
@@ -15,7 +17,11 @@ from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.sampling import sample_posterior
+from pyro_ugmm.sampling.agreement import nested_r_hat
+from pyro_ugmm.sampling.path import Path
+from pyro_ugmm.sampling.smc import Rung, State
 from pyro_ugmm.sampling.target import Target
+from pyro_ugmm.sampling.verdict import verdict
 from pyro_ugmm.status import Status
 from pyro_ugmm.training import fit_svi
 from tests.diagnostics.arviz_words import TOTAL
@@ -285,6 +291,26 @@ def test_a_fitted_guide_is_near(device):
     far = sample_posterior(model, x, y, num_particles=64, most_moves=4, **QUIET)
     assert len(near.rungs) < len(far.rungs)
     assert near.draws["layers.0.loc"].device == x.device
+
+
+def test_a_point_or_a_guide_of_more_values_is_refused():
+    laplace = AutoLaplaceApproximation(regression)
+    laplace(X, Y)
+    with pytest.raises(ValueError, match=r"start: expected a guide with a density .* is a point"):
+        sample_posterior(regression, X, Y, start=laplace, progress=False)
+    pyro.clear_param_store()  # where Pyro's own guides leave theirs
+
+
+def test_particles_that_never_move_do_not_agree():
+    """Nor do values that are no numbers."""
+    rung = Rung(1.0, 0.5, n_moves=4, n_gradients=9, acceptance=0.0, forgotten=False)
+    particles = Path(lambda u: (u.sum(-1), u.sum(-1))).at(torch.zeros(4, 1), 1.0)
+    state = State(particles, torch.zeros(2), temperature=1.0, rungs=(rung,))
+    assert verdict(state, {"rows": 1.0}, False)[0] is Status.LIMIT_REACHED
+    moved = replace(state, rungs=(replace(rung, acceptance=0.8),))
+    assert verdict(moved, {"rows": 1.0}, False)[0] is Status.CONVERGED
+    assert verdict(moved, {"rows": math.nan, "log_prior": 1.0}, False)[0] is Status.LIMIT_REACHED
+    assert nested_r_hat(torch.tensor([0.0, math.nan, 1.0, 2.0]), 2).isnan()
 
 
 @pytest.mark.filterwarnings("ignore:torch.vmap cannot run")
