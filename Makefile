@@ -32,6 +32,7 @@ lint: $(VENV)/.installed  ## ruff and mypy
 
 docs: $(VENV)/.installed  ## the documentation, in docs/_build/html; a warning or a broken link is an error
 	$(PIP) install --quiet --editable '.[docs]'
+	rm -rf docs/_build/html  # pages of modules that are gone
 	$(RUN) -m sphinx -j 2 -E -W --keep-going -q -b html docs docs/_build/html
 	$(RUN) docs/check_links.py docs/_build/html
 
