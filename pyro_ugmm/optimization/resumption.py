@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from ..checkpoint import Checkpoint
 
-__all__ = ["Resumable", "Resumption"]
+__all__ = ["Resumption"]
 
 
 class Resumable(Protocol):

@@ -400,7 +400,10 @@ def test_a_column_observed_once_is_not_sound(structure):
         start = initialize(rows, 1, structure, missing="marginalize")
         result = EMFitter(progress=False).fit(rows, start)
         assert "underdetermined" in {finding.kind for finding in result.findings}
-        assert f"all components underdetermined: column {column} was observed in one row" in result.report
+        assert (
+            f"all components underdetermined: column {column} was observed in one row"
+            in result.report
+        )
     with_prior = EMFitter(progress=False, prior=PRIOR).fit(x, start)
     assert "observed in one row" not in with_prior.report
     assert select(x, 1, structure, missing="marginalize", progress=False).table[0].unsound
