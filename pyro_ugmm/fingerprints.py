@@ -3,11 +3,12 @@
 import functools
 import hashlib
 import logging
-import os
+import random
 import sys
 import sysconfig
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -103,18 +104,20 @@ class Fingerprint:
 
     @_object.register
     def _distribution(self, value: Distribution) -> None:
-        given = {name: getattr(value, name, None) for name in value.arg_constraints}
+        names: Any = type(value).arg_constraints  # a property, of those that have none
+        given = {name: getattr(value, name) for name in names} if isinstance(names, dict) else {}
         self._parts([type(value), _attributes(value) | given])
 
     @_object.register(torch.dtype)
     @_object.register(torch.device)
-    @_object.register(os.PathLike)
+    @_object.register(PurePath)
     def _worded(self, value: Any) -> None:
         self._say(str(value))
 
-    @_object.register
-    def _logger(self, logger: logging.Logger) -> None:
-        self._say(logger.name)
+    @_object.register(logging.Logger)
+    @_object.register(random.Random)
+    def _changing(self, value: Any) -> None:
+        """Of what changes while it is used, the class is all."""
 
     @_object.register(list)
     @_object.register(tuple)
@@ -210,8 +213,8 @@ def _name_in_library(value: Any) -> str | None:
     """The name by which the library that has its class holds a value itself."""
     kind = type(value)
     module = sys.modules.get(kind.__module__) if is_of_library(kind) else None
-    held = getattr(module, "__dict__", {})
-    return next((name for name, other in held.items() if other is value), None)
+    held = getattr(module, "__dict__", {}).items()
+    return next((n for n, other in held if other is value and not n.startswith("__")), None)
 
 
 def _module_of(value: Any) -> str:

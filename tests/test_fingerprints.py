@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import logging
 import os
+import random
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical, Normal
+from torch.distributions import Categorical, Distribution, Normal
 
 from pyro_ugmm.fingerprints import fingerprint
 
@@ -156,9 +157,19 @@ def test_of_what_a_distribution_keeps_nothing_counts():
     assert fingerprint(fresh) == fingerprint(asked_for_its_logits())
 
 
+def test_a_distribution_without_constraints_has_attributes():
+    class Bare(Distribution):
+        def __init__(self, value):
+            self.value = value
+
+    assert fingerprint(Bare(1)) == fingerprint(Bare(1)) != fingerprint(Bare(2))
+
+
 def test_what_surrounds_a_function_does_not_count(monkeypatch):
-    for held in (os.environ, logging.getLogger("here")):
-        before = fingerprint(looking_up(held))
-        monkeypatch.setenv("SOMETHING", "else")
-        monkeypatch.setattr(logging.getLogger("here"), "level", 10)
-        assert fingerprint(looking_up(held)) == before
+    generator, logger = random.Random(0), logging.getLogger("here")
+    functions = [looking_up(held) for held in (os.environ, generator, logger)]
+    before = [*map(fingerprint, functions)]
+    monkeypatch.setenv("SOMETHING", "else")
+    monkeypatch.setattr(logger, "level", 10)
+    generator.gauss(0, 1)
+    assert [*map(fingerprint, functions)] == before
