@@ -8,14 +8,12 @@ from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tracking import is_tracked, known_to_hold
 from .blocks import BlockEvaluator
-from .completion import observed_log_density
+from .completion import incomplete_rows_at_once, observed_log_density
 from .components import Components
 from .reductions import LogDensity, Reduction
 from .shared_rows import log_prob_of_shared_rows
 
 __all__ = ["RowEvaluator"]
-
-_COMPLETION_ENTRIES = 4_000_000
 
 
 class RowEvaluator:
@@ -77,9 +75,8 @@ class RowEvaluator:
     def _completed(self, x: Tensor, reduction: Reduction) -> Tensor:
         """Evaluates rows of which something is missing."""
         one = self._components.single()
-        step = max(1, _COMPLETION_ENTRIES // (one.means.numel() * x.shape[1]))
         parts = []
-        for part in x.split(step):
+        for part in x.split(incomplete_rows_at_once(one.means)):
             log_density = one.covariance.complete(part, one.means).log_density
             parts.append(reduction.of_rows(one.log_weights + log_density, part, one))
         return torch.cat(parts)

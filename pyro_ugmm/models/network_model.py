@@ -4,6 +4,7 @@ import copy as copying
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
+import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from ..programs.names import ObservedRows
 from ..programs.traced import Draws
 from .base import BayesianModel, check_size
 from .data_checks import features_for, labels_for, raise_overflow
-from .draws import beside_rows, check_draws
+from .draws import beside_rows, check_draws, row_plate
 from .layer_prior import make_layer_priors
 from .network_arguments import arguments_of, make_network
 from .network_start import check_start, copy_parameters, parameters_of, values_of
@@ -99,6 +100,22 @@ class NetworkModel(BayesianModel):
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters."""
         return self.network(inputs, parameters_of(check_draws(draws)))
+
+    def forward(self, x: Tensor, y: Tensor | None = None, size: int | None = None) -> Tensor:
+        """Draws parameters from the priors, and labels in proportion to their scores' exponentials.
+
+        Args:
+            x: features, shape ``(n, K)``.
+            y: observed labels, shape ``(..., n)``, integers from 0; drawn if not given.
+            size: the number of rows of the full data, if ``x`` is a minibatch of it.
+        """
+        priors = self.site_distributions()
+        draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
+        labels = self.observation(beside_rows(draws, priors), x)
+        if y is None:
+            self._check_drawable(labels, x, draws)
+        with row_plate(len(x), size, x.device):
+            return pyro.sample("y", labels, obs=y)
 
     @abstractmethod
     def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
