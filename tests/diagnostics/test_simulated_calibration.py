@@ -31,7 +31,7 @@ def kinds_of(simulated):
     return dict(part.strip().split(" is ", 1) for part in parts if " is " in part)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_posterior_is_calibrated(seed):
     found = simulate_calibration(model, posterior(), X, seed=seed, **MANY)
     # Six p-values, each even by chance: one in 10,000 runs has a smaller one than this.
@@ -64,7 +64,8 @@ WRONG = {"too narrow": NARROW, "too wide": WIDE, "biased low": LOW, "biased high
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_wrong_is_told(kind):
-    found = simulate_calibration(model, WRONG[kind], X, quantities=MEAN, **MANY)
+    many = MANY | {"num_simulations": 200}
+    found = simulate_calibration(model, WRONG[kind], X, quantities=MEAN, **many)
     assert not found.is_calibrated and "Remedy: " in found.verdict
     assert kinds_of(found)["mean"].startswith(kind)
     held, (low, high) = found.coverage(0.5)[-1], found.coverage_by_chance(0.5)
@@ -74,8 +75,9 @@ def test_what_is_wrong_is_told(kind):
 
 def test_an_inference_that_ignores_the_data_is_seen_by_the_likelihood():
     found = simulate_calibration(model, prior, X, quantities=MEAN, **MANY)
-    inside = dict(zip(found.names, found.in_band.tolist(), strict=True))
-    assert inside["mean"] and inside["log_prior"] and not inside["log_likelihood"]
+    p_values = dict(zip(found.names, found.p_values.tolist(), strict=True))
+    assert p_values["mean"] > 1e-5 and p_values["log_prior"] > 1e-5
+    assert p_values["log_likelihood"] < 1e-9
 
 
 def test_a_model_of_targets():
@@ -246,12 +248,13 @@ def test_the_model_is_left_as_it_is():
     def infer(model, x, y):
         assert model is not network and model.training
         for name, value in model.state_dict().items():
+            assert torch.equal(value, before[name])
             if name.endswith("loc"):
                 value.add_(1)
         return lambda *rows: {s: pyro.sample(s, p) for s, p in network.site_distributions().items()}
 
     found = simulate_calibration(network, infer, torch.randn(6, 2), **FEW)
-    assert len(found.ranks) == 10, found.failures
+    assert not found.failures
     after = network.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
