@@ -13,6 +13,7 @@ from torch import Tensor
 from .checkpoint import Checkpoint
 from .checks import check, check_integer
 from .first_run import first_run
+from .guides.direct_elbo import direct_elbo
 from .nn.mode import training_mode
 from .optimization.breakdown import bad_rows, bad_site
 from .optimization.convergence import Settled
@@ -326,7 +327,7 @@ def _fit_svi(
     size = {"size": batches.n_rows} if takes_size(model) else {}
     first = batches.first_rows(1 if size else batches.n_rows)
 
-    def loss_of_rows(*rows: Tensor) -> Tensor:
+    def traced_loss(*rows: Tensor) -> Tensor:
         if not size:
             _check_whole(rows, batches)
         return elbo.differentiable_loss(program, guide, *rows, **size)
@@ -337,6 +338,8 @@ def _fit_svi(
     with training_mode(model, True):
         sites = sites_of(model, first).latent_sites()
         first_run(elbo, program, guide, sites, first, **size)
+        direct = direct_elbo(model, guide, num_particles, batches.n_rows)
+        loss_of_rows = traced_loss if direct is None else direct.loss
         parameters = _learnable(model=model, guide=guide)
         with _same_run(file, batches, model=model, guide=guide) as run:
             run |= {
