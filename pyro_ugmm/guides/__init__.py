@@ -3,5 +3,6 @@
 from .full_rank import full_rank
 from .low_rank import low_rank
 from .mean_field import mean_field
+from .mixture import MixtureGuide
 
-__all__ = ["full_rank", "low_rank", "mean_field"]
+__all__ = ["MixtureGuide", "full_rank", "low_rank", "mean_field"]

@@ -84,6 +84,13 @@ class NetworkModel(BayesianModel):
         check_start(start, self.network)
         copy_parameters(start, self.network, self.site_distributions())
 
+    @torch.no_grad()
+    def draw_start(self, *rows: Tensor) -> UGMMNetwork:
+        """Draws another network for features, and labels, like these."""
+        network = copying.deepcopy(self.network)
+        network.reset_parameters(self._inputs(*rows))
+        return network
+
     @full_precision
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters."""
