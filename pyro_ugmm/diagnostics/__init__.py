@@ -1,5 +1,6 @@
 """Posterior diagnostics: draws for ArviZ, predictive probabilities."""
 
+from .ensemble_predictions import EnsemblePredictions, judge_ensemble
 from .importance import importance_resample, pareto_k
 from .inference_data import to_inference_data
 from .label_switching import relabel
@@ -10,10 +11,12 @@ from .probabilities import class_probabilities
 
 __all__ = [
     "Calibration",
+    "EnsemblePredictions",
     "Uncertainty",
     "calibration",
     "class_probabilities",
     "importance_resample",
+    "judge_ensemble",
     "loo",
     "mixture_draws",
     "pareto_k",

@@ -12,12 +12,13 @@ from ..checks import check, check_integer
 from ..ensemble import Ensemble
 from ..models.network_model import NetworkModel
 from ..nn.mode import training_mode
+from ..optimization.result import FitResult
 from ..precision import full_precision
 from ..programs.entry import enter
 from ..sampling import PosteriorSample
 from .draws import evaluation, in_blocks, posterior_draws
 
-__all__ = ["class_probabilities"]
+__all__ = ["class_probabilities", "fit_probabilities"]
 
 
 @full_precision
@@ -65,7 +66,8 @@ def class_probabilities(
     num_samples = check_integer("num_samples", num_samples)
     with evaluation(model, seed):
         if isinstance(inference, Ensemble):
-            return _of_ensemble(inference, x, num_samples)
+            shares = inference.shares(num_samples)
+            return torch.cat([fit_probabilities(fit, x, count) for fit, count in shares])
         return _of_draws(model, inference, x, num_samples)
 
 
@@ -75,13 +77,9 @@ def _of_draws(model: Any, inference: Any, x: Tensor, num_samples: int) -> Tensor
     return torch.from_numpy(in_blocks(partial(model.class_probabilities, x), draws, size))
 
 
-def _of_ensemble(ensemble: Ensemble, x: Tensor, num_samples: int) -> Tensor:
-    """Those of each guide's share of draws; of fits by maximum likelihood, one of each."""
-    parts = []
-    for fit, count in ensemble.shares(num_samples):
-        with training_mode(fit.model, False):
-            if fit.guide is None:
-                parts.append(fit.model.class_probabilities(x, {}).unsqueeze(0).cpu())
-            else:
-                parts.append(_of_draws(fit.model, fit.guide, x, count))
-    return torch.cat(parts)
+def fit_probabilities(fit: FitResult, x: Tensor, num_samples: int) -> Tensor:
+    """Those under draws of a fit's guide, ``(S, n, C)``; of a fit without one its own, as one."""
+    with training_mode(fit.model, False):
+        if fit.guide is None:
+            return fit.model.class_probabilities(x, {}).unsqueeze(0).cpu()
+        return _of_draws(fit.model, fit.guide, x, num_samples)

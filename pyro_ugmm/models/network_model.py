@@ -86,9 +86,11 @@ class NetworkModel(BayesianModel):
 
     @torch.no_grad()
     def draw_start(self, *rows: Tensor) -> UGMMNetwork:
-        """Draws another network for features, and labels, like these."""
+        """Draws another network as this one was: for standardized inputs, or inputs like these."""
         network = copying.deepcopy(self.network)
-        network.reset_parameters(self._inputs(*rows))
+        first = network.layers[0]
+        is_standard = not first.input_center.any() and bool((first.input_spread == 1).all())
+        network.reset_parameters(None if is_standard else self._inputs(*rows))
         return network
 
     @full_precision
