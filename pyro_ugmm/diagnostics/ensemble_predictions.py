@@ -39,17 +39,9 @@ class EnsemblePredictions:
 
     Example:
         >>> import torch
-        >>> from pyro_ugmm.diagnostics import judge_ensemble
-        >>> from pyro_ugmm.models import UGMMClassifier
-        >>> from pyro_ugmm.nn import UGMMNetwork
-        >>> from pyro_ugmm.training import fit_mle
-        >>> x, model = torch.randn(60, 2), UGMMClassifier(UGMMNetwork([2, 4, 2]))
-        >>> y = (x[:, 0] > 0).long()
-        >>> options = {"steps": 50, "num_starts": 3, "seed": 0, "progress": False}
-        >>> ensemble = fit_mle(model, x[:40], y[:40], **options)
-        >>> said = judge_ensemble(ensemble, x[40:], y[40:])
-        >>> said.log_scores.shape, said.reason
-        (torch.Size([3]), '... nats a row ...')
+        >>> from pyro_ugmm.diagnostics import EnsemblePredictions
+        >>> EnsemblePredictions(-0.2, torch.tensor([-0.3, -0.25]), 0.1, 0.02, 0.05, 0.9).reason
+        'the ensemble predicts better: +0.1 nats a row (standard error 0.02) ... 90% of the rows'
     """
 
     log_score: float
@@ -117,6 +109,20 @@ def judge_ensemble(
     Raises:
         ValueError: if it is no ensemble, all its starts broke down, the model has no likelihood,
             or the rows do not fit it.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.diagnostics import judge_ensemble
+        >>> from pyro_ugmm.models import UGMMClassifier
+        >>> from pyro_ugmm.nn import UGMMNetwork
+        >>> from pyro_ugmm.training import fit_mle
+        >>> x, model = torch.randn(60, 2), UGMMClassifier(UGMMNetwork([2, 4, 2]))
+        >>> y = (x[:, 0] > 0).long()
+        >>> options = {"steps": 50, "num_starts": 3, "seed": 0, "progress": False}
+        >>> ensemble = fit_mle(model, x[:40], y[:40], **options)
+        >>> said = judge_ensemble(ensemble, x[40:], y[40:])
+        >>> said.log_scores.shape, said.reason
+        (torch.Size([3]), '... nats a row ...')
     """
     is_one = isinstance(ensemble, Ensemble)
     check(is_one, "ensemble", "an Ensemble, of several starts", type(ensemble).__name__)
