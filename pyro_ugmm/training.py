@@ -1,6 +1,7 @@
 """Training by maximum likelihood and by stochastic variational inference."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint
 from .checks import check, check_integer, kind_of
+from .ensemble import Ensemble, fit_ensemble, model_starts, svi_starts
 from .first_run import first_run
+from .guides.direct_elbo import direct_elbo
 from .nn.mode import training_mode
 from .optimization.breakdown import bad_rows, bad_site
 from .optimization.convergence import Settled
@@ -33,7 +36,7 @@ from .randomness import seeded
 from .sources import Batches, Batching, source_of
 from .trainable import trainable
 
-__all__ = ["FitResult", "fit_mle", "fit_svi"]
+__all__ = ["Ensemble", "FitResult", "fit_mle", "fit_svi"]
 
 
 _ROWS_NOTED = 1024
@@ -78,6 +81,7 @@ def fit_mle(
     stopping: MakesRule = Settled,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int = 100,
+    num_starts: int = 1,
     seed: int | None = None,
     progress: bool = True,
 ) -> FitResult:
@@ -115,6 +119,9 @@ def fit_mle(
             All values of tensors and arrays count, up to 65,536 rows, evenly spread, of other
             datasets, and of an ``IterableDataset`` the class and length alone.
         checkpoint_every: in steps.
+        num_starts: how many fits there are: the model's own, and those of copies of it that start
+            elsewhere, at random. Of several, all alike in the :class:`Ensemble` that comes back;
+            those that break down do not count.
         seed: for dropout and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
 
@@ -136,10 +143,28 @@ def fit_mle(
     check_program(model)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+    num_starts = _check_starts(num_starts, checkpoint)
     model = holding_parameters(model)
     with _training(schedule, model):
-        batches = _make_batches(model, x, y, batch_size, size)
-        return _fit_mle(model, batches, schedule, stopping, file)
+
+        def make_batches() -> Batches:
+            return _make_batches(model, x, y, batch_size, size)
+
+        def fit(model: Any) -> FitResult:
+            return _fit_mle(model, make_batches(), schedule, stopping, file)
+
+        if num_starts == 1:
+            return fit(model)
+        rows = make_batches().first_rows(_ROWS_NOTED)
+        return fit_ensemble(map(fit, model_starts(model, rows, num_starts)), num_starts, rows)
+
+
+def _check_starts(num_starts: Any, checkpoint: Any) -> int:
+    num_starts = check_integer("num_starts", num_starts)
+    check(
+        num_starts == 1 or checkpoint is None, "checkpoint", "None for several starts", checkpoint
+    )
+    return num_starts
 
 
 def _fit_mle(
@@ -227,6 +252,7 @@ def fit_svi(
     stopping: MakesRule = Settled,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int = 100,
+    num_starts: int = 1,
     seed: int | None = None,
     progress: bool = True,
 ) -> FitResult:
@@ -269,6 +295,11 @@ def fit_svi(
             All values of tensors and arrays count, up to 65,536 rows, evenly spread, of other
             datasets, and of an ``IterableDataset`` the class and length alone.
         checkpoint_every: in steps.
+        num_starts: how many fits there are: that of the model and guide, and those of copies that
+            start elsewhere, at random. Several come back as an :class:`Ensemble`, weighted by
+            stacking; those that break down do not count. In place of a guide that
+            ``mean_field``, ``low_rank`` or ``full_rank`` has not made, give what makes one:
+            ``make_guide(model, start=...)``.
         seed: for the draws and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
 
@@ -293,10 +324,21 @@ def fit_svi(
     num_particles = check_integer("num_particles", num_particles)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
-    model, guide = holding_parameters(model), holding_parameters(guide)
+    num_starts, model = _check_starts(num_starts, checkpoint), holding_parameters(model)
     with _training(schedule, model, guide):
-        batches = _make_batches(model, x, y, batch_size, size)
-        return _fit_svi(model, guide, batches, schedule, stopping, file, num_particles)
+
+        def make_batches() -> Batches:
+            return _make_batches(model, x, y, batch_size, size)
+
+        def fit(model: Any, guide: Any) -> FitResult:
+            batches, guide = make_batches(), holding_parameters(guide)
+            return _fit_svi(model, guide, batches, schedule, stopping, file, num_particles)
+
+        if num_starts == 1:
+            return fit(model, guide)
+        rows = make_batches().first_rows(_ROWS_NOTED)
+        pairs = svi_starts(model, guide, rows, num_starts)
+        return fit_ensemble(itertools.starmap(fit, pairs), num_starts, rows)
 
 
 def _make_elbo(model: Any, num_particles: int) -> Trace_ELBO:
@@ -325,7 +367,7 @@ def _fit_svi(
     size = {"size": batches.n_rows} if takes_size(model) else {}
     first = batches.first_rows(1 if size else batches.n_rows)
 
-    def loss_of_rows(*rows: Tensor) -> Tensor:
+    def traced_loss(*rows: Tensor) -> Tensor:
         if not size:
             _check_whole(rows, batches)
         return elbo.differentiable_loss(program, guide, *rows, **size)
@@ -336,6 +378,8 @@ def _fit_svi(
     with training_mode(model, True):
         sites = sites_of(model, first).latent_sites()
         first_run(elbo, program, guide, sites, first, **size)
+        direct = direct_elbo(model, guide, num_particles, batches.n_rows)
+        loss_of_rows = traced_loss if direct is None else direct.loss
         parameters = _learnable(model=model, guide=guide)
         with _same_run(file, batches, model=model, guide=guide) as run:
             run |= {

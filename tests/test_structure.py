@@ -20,6 +20,7 @@ FLOORS = [
     {"models"},
     {"optimization", "curvature", "trainable"},
     {"guides", "first_run"},
+    {"ensemble"},
     {"training", "sampling", "saving"},
     {"diagnostics"},
     {"plots"},

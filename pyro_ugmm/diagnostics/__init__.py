@@ -1,6 +1,7 @@
 """Posterior diagnostics: draws for ArviZ, predictive probabilities."""
 
 from .calibration_result import SimulatedCalibration
+from .ensemble_predictions import EnsemblePredictions, judge_ensemble
 from .importance import importance_resample, pareto_k
 from .inference_data import to_inference_data
 from .label_switching import relabel
@@ -12,11 +13,13 @@ from .simulated_calibration import simulate_calibration
 
 __all__ = [
     "Calibration",
+    "EnsemblePredictions",
     "SimulatedCalibration",
     "Uncertainty",
     "calibration",
     "class_probabilities",
     "importance_resample",
+    "judge_ensemble",
     "loo",
     "mixture_draws",
     "pareto_k",

@@ -14,6 +14,7 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from ..checks import check, check_integer, check_seed, kind_of
+from ..ensemble import Ensemble
 from ..nn.mode import training_mode
 from ..programs.draws import repeated
 from ..programs.joint import LogJoint
@@ -82,6 +83,12 @@ def posterior_draws(
         return _mcmc_draws(sites, inference)
     if isinstance(inference, PosteriorSample):
         return _sample_draws(sites, inference)
+    if isinstance(inference, Ensemble):
+        expected = (
+            "an ensemble of one model's guides (a network has no other, if Priors(weights=1.0))"
+        )
+        check(inference.guide is not None, "inference", expected, f"{inference!r}")
+        inference = inference.guide
     num_samples = check_integer("num_samples", num_samples)
     expected = "a fitted guide, a PosteriorSample, or MCMC that was run"
     is_guide = callable(inference) and not isinstance(inference, type)

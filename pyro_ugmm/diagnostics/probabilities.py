@@ -1,26 +1,30 @@
 """Class probabilities under the posterior."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from pyro.infer import MCMC
 from torch import Tensor
 
-from ..checks import check
+from ..checks import check, check_integer
+from ..ensemble import Ensemble
 from ..models.network_model import NetworkModel
+from ..nn.mode import training_mode
+from ..optimization.result import FitResult
 from ..precision import full_precision
 from ..programs.entry import enter
 from ..sampling import PosteriorSample
 from .draws import evaluation, in_blocks, posterior_draws
 
-__all__ = ["class_probabilities"]
+__all__ = ["class_probabilities", "fit_probabilities"]
 
 
 @full_precision
 def class_probabilities(
     model: NetworkModel,
-    inference: Callable | PosteriorSample | MCMC,
+    inference: Callable | Ensemble | PosteriorSample | MCMC,
     x: Any,
     num_samples: int = 500,
     seed: int | None = None,
@@ -32,9 +36,11 @@ def class_probabilities(
 
     Args:
         model: the model.
-        inference: its fitted guide, a sample of its posterior, or MCMC that was run.
+        inference: its fitted guide, a sample of its posterior, or MCMC that was run; or the
+            ensemble of several starts, whose guides have shares of the draws by their weights.
         x: features, shape ``(n, K)``.
-        num_samples: the number of draws ``S`` from a guide.
+        num_samples: the number of draws ``S`` from a guide, or the guides of an ensemble; of one
+            fitted by maximum likelihood ``S`` is the number of its models.
         seed: for the draws; torch's generator is used, and left alone if given.
 
     Returns:
@@ -57,11 +63,23 @@ def class_probabilities(
     expected = "a network's, UGMMClassifier or UGMMDensity"
     check(isinstance(model, NetworkModel), "model", expected, type(model).__name__)
     (x,) = enter(model, x)
+    num_samples = check_integer("num_samples", num_samples)
     with evaluation(model, seed):
-        draws = posterior_draws(model, inference, num_samples, (x,))
-        probabilities = in_blocks(
-            lambda values: model.class_probabilities(x, values),
-            draws.values,
-            len(x) * model.values_per_row,
-        )
-    return torch.from_numpy(probabilities)
+        if isinstance(inference, Ensemble):
+            shares = inference.shares(num_samples)
+            return torch.cat([fit_probabilities(fit, x, count) for fit, count in shares])
+        return _of_draws(model, inference, x, num_samples)
+
+
+def _of_draws(model: Any, inference: Any, x: Tensor, num_samples: int) -> Tensor:
+    draws = posterior_draws(model, inference, num_samples, (x,)).values
+    size = len(x) * model.values_per_row
+    return torch.from_numpy(in_blocks(partial(model.class_probabilities, x), draws, size))
+
+
+def fit_probabilities(fit: FitResult, x: Tensor, num_samples: int) -> Tensor:
+    """Those under draws of a fit's guide, ``(S, n, C)``; of a fit without one its own, as one."""
+    with training_mode(fit.model, False):
+        if fit.guide is None:
+            return fit.model.class_probabilities(x, {}).unsqueeze(0).cpu()
+        return _of_draws(fit.model, fit.guide, x, num_samples)

@@ -14,6 +14,7 @@ from ..programs.joint import LogJoint
 from ..programs.names import Names
 from ..programs.simulation import Simulation
 from ..programs.sites import LatentSite, LatentSites
+from ..programs.starts import DrawsStarts
 from ..programs.traced import Draws
 from .draws import beside_rows, check_draws
 from .priors import Priors
@@ -27,7 +28,9 @@ def check_size(size: Any, n_rows: int) -> int | None:
     return None if size is None else check_integer("size", size, minimum=n_rows)
 
 
-class BayesianModel(torch.nn.Module, LatentSites, LogJoint, Simulation, Names, HasArguments, ABC):
+class BayesianModel(
+    torch.nn.Module, LatentSites, DrawsStarts, LogJoint, Simulation, Names, HasArguments, ABC
+):
     """Parameters with priors, and rows that are independent given them.
 
     Such a model is a Pyro program: ``forward`` is all of it, for data that were checked, and a call

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
+from ..em import initialize
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..programs.names import ObservedRows
@@ -111,6 +112,11 @@ class BayesianGaussianMixture(BayesianModel):
     def take_start(self, start: GaussianMixture) -> None:
         """Copies to ``learned`` what has no prior, unless it does not require gradients."""
         self.learned.take(self.sites.read(start))
+
+    def draw_start(self, *rows: Tensor) -> GaussianMixture:
+        """Clusters rows by k-means, from a random start."""
+        arguments = {"covariance": self.covariance, "missing": self.missing}
+        return initialize(rows[0], self.n_components, **arguments)  # type: ignore[arg-type]
 
     @full_precision
     def mixture(self, draws: Draws | None = None) -> GaussianMixture:

@@ -96,6 +96,15 @@ class NetworkModel(BayesianModel):
         check_start(start, self.network)
         copy_parameters(start, self.network, self.site_distributions())
 
+    @torch.no_grad()
+    def draw_start(self, *rows: Tensor) -> UGMMNetwork:
+        """Draws another network as this one was: for standardized inputs, or inputs like these."""
+        network = copying.deepcopy(self.network)
+        first = network.layers[0]
+        is_standard = not first.input_center.any() and bool((first.input_spread == 1).all())
+        network.reset_parameters(None if is_standard else self._inputs(*rows))
+        return network
+
     @full_precision
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:
         """Evaluates the network, with draws of latent sites in place of its own parameters."""

@@ -11,9 +11,9 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from ..checks import check, kind_of
+from ..programs.coordinates import Coordinates
 from ..programs.draws import evaluated, repeated
 from ..programs.traced import Rows, is_point, run
-from .coordinates import Coordinates
 
 __all__ = ["Reference", "guide_reference"]
 

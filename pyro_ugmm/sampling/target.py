@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_precision
+from ..programs.coordinates import Coordinates
 from ..programs.joint import joint_of
 from ..programs.simulation import simulation_of
 from ..programs.sites import sites_of
 from ..programs.traced import Rows
 from .agreement import nested_r_hat
-from .coordinates import Coordinates
 from .path import Path
 from .reference import guide_reference
 

@@ -9,6 +9,7 @@ import pyro
 import pytest
 import torch
 import tqdm.auto
+from pyro.infer.autoguide import AutoDiagonalNormal
 from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -40,11 +41,16 @@ def mle(path=None, **kwargs):
     return model, fit_mle(model, X, Y, checkpoint=path, checkpoint_every=4, **arguments)
 
 
-def svi(path=None, **kwargs):
+def svi(path=None, make_guide=mean_field, **kwargs):
     model = UGMMClassifier(network(), Priors())
-    guide = mean_field(model)
+    guide = make_guide(model)
     arguments = {"steps": STEPS, "seed": 0, "progress": False, "batch_size": 10} | kwargs
     return model, fit_svi(model, guide, X, Y, checkpoint=path, checkpoint_every=4, **arguments)
+
+
+def traced(path=None, **kwargs):
+    """SVI with a guide that Pyro runs at every step."""
+    return svi(path, AutoDiagonalNormal, **kwargs)
 
 
 def check_left_as_it_was(model, result, folder):
@@ -110,7 +116,8 @@ def uninterrupted(fit):
 
 @pytest.mark.parametrize(
     ("fit", "owner", "name", "count"),
-    [(fit, *point) for fit in (mle, svi) for point in BOTH] + [(svi, *point) for point in OF_PYRO],
+    [(fit, *point) for fit in (mle, svi) for point in BOTH]
+    + [(traced, *point) for point in OF_PYRO],
 )
 def test_an_interrupt_gives_a_result(fit, owner, name, count, monkeypatch, tmp_path):
     path = tmp_path / "run.pt"
@@ -157,7 +164,7 @@ def struck(fit, call, path):
     return striking.count, found
 
 
-@pytest.mark.parametrize("fit", [mle, svi])
+@pytest.mark.parametrize("fit", [mle, svi, traced])
 @pytest.mark.parametrize("with_file", [False, True])
 def test_an_interrupt_at_any_call_gives_a_result(fit, with_file, tmp_path):
     path = tmp_path / "run.pt" if with_file else None

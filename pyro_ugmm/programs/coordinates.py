@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ..checks import check
-from ..programs.sites import LatentSite
+from .sites import LatentSite
 
 __all__ = ["Coordinates"]
 
@@ -34,22 +34,24 @@ class Coordinates:
         self.n_values = sum(self._sizes)
 
     def split(self, position: Tensor) -> dict[str, Tensor]:
-        """Splits positions ``(S, n)`` into unconstrained values, ``(S,)`` and a shape each."""
-        parts = position.split(self._sizes, -1)
+        """Splits positions ``B + (n,)`` into unconstrained values, ``B`` and a shape each."""
+        batch, parts = position.shape[:-1], position.split(self._sizes, -1)
         named = zip(self.shapes.items(), parts, strict=True)
-        return {name: part.reshape(len(position), *shape) for (name, shape), part in named}
+        return {name: part.reshape(batch + shape) for (name, shape), part in named}
 
     def values(self, position: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        r"""Returns values of all sites, ``(S,)`` and their shapes, and the log volume.
+        r"""Returns values of all sites at positions ``B + (n,)``, and the log volume.
 
-        That is :math:`\log |\det \partial \theta / \partial u|`, shape ``(S,)``.
+        Values have ``B`` and their shapes. The log volume is
+        :math:`\log |\det \partial \theta / \partial u|`, shape ``B``.
         """
-        values, volume = {}, position.new_zeros(len(position))
+        batch = position.shape[:-1]
+        values, volume = {}, position.new_zeros(batch)
         for name, part in self.split(position).items():
             to_support = self.bijections[name]
             values[name] = to_support(part)
             log_scale = to_support.log_abs_det_jacobian(part, values[name])
-            volume = volume + log_scale.reshape(len(position), -1).sum(-1)
+            volume = volume + log_scale.reshape(*batch, -1).sum(-1)
         return values, volume
 
     @torch.no_grad()

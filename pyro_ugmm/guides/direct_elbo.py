@@ -1,0 +1,58 @@
+"""The evidence lower bound of our models, without a trace."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ..models import BayesianModel
+from .reparameterized import Reparameterized, reparameterized
+
+__all__ = ["DirectELBO", "direct_elbo"]
+
+
+class DirectELBO:
+    r"""The negative evidence lower bound, estimated from all particles in one call.
+
+    .. math:: -\frac{1}{S} \sum_s \Bigl[\log p(\theta_s) + \frac{N}{n} \sum_i \log p(y_i \mid
+        x_i, \theta_s) - \log q(\theta_s)\Bigr]
+
+    It equals Pyro's ``Trace_ELBO``, in value and gradient. Priors and bijections are those that
+    the model and the guide have now.
+
+    Args:
+        model: the model.
+        draws: of its guide.
+        num_particles: :math:`S`.
+        size: :math:`N`, the rows of the full data.
+    """
+
+    def __init__(
+        self, model: BayesianModel, draws: Reparameterized, num_particles: int, size: int
+    ) -> None:
+        self._model, self._draws, self._size = model, draws, size
+        self._priors = model.site_distributions()
+        self._batch = () if num_particles == 1 else (num_particles, 1)  # beside rows
+
+    def loss(self, *rows: Tensor) -> Tensor:
+        """Estimates it from rows, the last of which are observed."""
+        position, log_q = self._draws.rsample(self._batch)
+        values, volume = self._draws.coordinates.values(position)
+        difference = log_q - volume
+        for name, prior in self._priors.items():
+            difference = difference - prior.log_prob(values[name])
+        terms = self._model.observation(values, *rows).log_prob(rows[-1])
+        return difference.mean() - terms.mean() * self._size
+
+
+def direct_elbo(model: Any, guide: Any, num_particles: int, size: int) -> DirectELBO | None:
+    """Returns the bound of one of our models under a guide that has run and reparameterizes.
+
+    It is None of any others, and of a guide of other sites than the model's.
+    """
+    if not isinstance(model, BayesianModel):
+        return None
+    draws, sites = reparameterized(guide), model.latent_sites()
+    own = {name: site.shape for name, site in sites.items()}
+    if draws is None or {n: site.shape for n, site in draws.coordinates.sites.items()} != own:
+        return None
+    return DirectELBO(model, draws, num_particles, size)
