@@ -41,6 +41,7 @@ class PosteriorDraws:
         n_chains: how many chains the draws come from, one after the other.
         log_q: the log density of the guide that made them, shape ``(S,)``.
         diverging: which transitions of MCMC diverged, shape ``(S,)``; those of a guide do not.
+        energy: of transitions of MCMC whose kernel keeps it, shape ``(S,)``.
         attributes: how they were made, in words.
     """
 
@@ -48,6 +49,7 @@ class PosteriorDraws:
     diverging: Tensor
     n_chains: int = 1
     log_q: Tensor | None = None
+    energy: Tensor | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -160,11 +162,15 @@ def _mcmc_draws(sites: Sites, mcmc: MCMC) -> PosteriorDraws:
     diverging = torch.zeros(n_chains, n_draws, dtype=torch.bool)
     for chain, found in enumerate(mcmc._diagnostics):  # Pyro's summary of it needs two draws
         diverging[chain, found.get("divergences", [])] = True
+    energies = [chain["energy"] for chain in mcmc._diagnostics if "energy" in chain]
+    energy = torch.tensor(energies, dtype=torch.float64).flatten() if energies else None
     attributes = {
         "inference_method": f"Markov chain Monte Carlo by {type(mcmc.kernel).__name__}",
         "n_chains": n_chains,
     }
-    return PosteriorDraws(values, diverging.flatten(), n_chains, attributes=attributes)
+    return PosteriorDraws(
+        values, diverging.flatten(), n_chains, energy=energy, attributes=attributes
+    )
 
 
 def _sample_draws(sites: Sites, sample: PosteriorSample) -> PosteriorDraws:

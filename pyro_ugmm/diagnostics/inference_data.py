@@ -67,7 +67,8 @@ def to_inference_data(
     for a network also ``constant_data`` (the features ``x``); and given what is observed,
     ``observed_data``, ``log_likelihood`` (per row) and ``sample_stats``, which holds
     :math:`\log p(\text{data}, \theta)` as ``log_p``, with a guide :math:`\log q(\theta)` as
-    ``log_q``, and what was ``diverging`` of MCMC. A score objective has no ``log_likelihood``.
+    ``log_q``, and what was ``diverging`` of MCMC, with the ``energy`` of
+    :class:`pyro_ugmm.sampling.NUTSWithEnergy`. A score objective has no ``log_likelihood``.
 
     Draws from a guide are one chain, and independent: R-hat and effective sample sizes say
     nothing about how well the guide fits. What does is Pareto's k of :func:`pareto_k`, which the
@@ -144,7 +145,9 @@ def _groups(answers: Answers, prior: dict[str, Tensor], drawn: PosteriorDraws) -
         "posterior": {name: by_chain(value) for name, value in drawn.values.items()},
         "posterior_predictive": {site: by_chain(answers.predictive(drawn.values))},
     }
-    statistics = {"diverging": drawn.diverging}
+    statistics: dict[str, Any] = {"diverging": drawn.diverging}
+    if drawn.energy is not None:
+        statistics["energy"] = drawn.energy
     if observed.given:
         groups["constant_data"] = {k: part.cpu().numpy() for k, part in observed.given.items()}
     if observed.value is not None:

@@ -1,7 +1,8 @@
-"""Posteriors by sequential Monte Carlo."""
+"""Posteriors by sequential Monte Carlo, and chains whose energies are kept."""
 
+from .nuts import NUTSWithEnergy
 from .posterior import sample_posterior
 from .result import PosteriorSample
 from .smc import Rung
 
-__all__ = ["PosteriorSample", "Rung", "sample_posterior"]
+__all__ = ["NUTSWithEnergy", "PosteriorSample", "Rung", "sample_posterior"]

@@ -1,6 +1,7 @@
 """What ArviZ calls otherwise before version 1 and from then on, in words of one's own."""
 
 import arviz as az
+import numpy as np
 
 from pyro_ugmm.diagnostics.arviz_interface import make_inference_data
 
@@ -33,3 +34,9 @@ def plot_probability_transforms(idata, name):
 def plot_pair(idata, name):
     shown = {"divergences": True} if IS_BEFORE_1 else {"visuals": {"divergence": True}}
     return az.plot_pair(idata, var_names=[name], **shown)
+
+
+def energy_fractions(idata):
+    """The Bayesian fraction of missing information of each chain."""
+    fractions = az.bfmi(idata)
+    return fractions if IS_BEFORE_1 else np.asarray(fractions["energy"])

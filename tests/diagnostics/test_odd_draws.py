@@ -1,18 +1,21 @@
 """Draws of one feature, without labels, in threads; and ArviZ's own pictures of them."""
 
 import threading
-import warnings
 
 import arviz as az
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from pyro.infer import MCMC
+from pyro.infer.autoguide.initialization import init_to_value
 
 from pyro_ugmm import diagnostics as di
+from pyro_ugmm.em import initialize
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier
 from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.sampling import NUTSWithEnergy, sample_posterior
 from tests.diagnostics.arviz_words import plot_pair, plot_predictions, plot_probability_transforms
 
 matplotlib.use("Agg")
@@ -30,6 +33,26 @@ def omitting():
     return model, mean_field(model)
 
 
+def chains(model, x):
+    torch.manual_seed(0)
+    start = init_to_value(values=model.start_values(initialize(x, n_components=2, seed=0)))
+    kernel = NUTSWithEnergy(model, max_tree_depth=3, init_strategy=start)
+    mcmc = MCMC(kernel, num_samples=40, warmup_steps=20, disable_progbar=True)
+    mcmc.run(x)
+    return mcmc
+
+
+def particles(model, x):
+    return sample_posterior(model, x, num_particles=64, most_moves=2, seed=0, progress=False)
+
+
+@pytest.fixture(scope="module", params=[lambda m, x: mean_field(m, x=x), particles, chains])
+def of_one_feature(request):
+    x = X[:, :1]
+    model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
+    return di.to_inference_data(model, request.param(model, x), x, num_samples=120, seed=0)
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -42,17 +65,23 @@ def omitting():
         lambda i: az.plot_trace(i, var_names=["means"]),
     ],
 )
-def test_arvizs_pictures_of_one_feature(draw):
-    x = X[:, :1]
-    model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
-    idata = di.to_inference_data(model, mean_field(model, x=x), x, num_samples=120, seed=0)
-    assert idata.posterior_predictive["x"].dims == ("chain", "draw", "observation")
-    assert idata.observed_data["x"].shape == (40,)
-    assert idata.sample_stats["diverging"].dtype == bool
-    assert not idata.sample_stats["diverging"].any()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        draw(idata)
+@pytest.mark.filterwarnings("ignore")
+def test_arvizs_pictures_of_one_feature(of_one_feature, draw):
+    draw(of_one_feature)
+
+
+def test_a_single_feature_has_no_dimension(of_one_feature):
+    assert of_one_feature.posterior_predictive["x"].dims == ("chain", "draw", "observation")
+    assert of_one_feature.observed_data["x"].shape == (40,)
+
+
+def test_only_chains_diverge_or_have_energies(of_one_feature):
+    stats = of_one_feature.sample_stats
+    assert stats["diverging"].dtype == bool
+    if "energy" in stats:
+        az.plot_energy(of_one_feature)
+    else:
+        assert not stats["diverging"].any()
 
 
 def test_without_labels_nothing_diverges_either():
