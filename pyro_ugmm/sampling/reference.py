@@ -115,8 +115,12 @@ def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Referen
     is_class = isinstance(guide, type)
     got = f"the class {guide.__name__}" if is_class else type(guide).__name__
     check(callable(guide) and not is_class, "start", "a fitted guide, or None", got)
-    with torch.no_grad():
-        drawn = poutine.trace(guide).get_trace(*rows).nodes
+    try:
+        with torch.no_grad():
+            drawn = poutine.trace(guide).get_trace(*rows).nodes
+    except Exception as error:
+        expected, words = "a guide that takes the model's data", str(error).partition("\n")[0]
+        raise ValueError(f"start: expected {expected}, got {got}, which says: {words}") from error
     for name, site in coordinates.sites.items():
         found = [other for other, node in drawn.items() if node["type"] == "sample"]
         check(name in found, "start", f"a guide that draws {name!r}", f"draws of {found}")

@@ -9,14 +9,12 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoLaplaceApproximation
-from torch.distributions import MultivariateNormal
 
-import pyro_ugmm.sampling.posterior
 from pyro_ugmm.diagnostics import class_probabilities, loo, relabel, to_inference_data
 from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
-from pyro_ugmm.sampling import sample_posterior
+from pyro_ugmm.sampling import sample_posterior, smc
 from pyro_ugmm.sampling.agreement import nested_r_hat
 from pyro_ugmm.sampling.path import Path
 from pyro_ugmm.sampling.smc import Rung, State
@@ -27,28 +25,9 @@ from pyro_ugmm.training import fit_svi
 from tests.diagnostics.arviz_words import TOTAL
 from tests.models.networks import data
 
+from .lines import X, Y, exact_regression, regression
+
 QUIET = {"progress": False, "seed": 0}
-X = torch.linspace(-1.0, 2.0, 30)
-Y = 0.7 * X - 0.4 + 0.3 * torch.randn(30, generator=torch.Generator().manual_seed(0))
-
-
-def regression(x, y=None):
-    """A line with known noise: everything about it has a closed form."""
-    slope = pyro.sample("slope", dist.Normal(0.0, 2.0))
-    intercept = pyro.sample("intercept", dist.Normal(0.0, 2.0))
-    with pyro.plate("data", len(x)):
-        return pyro.sample("y", dist.Normal(intercept + slope * x, 0.5), obs=y)
-
-
-def exact_regression():
-    """The posterior of slope and intercept, and the log evidence."""
-    design = torch.stack([X, torch.ones(30)], -1).double()
-    y = Y.double()
-    precision = design.T @ design / 0.25 + torch.eye(2, dtype=torch.float64) / 4
-    covariance = torch.linalg.inv(precision)
-    marginal = design @ design.T * 4 + 0.25 * torch.eye(30, dtype=torch.float64)
-    evidence = MultivariateNormal(torch.zeros(30, dtype=torch.float64), marginal).log_prob(y)
-    return covariance @ design.T @ y / 0.25, covariance, float(evidence)
 
 
 def lines(sample):
@@ -179,7 +158,7 @@ def test_a_seed_is_all_the_chance_and_generators_are_left_alone():
 
 
 def test_an_interruption_returns_what_there_is(monkeypatch):
-    step, n_steps = pyro_ugmm.sampling.posterior.smc.step, 0
+    step, n_steps = smc.step, 0
 
     def interrupted(*args, **options):
         nonlocal n_steps
@@ -188,7 +167,7 @@ def test_an_interruption_returns_what_there_is(monkeypatch):
             raise KeyboardInterrupt
         return step(*args, **options)
 
-    monkeypatch.setattr(pyro_ugmm.sampling.posterior.smc, "step", interrupted)
+    monkeypatch.setattr(smc, "step", interrupted)
     sample = sample_posterior(regression, X, Y, num_particles=64, **QUIET)
     assert sample.status is Status.INTERRUPTED and sample.interrupted and not sample.converged
     assert sample.num_particles == 64 and len(sample.rungs) == 2
@@ -325,7 +304,7 @@ def test_values_beyond_the_numbers_are_never_entered():
             pyro.sample("x", dist.Normal(0.0, scale), obs=x)
 
     target = Target(strict, (X,))
-    position = target.start(4)
+    position = target.start(4).position
     position[2] = 1e4
     particles = target.path.at(position, 1.0)
     alone = target.path.at(position[[0, 1, 3]], 1.0)
