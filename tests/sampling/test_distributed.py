@@ -138,10 +138,11 @@ def _process(rank, world_size, folder, results):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    context = mp.get_context("spawn")
+    context = mp.get_context("forkserver")
     with context.Manager() as manager:
         results = manager.dict()
-        mp.spawn(_process, (2, str(tmp_path_factory.mktemp("gloo")), results), nprocs=2)
+        arguments = (2, str(tmp_path_factory.mktemp("gloo")), results)
+        mp.start_processes(_process, arguments, nprocs=2, start_method="forkserver")
         yield dict(results)
 
 

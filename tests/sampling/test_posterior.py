@@ -20,6 +20,7 @@ from pyro_ugmm.sampling.path import Path
 from pyro_ugmm.sampling.smc import Rung, State
 from pyro_ugmm.sampling.target import Target
 from pyro_ugmm.sampling.verdict import verdict
+from pyro_ugmm.saving import load_fitted, save_fitted
 from pyro_ugmm.status import Status
 from pyro_ugmm.training import fit_svi
 from tests.diagnostics.arviz_words import TOTAL
@@ -117,6 +118,25 @@ def test_a_mixture_for_arviz(covariance):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert math.isfinite(loo(idata)[TOTAL])
+
+
+def test_three_components_are_relabeled(tmp_path):
+    """Populations mix the orders of components; each draw is brought into the same one."""
+    at = torch.tensor([-10.0, 0.0, 10.0])
+    x = (at + torch.randn(12, 3, generator=torch.Generator().manual_seed(0))).reshape(-1, 1)
+    priors = Priors(means=dist.Normal(0.0, 10.0), weights=None, variances=None)
+    model = BayesianGaussianMixture(3, 1, priors=priors)
+    sample = sample_posterior(model, x, num_particles=64, most_moves=8, **QUIET)
+    save_fitted(tmp_path / "sample.safetensors", model, sample)
+    again, found = load_fitted(tmp_path / "sample.safetensors")
+    idata = to_inference_data(again, found, x, num_samples=5, seed=0)
+    mixed = idata.posterior["means"].std(("chain", "draw")).values
+    assert (mixed > 3).any()
+    posterior = relabel(idata, reference=at.unsqueeze(-1)).posterior
+    assert posterior.attrs["relabeled"] == "all components are told apart"
+    assert (posterior["means"].std(("chain", "draw")).values < 1).all()
+    centers = posterior["means"].mean(("chain", "draw")).values[:, 0]
+    assert centers == pytest.approx(at.tolist(), abs=1)
 
 
 def test_a_network():
