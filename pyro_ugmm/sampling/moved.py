@@ -23,6 +23,13 @@ class Change(NamedTuple):
         shift: of the mean, in posterior standard deviations.
         width: the guide's 90 % interval's over the posterior's: 0.25 of a guide that is four times
             too narrow.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.sampling import Change
+        >>> change = Change(shift=torch.tensor([0.5, -2.0]), width=torch.tensor([0.9, 0.25]))
+        >>> change.worst_shift, change.worst_width
+        (-2.0, 0.25)
     """
 
     shift: Tensor

@@ -305,7 +305,8 @@ def test_particles_that_never_move_do_not_agree():
     rung = Rung(1.0, 0.5, n_moves=4, n_gradients=9, acceptance=0.0, forgotten=False)
     particles = Path(lambda u: (u.sum(-1), u.sum(-1))).at(torch.zeros(4, 1), 1.0)
     state = State(particles, torch.zeros(2), temperature=1.0, rungs=(rung,))
-    assert verdict(state, {"rows": 1.0}, False)[0] is Status.LIMIT_REACHED
+    status, reason = verdict(state, {"rows": 1.0}, False)
+    assert status is Status.LIMIT_REACHED and "collapsed to a point" in reason
     moved = replace(state, rungs=(replace(rung, acceptance=0.8),))
     assert verdict(moved, {"rows": 1.0}, False)[0] is Status.CONVERGED
     assert verdict(moved, {"rows": math.nan, "log_prior": 1.0}, False)[0] is Status.LIMIT_REACHED
