@@ -116,4 +116,4 @@ def _sample(
         if checkpoint is not None or processes.size > 1:
             identity = run_identity(model, rows, start, settings)
             processes.agree(identity)
-        return Run(target, settings, seed, processes, identity).go(checkpoint)
+        return Run(target, settings, processes, identity).go(checkpoint)

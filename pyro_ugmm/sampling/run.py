@@ -36,7 +36,6 @@ class Run:
     Args:
         target: the posterior.
         settings: of the run.
-        seed: of moves.
         processes: that share it.
         identity: what tells it from others.
     """
@@ -45,7 +44,6 @@ class Run:
         self,
         target: Target,
         settings: Settings,
-        seed: int,
         processes: Processes,
         identity: Mapping[str, str],
     ) -> None:
@@ -54,6 +52,7 @@ class Run:
         start = target.start(settings.num_particles)
         self._state = smc.init(self._path, start.position, settings.num_populations)
         self._start = start.weighed(self._state.particles.increment)
+        seed = int(torch.randint(1 << 62, ()))  # so that moves do not repeat the start's numbers
         self._generator = torch.Generator(start.position.device).manual_seed(seed)
         self._seconds = 0.0
 

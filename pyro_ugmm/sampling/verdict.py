@@ -41,7 +41,7 @@ def verdict(
             f"lost to {state.particles.position.dtype}, on the edge of the support or all the "
             "same; take float64, or another prior, such as one of its logarithm or logit"
         )
-    return status, reason if moved is None else f"{reason}. {moved.sentence.capitalize()}"
+    return status, reason if moved is None else f"{reason}; {moved.sentence}"
 
 
 def _ending(state: State, r_hat: Mapping[str, float], interrupted: bool) -> tuple[Status, str]:
