@@ -180,6 +180,7 @@ def _sample_draws(sites: Sites, sample: PosteriorSample) -> PosteriorDraws:
         "log_evidence": sample.log_evidence,
         "log_evidence_error": sample.log_evidence_error,
         "verdict": sample.reason,
+        **({} if sample.moved is None else {"moved": sample.moved.sentence}),
     }
     values = {name: sample.draws[name] for name in sites}
     diverging = torch.zeros(sample.num_particles, dtype=torch.bool)

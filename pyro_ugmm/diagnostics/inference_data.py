@@ -76,7 +76,8 @@ def to_inference_data(
 
     Of a :class:`pyro_ugmm.sampling.PosteriorSample` the chains are its populations, so that R-hat,
     effective sample sizes and LOO mean what ArviZ says; its ``log_evidence``, with
-    ``log_evidence_error``, and its ``verdict`` are in the ``attrs``.
+    ``log_evidence_error``, and its ``verdict`` are in the ``attrs``, and how far a guide was, as
+    ``moved``.
 
     The dimensions are named by the model: ``component`` and ``feature`` in a mixture; ``input``,
     ``class`` and ``neuron_0``, ``neuron_1``, ... for the hidden layers, in a network;

@@ -1,7 +1,8 @@
 """Posteriors by sequential Monte Carlo."""
 
+from .moved import Change, Moved
 from .posterior import sample_posterior
 from .result import PosteriorSample
 from .smc import Rung
 
-__all__ = ["PosteriorSample", "Rung", "sample_posterior"]
+__all__ = ["Change", "Moved", "PosteriorSample", "Rung", "sample_posterior"]
