@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyro
-from pyro.infer import Trace_ELBO
+from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor
 
 from .checkpoint import Checkpoint
@@ -23,11 +23,12 @@ from .optimization.schedule import Schedule
 from .optimization.stopping import MakesRule
 from .precision import full_precision
 from .programs.entry import check_program, device_of, enter_observed, unchecked
+from .programs.enumeration import in_parallel
 from .programs.joint import LogJoint, joint_of
 from .programs.notes import NotesFit
 from .programs.parameters import holding_parameters, takes_size
-from .programs.sites import LatentSites, sites_of
-from .programs.traced import Rows
+from .programs.sites import LatentSites, discrete_sites, sites_of
+from .programs.traced import Rows, count_rows
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
 from .sources import Batches, Batching, source_of
@@ -157,7 +158,7 @@ def _fit_mle(
 
     def loss_of_rows(*rows: Tensor) -> Tensor:
         terms = joint.row_terms(*rows)
-        return -terms.sum() * (batches.n_rows / terms.numel())
+        return -terms.sum() * (batches.n_rows / count_rows(rows))
 
     def diagnose(*rows: Tensor) -> str | None:
         return bad_rows(joint.row_terms(*rows))
@@ -300,8 +301,10 @@ def fit_svi(
         return _fit_svi(model, guide, batches, schedule, stopping, file, num_particles)
 
 
-def _make_elbo(model: Any, num_particles: int) -> Trace_ELBO:
+def _make_elbo(model: Any, num_particles: int, sums_out: bool) -> ELBO:
     """Draws the particles at once for a model that is known to evaluate many draws."""
+    if sums_out:
+        return TraceEnum_ELBO(num_particles=num_particles)
     if num_particles == 1 or not isinstance(model, LogJoint):
         return Trace_ELBO(num_particles=num_particles)
     return Trace_ELBO(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
@@ -309,8 +312,9 @@ def _make_elbo(model: Any, num_particles: int) -> Trace_ELBO:
 
 def _check_whole(rows: Rows, batches: Batches) -> None:
     """Checks that a step is of all rows, as it has to be of a program that takes no ``size``."""
-    expected = f"one that takes size, as steps are of {len(rows[0])} of {batches.n_rows} rows"
-    check(len(rows[0]) == batches.n_rows, "model", expected, "one without")
+    count = count_rows(rows)
+    expected = f"one that takes size, as steps are of {count} of {batches.n_rows} rows"
+    check(count == batches.n_rows, "model", expected, "one without")
 
 
 def _fit_svi(
@@ -322,9 +326,12 @@ def _fit_svi(
     file: Checkpoint | None,
     num_particles: int,
 ) -> FitResult:
-    elbo, program = _make_elbo(model, num_particles), unchecked(model)
     size = {"size": batches.n_rows} if takes_size(model) else {}
-    first = batches.first_rows(1 if size else batches.n_rows)
+    first = batches.first_rows(1 if isinstance(model, LatentSites) else batches.n_rows)
+    discrete = discrete_sites(model, first)
+    elbo, program = _make_elbo(model, num_particles, bool(discrete)), unchecked(model)
+    if discrete:
+        program = in_parallel(program, discrete)
 
     def loss_of_rows(*rows: Tensor) -> Tensor:
         if not size:

@@ -44,6 +44,11 @@ def _start_values(model: Callable, rows: Rows, start: Any) -> dict[str, Tensor]:
     return values
 
 
+def _is_summed_out(site: Any) -> bool:
+    is_latent = site["type"] == "sample" and not site["is_observed"]
+    return is_latent and getattr(site["fn"], "has_enumerate_support", False)
+
+
 @full_precision
 def started(
     kind: type[AutoGuide],
@@ -65,6 +70,8 @@ def started(
         init = init_to_value(values=values, fallback=init_to_feasible)
         if rows or isinstance(model, LatentSites):
             latent = poutine.block(model, expose=[*values])  # so that it runs without labels too
+        else:
+            latent = poutine.block(model, hide_fn=_is_summed_out)
         guide = kind(latent, init_loc_fn=init, init_scale=scale, **rest)
         localize(guide)
         if not rows:

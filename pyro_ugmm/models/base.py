@@ -114,8 +114,8 @@ class BayesianModel(torch.nn.Module, LatentSites, LogJoint, Simulation, Names, H
         expected = "one with a likelihood (objective='conditional' has one)"
         check(self.has_likelihood, "model", expected, "objective='score', which is none")
         rows = self.check_data(*data)
-        observed = self.observed_rows(*rows)
-        check(observed.value is not None, observed.name, "one for each row", "None")
+        for name, value in self.observed_rows(*rows).values.items():
+            check(value is not None, name, "one for each row", "None")
         return self.row_terms(*rows, draws=self._check_draws(draws))
 
     def _check_draws(self, draws: Any) -> Draws:
@@ -168,8 +168,19 @@ class BayesianModel(torch.nn.Module, LatentSites, LogJoint, Simulation, Names, H
         priors = self.site_distributions().items()
         return {site: prior.sample((num_samples,)) for site, prior in priors}
 
-    def sample_rows(self, *rows: Tensor, draws: Draws) -> Tensor:
-        """Draws as many rows as there are under each draw, ``(S, n)`` and a row's shape."""
+    def site_terms(self, *rows: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """The rows' terms, by the one observed site."""
+        return {self._observed(*rows): self.row_terms(*rows, draws=draws)}
+
+    def _observed(self, *rows: Tensor) -> str:
+        (name,) = self.observed_rows(*rows).values
+        return name
+
+    def sample_rows(self, *rows: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Draws as many rows as there are under each draw, ``(S, n)`` and a row's shape.
+
+        By observed site, of which there is one.
+        """
         n_draws = len(next(iter(draws.values())))
         observation = self.observation(beside_rows(draws, self.site_distributions()), *rows)
-        return observation.expand((n_draws, len(rows[0]))).sample()
+        return {self._observed(*rows): observation.expand((n_draws, len(rows[0]))).sample()}

@@ -136,7 +136,7 @@ class NetworkModel(BayesianModel):
 
     def observed_rows(self, *rows: Tensor) -> ObservedRows:
         """Labels are observed, given features."""
-        return ObservedRows("y", rows[1] if len(rows) > 1 else None, {"x": rows[0]})
+        return ObservedRows({"y": rows[1] if len(rows) > 1 else None}, {"x": rows[0]})
 
     @property
     def values_per_row(self) -> int:

@@ -11,7 +11,7 @@ from ..checks import check, check_precision
 from ..programs.joint import joint_of
 from ..programs.simulation import simulation_of
 from ..programs.sites import sites_of
-from ..programs.traced import Rows
+from ..programs.traced import Rows, count_rows
 from .agreement import nested_r_hat
 from .coordinates import Coordinates
 from .path import Path
@@ -53,7 +53,7 @@ class Target:
         self._simulation = simulation_of(model, rows)
         self.coordinates = Coordinates(sites)
         self._guide = None if start is None else guide_reference(start, self.coordinates, rows)
-        self._values_per_particle = len(rows[0]) * self._joint.values_per_row
+        self._values_per_particle = count_rows(rows) * self._joint.values_per_row
         block = max(1, _MOST_VALUES // self._values_per_particle)
         self.path = Path(self._densities if start is None else self._ratio, block)
         self._point = point = self.start(1)
@@ -81,8 +81,8 @@ class Target:
 
     def _evaluated(self, position: Tensor) -> tuple[Tensor, Tensor]:
         values, volume = self.coordinates.values(position)
-        terms = self._joint.row_terms(*self._rows, draws=values)
-        return self._joint.log_prior(values) + volume, terms.sum(-1)
+        log_prior, terms = self._joint.log_joint(*self._rows, draws=values)
+        return log_prior + volume, terms.sum(-1)
 
     def _densities(self, position: Tensor) -> tuple[Tensor, Tensor]:
         return self._log_joint(position)
