@@ -93,7 +93,7 @@ def fit_mle(
         model: a model without any prior; its parameters are updated in place.
         x: features, or the rows of a mixture, shape ``(n, K)``, in a tensor, an array, a data
             frame or lists; or a dataset or DataLoader of such rows, or of pairs of these with
-            labels.
+            labels; or a dictionary of all the model's arguments by name.
         y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
@@ -246,7 +246,7 @@ def fit_svi(
             ``size``.
         x: features, or the rows of a mixture, shape ``(n, K)``, in a tensor, an array, a data
             frame or lists; or a dataset or DataLoader of such rows, or of pairs of these with
-            labels.
+            labels; or a dictionary of all the model's arguments by name.
         y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.

@@ -79,13 +79,14 @@ def to_inference_data(
 
     The dimensions are named by the model: ``component`` and ``feature`` in a mixture; ``input``,
     ``class`` and ``neuron_0``, ``neuron_1``, ... for the hidden layers, in a network;
-    ``observation`` in both. Of any other Pyro program they are its plates.
+    ``observation`` in both. Of any other Pyro program they are its plates; it has a
+    ``log_likelihood`` for each observed site, and its deterministic sites are among the draws.
 
     Args:
-        model: the model: one of ours, or any Pyro program ``model(x, y)`` or ``model(x)`` whose
-            rows are in a plate.
+        model: the model: one of ours, or any Pyro program.
         inference: its fitted guide; a sample of its posterior; or MCMC that was run on the model.
-        x: features, or the rows of a mixture, shape ``(n, K)``: a tensor, an array or a data frame.
+        x: features, or the rows of a mixture, shape ``(n, K)``: a tensor, an array or a data frame;
+            or a dictionary of all the model's arguments by name.
         y: labels or targets, shape ``(n,)``, for a model that takes them.
         num_samples: the number of draws from the guide, and from the prior.
         coords: labels along dimensions, such as ``{"input": feature_names}``; those of features

@@ -17,8 +17,10 @@ def normal(*shape):
 
 X, Y = normal(12), normal(12)
 MATRIX = normal(12, 3)
-COUNTS = torch.arange(12) % 4
+SIDES = (torch.arange(12) % 4 > 1).float()
 GROUP = torch.arange(12) % 3
+AT_BATS = torch.full((6,), 45.0)
+HITS = torch.tensor([18.0, 17.0, 14.0, 11.0, 9.0, 7.0])
 EFFECTS = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 ERRORS = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 
@@ -48,6 +50,15 @@ def nested(matrix):
         pyro.sample("matrix", dist.Normal(a + b + noise, 1.0), obs=matrix)
 
 
+def batting(at_bats, hits):
+    """Partially pooled chances of success, in logits."""
+    loc = pyro.sample("loc", dist.Normal(-1.0, 1.0))
+    scale = pyro.sample("scale", dist.HalfCauchy(1.0))
+    with pyro.plate("players", len(at_bats)):
+        logits = pyro.sample("logits", dist.Normal(loc, scale))
+        pyro.sample("hits", dist.Binomial(at_bats, logits=logits), obs=hits)
+
+
 def left_plate(x):
     """The only plate is not at the right end."""
     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
@@ -55,11 +66,11 @@ def left_plate(x):
         pyro.sample("x", dist.Normal(mean, 1.0), obs=x[:, None])
 
 
-def two_outcomes(x, count, y):
+def two_outcomes(x, side, y):
     """Two observed sites in one plate."""
     w = pyro.sample("w", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
     with pyro.plate("rows", len(x)):
-        pyro.sample("count", dist.Poisson((w[0] + w[1] * x).exp()), obs=count)
+        pyro.sample("side", dist.Bernoulli(logits=w[0] + w[1] * x), obs=side)
         pyro.sample("y", dist.Normal(w[0] - w[1] * x, 1.0), obs=y)
 
 
@@ -162,9 +173,10 @@ LINE = {"x": X, "y": Y}
 CONTINUOUS = {
     "schools": (schools, {"sigma": ERRORS, "y": EFFECTS}),
     "schools, decentered": (decentered, {"sigma": ERRORS, "y": EFFECTS}),
+    "batting": (batting, {"at_bats": AT_BATS, "hits": HITS}),
     "nested plates": (nested, {"matrix": MATRIX}),
     "a plate to the left": (left_plate, {"x": X}),
-    "two outcomes": (two_outcomes, {"x": X, "count": COUNTS.float(), "y": Y}),
+    "two outcomes": (two_outcomes, {"x": X, "side": SIDES, "y": Y}),
     "two studies": (two_studies, {"first": X, "second": Y[:5]}),
     "factors": (with_factors, LINE),
     "mask and scale": (masked_and_scaled, LINE),
