@@ -199,9 +199,13 @@ def test_the_evidence_of_a_label_is_the_sum_in_closed_form():
         np.log(p) + float(torch.distributions.MultivariateNormal(z * x, covariance).log_prob(y))
         for z, p in enumerate((0.2, 0.5, 0.3))
     ]
+    evidence = np.logaddexp.reduce(terms)
     sample = sample_posterior(switch, LINE, num_particles=512, **QUIET)
     error = max(0.2, 6 * sample.log_evidence_error)
-    assert sample.log_evidence == pytest.approx(np.logaddexp.reduce(terms), abs=error)
+    assert sample.log_evidence == pytest.approx(evidence, abs=error)
+    guide = full_rank(switch, x=LINE)
+    result = fit_svi(switch, guide, LINE, steps=200, learning_rate=0.05, **QUIET)
+    assert float(result.losses[-80:].mean()) == pytest.approx(-evidence, abs=0.5)
 
 
 def effects(sigma, y=None):
