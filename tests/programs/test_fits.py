@@ -6,6 +6,7 @@ import pytest
 import torch
 from pyro.nn import PyroModule, PyroParam
 
+from pyro_ugmm.diagnostics import to_inference_data
 from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.training import fit_mle, fit_svi
 from tests.programs.regressions import PROGRAMS, SIGMA, TAU, X, Y, posterior, with_size
@@ -176,3 +177,30 @@ def test_widths_of_sites_in_a_plate_are_those_of_the_curvature():
     wide = values.eigenvectors * values.eigenvalues.clamp(min=1.0).rsqrt()
     scale = whole.scale_tril.detach() * whole.scale.detach()[:, None]
     torch.testing.assert_close(scale @ scale.mT, wide @ wide.mT)
+
+
+def in_parts(sigma, y=None):
+    """The same, by two schools at a time."""
+    center = pyro.sample("center", dist.Normal(0.0, 2.0))
+    with pyro.plate("schools", len(sigma), subsample_size=2) as at:
+        effect = pyro.sample("effect", dist.Normal(center, 1.5))
+        pyro.sample("y", dist.Normal(effect, sigma[at]), obs=y[at])
+
+
+def test_sites_in_a_plate_that_subsamples():
+    data = {"sigma": torch.tensor([0.5, 1.0, 2.0]), "y": torch.tensor([3.0, 1.0, -2.0])}
+    start = {"center": 1.0, "effect": torch.tensor([2.0, 1.0, -1.0])}
+    guides = [mean_field(one, start=start, x=data) for one in (in_parts, schools)]
+    for name in ("locs", "scales"):
+        first, second = (getattr(guide, name).effect for guide in guides)
+        torch.testing.assert_close(first, second)
+    with pytest.raises(ValueError, match=r"guide: expected mean_field, as .'effect'. are in a"):
+        full_rank(in_parts, x=data)
+    kwargs = {"steps": 150, "learning_rate": 0.05, "num_particles": 2, **QUIET}
+    for one, guide in zip((in_parts, schools), guides, strict=True):
+        fit_svi(one, guide, data, **kwargs)
+    away = guides[0].locs.effect - guides[1].locs.effect
+    assert (away / guides[1].scales.effect).abs().max() < 1
+    idata = to_inference_data(in_parts, guides[0], data, num_samples=10, seed=0)
+    assert idata.posterior["effect"].dims == ("chain", "draw", "schools")
+    assert idata.log_likelihood["y"].shape == (1, 10, 3)
