@@ -112,7 +112,7 @@ class Traced:
             self.deterministic = {k: node for k, node in nodes.items() if _is_function(node)}
             drawn = {k: node for k, node in nodes.items() if k not in self.deterministic}
             seen = {k: node for k, node in drawn.items() if node["is_observed"]}
-            self.factors = {k for k, node in seen.items() if isinstance(node["fn"], Unit)}
+            self.factors = [k for k, node in seen.items() if isinstance(node["fn"], Unit)]
             self.observed = {k: node for k, node in seen.items() if k not in self.factors}
             self._drawn = {k: node for k, node in drawn.items() if k not in seen}
             self._check(seen)
