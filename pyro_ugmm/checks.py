@@ -25,6 +25,7 @@ __all__ = [
     "check_same_kind",
     "check_seed",
     "check_values",
+    "kind_of",
 ]
 
 _MOST_SHOWN = 200
@@ -35,6 +36,11 @@ def check(condition: Any, name: str, expected: str, got: Any) -> None:
     if not condition:
         shown = got if isinstance(got, str) else _shown(got, str)
         raise ValueError(f"{name}: expected {expected}, got {shown}")
+
+
+def kind_of(value: Any) -> str:
+    """Names the class of what came, or the class that came itself."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _is_flag(value: Any) -> bool:

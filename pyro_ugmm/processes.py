@@ -7,7 +7,6 @@ one failed, or is about to do something else, all raise the same ``ValueError``.
 
 import dataclasses
 import functools
-import hashlib
 import signal
 import threading
 import zlib
@@ -21,6 +20,7 @@ from torch import Tensor, distributed
 
 from .accumulation import double
 from .checks import check
+from .fingerprints import fingerprint
 
 __all__ = [
     "Processes",
@@ -176,14 +176,10 @@ def _words(error: BaseException) -> str:
 def _described(value: Any) -> tuple[str, str]:
     """A setting in words, and a mark that tells it from all others."""
     if isinstance(value, Tensor):
-        kind = f"a tensor {tuple(value.shape)} of {value.dtype}"
-        held = value.detach().cpu().contiguous().reshape(-1)
-        data = held.view(torch.uint8).numpy().tobytes()
-        return kind, f"{kind} {hashlib.sha256(data).hexdigest()}"
-    if dataclasses.is_dataclass(value):
-        parts = {f.name: _described(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return f"a {type(value).__name__}", repr(parts)
-    return repr(value), repr(value)
+        words, value = f"a tensor {tuple(value.shape)} of {value.dtype}", value.detach()
+    else:
+        words = f"a {type(value).__name__}" if dataclasses.is_dataclass(value) else repr(value)
+    return words, fingerprint(value)
 
 
 def current() -> Processes:

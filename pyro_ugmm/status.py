@@ -27,11 +27,6 @@ class Status(Enum):
     )
 
     @property
-    def sentence(self) -> str:
-        """What happened, and what to do about it."""
-        return self.value
-
-    @property
     def is_whole(self) -> bool:
         """Whether all steps were taken that had been asked for, or were needed."""
         return self in (Status.CONVERGED, Status.LIMIT_REACHED)

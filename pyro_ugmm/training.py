@@ -11,7 +11,7 @@ from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor
 
 from .checkpoint import Checkpoint
-from .checks import check, check_integer
+from .checks import check, check_integer, kind_of
 from .first_run import first_run
 from .nn.mode import training_mode
 from .optimization.breakdown import bad_rows, bad_site
@@ -290,8 +290,7 @@ def fit_svi(
     """
     check_program(model)
     is_guide = callable(guide) and not isinstance(guide, LatentSites | type)
-    got = f"the class {guide.__name__}" if isinstance(guide, type) else type(guide).__name__
-    check(is_guide, "guide", "a Pyro guide", got)
+    check(is_guide, "guide", "a Pyro guide", kind_of(guide))
     num_particles = check_integer("num_particles", num_particles)
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)

@@ -16,8 +16,6 @@ class Import:
     module: str
     target: str
     name: str
-    at_top: bool
-    """Whether it is loaded with the module, or only looked at by type checkers."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +52,16 @@ class Module:
                 yield node.name, (node.end_lineno or 0) - node.lineno + 1
 
     def imports(self, names: set[str]) -> Iterator[Import]:
-        """What it takes from modules among ``names``."""
-        top = {id(node) for node in _at_top(self.tree)}
+        """What it takes from modules among ``names``, wherever it does."""
         for node in ast.walk(self.tree):
-            if not isinstance(node, ast.ImportFrom):
+            if not isinstance(node, ast.Import | ast.ImportFrom):
                 continue
-            base = self._base(node)
             for alias in node.names:
+                base = alias.name if isinstance(node, ast.Import) else self._base(node)
                 inner = f"{base}.{alias.name}"
                 target = inner if inner in names else base
                 if target in names and target != self.name:
-                    yield Import(self.name, target, alias.name, id(node) in top)
+                    yield Import(self.name, target, alias.name)
 
     def _base(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -72,14 +69,6 @@ class Module:
         up = node.level - 1 if self.is_package else node.level
         parts = self.parts[: len(self.parts) - up]
         return ".".join([*parts, *([node.module] if node.module else [])])
-
-
-def _at_top(tree: ast.Module) -> Iterator[ast.AST]:
-    """Statements that run, or that type checkers read, when a module is loaded."""
-    for node in tree.body:
-        yield node
-        if isinstance(node, ast.If | ast.Try):
-            yield from ast.walk(node)
 
 
 def modules(folder: str) -> dict[str, Module]:

@@ -21,12 +21,9 @@ def test_importing_loads_nothing_heavy():
 
 def test_the_package_alone_loads_nothing_and_its_parts_when_they_are_used():
     code = (
-        "import sys, time\n"
-        "started = time.perf_counter()\n"
-        "import pyro_ugmm\n"
-        "took = time.perf_counter() - started\n"
+        "import sys, pyro_ugmm\n"
         "loaded = [m for m in ('numpy', 'torch', 'pyro') if m in sys.modules]\n"
-        "assert took < 0.5 and not loaded, (took, loaded)\n"
+        "assert not loaded, loaded\n"
         "assert not hasattr(pyro_ugmm, 'nothing') and not hasattr(pyro_ugmm, '_nothing')\n"
         "assert {*pyro_ugmm.__all__} <= {*dir(pyro_ugmm)} and 'torch' not in sys.modules\n"
         "pyro_ugmm.distributions.GaussianMixture\n"

@@ -25,7 +25,8 @@ def test_pictures_and_targets_are_there():
     text = README.read_text()
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
     assert pictures
-    assert all((ROOT / picture).exists() for picture in pictures)
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert {*pictures} < {*links} and all((ROOT / link).exists() for link in links)
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make ([a-z][a-z-]*)", text):
         assert re.search(rf"^{target}:", makefile, re.M), target

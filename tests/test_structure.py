@@ -27,6 +27,9 @@ FLOORS = [
 ]
 """From below to above; what is not named stands under all of them."""
 
+DEFERRED = {"pyro_ugmm.em.selection -> pyro_ugmm.plots.selection"}
+"""What runs the other way, within a function: a selection draws itself."""
+
 
 def floor_of(name: str) -> int:
     part = name.removeprefix("pyro_ugmm").removeprefix(".").split(".")[0]
@@ -38,22 +41,22 @@ def part_of(name: str) -> str:
 
 
 def test_imports_run_one_way():
-    """Including those within functions, but for what is loaded when it is first used."""
-    wrong = [
+    """Including those within functions, and those that only type checkers read."""
+    wrong = {
         f"{one.module} -> {one.target}"
         for one in IMPORTS
-        if one.at_top and one.module != "pyro_ugmm"
+        if one.module != "pyro_ugmm"
         if floor_of(one.target) > floor_of(one.module)
         or {part_of(one.module), part_of(one.target)} == {"nn", "em"}
-    ]
-    assert not wrong
+    }
+    assert wrong == DEFERRED
 
 
 def test_no_circle_of_imports():
-    """Type checkers' imports count: what is said of types goes one way, too."""
+    """What is said of types, or loaded when it is first used, goes one way, too."""
     edges = {name: set() for name in NAMES}
     for one in IMPORTS:
-        if one.at_top and one.module != "pyro_ugmm":
+        if one.module != "pyro_ugmm":
             edges[one.module].add(one.target)
     assert not cycles(edges)
 

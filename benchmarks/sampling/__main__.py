@@ -1,6 +1,6 @@
 """The time of a posterior by sequential Monte Carlo, and what a draw costs within it.
 
-Networks and mixtures of three sizes from their priors, two seeds each; the gradient of 128 draws of
+Two networks and three mixtures from their priors, two seeds each; the gradient of 128 draws of
 a network; and 32 draws of a layer beside one layer of as many neurons. Writes ``sampling.json`` and
 ``sampling.md`` to ``benchmarks/results``; of a GPU ``sampling_cuda`` of each. Run as
 ``make bench-sampling``.
@@ -46,7 +46,7 @@ class Case:
 
 
 def cases(device: str) -> list[Case]:
-    """The models: networks on four fifths of Iris, mixtures of one or two kinds of rows."""
+    """The models: networks on four fifths of Iris, mixtures of two clusters and of Iris."""
     x, y, *_ = iris()
     train, test = train_test_split(torch.arange(150), test_size=0.2, stratify=y, random_state=0)
     x = ((x - x[train].mean(0)) / x[train].std(0)).to(device)
@@ -63,7 +63,7 @@ def cases(device: str) -> list[Case]:
     rows = rows.to(device)
     for n_components in (2, 3):
         model = BayesianGaussianMixture(n_components, 2, priors=Priors.from_data(rows)).to(device)
-        found.append(Case(f"mixture of {n_components}, two clusters of 200 x 2", model, (rows,)))
+        found.append(Case(f"mixture of {n_components}, 200 x 2 in two clusters", model, (rows,)))
     flowers = iris().x.to(device)
     model = BayesianGaussianMixture(2, 4, priors=Priors.from_data(flowers)).to(device)
     found.append(Case("mixture of 2, Iris", model, (flowers,)))
@@ -135,8 +135,8 @@ def report(record: dict[str, Any]) -> str:
     """The results as Markdown."""
     head = ("seed", "s", "gradients", "temperatures", "log evidence", "R-hat", "log-loss held out")
     lines = [
-        f"{record['setting']} {PARTICLES} particles in 4 populations, from the prior. "
-        f"`{record['command']}`",
+        f"{record['setting']} {record['num_particles']} particles in 4 populations, from the "
+        f"prior. `{record['command']}`",
         "",
         "| model | " + " | ".join(head) + " |",
         "| :--- |" + " ---: |" * len(head),
@@ -178,7 +178,7 @@ def main() -> None:
     threads = f", {options.threads} threads (draws: one)" if on_cpu else ""
     record["setting"] = f"{device.name()}{threads}, float32."
     record["command"] = "make bench-sampling" if on_cpu else "make bench-gpu"
-    record["runs"] = []
+    record["num_particles"], record["runs"] = num_particles, []
     for case in cases(options.device):
         for seed in SEEDS[: 1 if options.quick else None]:
             record["runs"].append(measure(case, seed, num_particles))

@@ -1,5 +1,6 @@
 """Posterior diagnostics: draws for ArviZ, predictive probabilities."""
 
+from .calibration_result import SimulatedCalibration
 from .importance import importance_resample, pareto_k
 from .inference_data import to_inference_data
 from .label_switching import relabel
@@ -7,9 +8,11 @@ from .leave_one_out import loo
 from .mixtures import mixture_draws
 from .predictive import Calibration, Uncertainty, calibration, uncertainty
 from .probabilities import class_probabilities
+from .simulated_calibration import simulate_calibration
 
 __all__ = [
     "Calibration",
+    "SimulatedCalibration",
     "Uncertainty",
     "calibration",
     "class_probabilities",
@@ -18,6 +21,7 @@ __all__ = [
     "mixture_draws",
     "pareto_k",
     "relabel",
+    "simulate_calibration",
     "to_inference_data",
     "uncertainty",
 ]

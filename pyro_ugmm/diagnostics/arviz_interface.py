@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_inference_data",
     "density_estimate",
+    "effective_sizes",
     "elpd_data",
     "group_names",
     "make_inference_data",
@@ -63,6 +64,9 @@ class _Version(ABC):
     @abstractmethod
     def density_estimate(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
+    @abstractmethod
+    def effective_sizes(self, draws: np.ndarray) -> np.ndarray: ...
+
 
 class _Version0(_Version):
     """Up to 0.23."""
@@ -87,6 +91,9 @@ class _Version0(_Version):
 
     def density_estimate(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.arviz.kde(draws)
+
+    def effective_sizes(self, draws: np.ndarray) -> np.ndarray:
+        return np.array([float(self.arviz.ess(one)) for one in draws])
 
 
 class _Version1(_Version):
@@ -131,6 +138,11 @@ class _Version1(_Version):
         from arviz_stats.base import array_stats
 
         return array_stats.kde(draws)[:2]
+
+    def effective_sizes(self, draws: np.ndarray) -> np.ndarray:
+        from arviz_stats.base import array_stats
+
+        return np.asarray(array_stats.ess(draws))
 
 
 @functools.cache
@@ -205,3 +217,8 @@ def elpd_data(values: Mapping[str, Any]) -> Any:
 def density_estimate(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A kernel estimate of a density: values, and its heights there."""
     return _version().density_estimate(draws)
+
+
+def effective_sizes(draws: np.ndarray) -> np.ndarray:
+    """How many independent draws chains ``(Q, chain, draw)`` are worth, ``(Q,)``."""
+    return _version().effective_sizes(draws)

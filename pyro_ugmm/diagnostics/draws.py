@@ -13,7 +13,7 @@ from pyro.infer import MCMC
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from ..checks import check, check_integer, check_seed
+from ..checks import check, check_integer, check_seed, kind_of
 from ..nn.mode import training_mode
 from ..programs.draws import repeated
 from ..programs.joint import LogJoint
@@ -84,9 +84,8 @@ def posterior_draws(
         return _sample_draws(sites, inference)
     num_samples = check_integer("num_samples", num_samples)
     expected = "a fitted guide, a PosteriorSample, or MCMC that was run"
-    is_class = isinstance(inference, type)
-    got = f"the class {inference.__name__}" if is_class else type(inference).__name__
-    check(callable(inference) and not is_class, "inference", expected, got)
+    is_guide = callable(inference) and not isinstance(inference, type)
+    check(is_guide, "inference", expected, kind_of(inference))
     draw = _draws_at_once if isinstance(model, LogJoint) else _draws_one_by_one
     values, log_q = draw(sites, inference, num_samples, rows)
     attributes = {

@@ -22,9 +22,18 @@ __all__ = [
     "Completion",
     "MatrixCompletion",
     "VarianceCompletion",
+    "incomplete_rows_at_once",
     "observed_factor",
     "observed_log_density",
 ]
+
+
+_ENTRIES_AT_ONCE = 4_000_000
+
+
+def incomplete_rows_at_once(means: Tensor) -> int:
+    """Of how many rows the completions under all means ``(..., K, D)`` fit in memory."""
+    return max(1, _ENTRIES_AT_ONCE // (means.numel() * means.shape[-1]))
 
 
 def _filled(x: Tensor) -> Tensor:

@@ -8,13 +8,12 @@ from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tracking import is_tracked, known_to_hold
 from .blocks import BlockEvaluator
-from .completion import observed_log_density
+from .completion import incomplete_rows_at_once, observed_log_density
 from .components import Components
-from .reductions import Reduction
+from .reductions import LogDensity, Reduction
+from .shared_rows import log_prob_of_shared_rows
 
 __all__ = ["RowEvaluator"]
-
-_COMPLETION_ENTRIES = 4_000_000
 
 
 class RowEvaluator:
@@ -41,6 +40,10 @@ class RowEvaluator:
         differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         batch_shape = self._components.batch_shape
         is_batch = batch_shape.numel() > 1
+        if is_batch and isinstance(reduction, LogDensity) and not self._has_missing(x):
+            log_prob = log_prob_of_shared_rows(x, self._components)
+            if log_prob is not None:
+                return log_prob
         if differentiates or is_batch or not x.numel() or is_tracked(*tensors):
             return self._reduced(x, reduction)
         with torch.no_grad():
@@ -48,9 +51,12 @@ class RowEvaluator:
         added = (1,) * (len(batch_shape) - x.dim() + 1)
         return result.reshape(added + x.shape[:-1] + result.shape[1:])
 
+    def _has_missing(self, x: Tensor) -> bool:
+        return self._marginalizes and not known_to_hold(~x.isnan())
+
     def _reduced(self, x: Tensor, reduction: Reduction) -> Tensor:
         means, covariance = self._components.means, self._components.covariance
-        if self._marginalizes and not known_to_hold(~x.isnan()):
+        if self._has_missing(x):
             log_density = observed_log_density(x, means, covariance.dense(*means.shape[-2:]))
         else:
             log_density = covariance.log_density(x, means)
@@ -69,9 +75,8 @@ class RowEvaluator:
     def _completed(self, x: Tensor, reduction: Reduction) -> Tensor:
         """Evaluates rows of which something is missing."""
         one = self._components.single()
-        step = max(1, _COMPLETION_ENTRIES // (one.means.numel() * x.shape[1]))
         parts = []
-        for part in x.split(step):
+        for part in x.split(incomplete_rows_at_once(one.means)):
             log_density = one.covariance.complete(part, one.means).log_density
             parts.append(reduction.of_rows(one.log_weights + log_density, part, one))
         return torch.cat(parts)

@@ -23,7 +23,7 @@ class _PartlyObserved(constraints.Constraint):
     event_dim = 1
 
     def check(self, value: Tensor) -> Tensor:
-        return (value.isfinite() | value.isnan()).all(-1)
+        return mixture_rule("marginalize").valid(value).all(-1)
 
 
 def _expands(batch_shape: torch.Size, shape: torch.Size) -> bool:
@@ -155,6 +155,11 @@ class MixtureParameters(dist.TorchDistribution):
             function: which may only touch the batch's dimensions. All tensors have them all.
         """
         return self._like(self._components.expand(self.batch_shape).reindex(function))
+
+    def with_covariance(self, covariance: Covariance, missing: str) -> Self:
+        """Returns the mixture with other covariances, whose values are not checked."""
+        components = replace(self._components, covariance=covariance)
+        return self._of(components, missing=missing, validate_args=False)
 
     @classmethod
     def stack(cls, mixtures: Sequence[Self]) -> Self:

@@ -1,8 +1,6 @@
 """Checkpoints of EM: of one fit alone, and one for all processes that take part in it."""
 
-import hashlib
 import os
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,6 +9,7 @@ from torch import Tensor
 from ..checkpoint import Checkpoint
 from ..checks import check
 from ..distributions import GaussianMixture
+from ..fingerprints import Fingerprint, fingerprint
 from ..processes import current
 from .algorithm import EMAlgorithm
 from .rows import Rows
@@ -47,9 +46,9 @@ class EMCheckpoint:
     ) -> None:
         self._file = Checkpoint(path, every)
         self.every = self._file.every
-        data = _gathered(_digest_of_rows(rows, in_order))
+        data = _gathered(_identity_of_rows(rows, in_order))
         self._identity = identity | {
-            "data": data[0] if len(data) == 1 else _digest(text.encode() for text in data),
+            "data": data[0] if len(data) == 1 else fingerprint(data),
             "processes": str(len(data)),
         }
         self._is_first = current().rank == 0
@@ -66,7 +65,7 @@ class EMCheckpoint:
             ValueError: if the file is damaged or of another fit, or processes see others.
         """
         path = self._file.path
-        seen = _gathered(_digest([path.read_bytes()]) if path.exists() else "")
+        seen = _gathered(fingerprint(path.read_bytes()) if path.exists() else "")
         expected = "a file that all processes see"
         check(len(set(seen)) == 1, "checkpoint", expected, f"{path}, which differs among them")
         return self._file.load(self._identity)
@@ -77,51 +76,32 @@ def _gathered(value: str) -> list[str]:
     return current().gather("checkpoint", value)
 
 
-def _digest(parts: Iterable[bytes | memoryview]) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()[:32]
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
-
-
 def fit_identity(
     algorithm: EMAlgorithm, stopping: StoppingRule, max_iter: int, starts: GaussianMixture
 ) -> dict[str, str]:
     """Says what makes a fit what it is, but for its rows."""
-    settings, prior = f"{algorithm!r}, {stopping!r}, max_iter={max_iter}", algorithm.prior
-    if prior is not None:
-        settings += f", {_digest(_bytes(t) for t in (prior.mean, prior.covariance))}"
+    shown = f"{algorithm!r}, {stopping!r}, max_iter={max_iter}"
+    kind = f"{starts.covariance.name} {starts.missing} {starts.means.dtype}"
+    start = f"{kind} {tuple(starts.means.shape)} {fingerprint(starts.tensors())}"
     return {
         "kind": "expectation maximization",
-        "settings": settings,
-        "start": _digest_of_mixture(starts),
+        "settings": f"{shown} {fingerprint(algorithm, stopping)}",
+        "start": start,
     }
 
 
-def _digest_of_mixture(mixture: GaussianMixture) -> str:
-    tensors = mixture.tensors().values()
-    kind = f"{mixture.covariance.name} {mixture.missing} {mixture.means.dtype}"
-    digest = _digest([kind.encode(), *(_bytes(tensor) for tensor in tensors)])
-    return f"{kind} {tuple(mixture.means.shape)} {digest}"
-
-
-def _digest_of_rows(rows: Rows, in_order: bool) -> str:
+def _identity_of_rows(rows: Rows, in_order: bool) -> str:
     """Tells data from others by all of their rows and weights."""
-    digest, total, count = hashlib.sha256(), torch.zeros((), dtype=torch.long), 0
+    in_turn, total, count = Fingerprint(), torch.zeros((), dtype=torch.long), 0
     for x, weight in rows.blocks(_BLOCK_ROWS):
         weight = torch.ones_like(x[:, 0]) if weight is None else weight.to(x)
         weighted = torch.cat([x, weight.unsqueeze(-1)], 1).cpu()
         count += len(x)
         if in_order:
-            digest.update(_bytes(weighted))
+            in_turn.add(weighted)
         else:
             total += _mixed(weighted).sum()
-    total_digest = digest.hexdigest()[:32] if in_order else f"{total.item():x}"
-    return f"{count} rows {total_digest}"
+    return f"{count} rows {in_turn if in_order else format(total.item(), 'x')}"
 
 
 def _mixed(rows: Tensor) -> Tensor:

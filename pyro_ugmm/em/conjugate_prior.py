@@ -75,6 +75,8 @@ class ConjugatePrior:
         for name in ("mean_strength", "covariance_strength"):
             number = check_number(name, getattr(self, name), lambda v: 0 <= v < math.inf, expected)
             object.__setattr__(self, name, number)
+        for name in ("mean", "covariance"):
+            object.__setattr__(self, name, getattr(self, name).detach())
         expected = "a finite number of at least 1"
         number = check_number(
             "concentration", self.concentration, lambda v: 1 <= v < math.inf, expected

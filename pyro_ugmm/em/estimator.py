@@ -113,8 +113,9 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         device = _device_for(X, self.device)
         table = self._rows(X, reset=True)
         (count,) = all_reduce([torch.tensor([len(table.values)])])
-        expected = f"at least n_components={n_components} rows"
-        check(count >= max(n_components, 2), "X", expected, f"{int(count)}")
+        least = max(n_components, 2)
+        expected = f"at least {least} rows, to fit n_components={n_components}"
+        check(count >= least, "X", expected, f"{int(count)}")
         table = replace(table, values=table.values.to(device), is_tensor=True)
         result = fitter.fit(table, self._start(table, n_components))
         if not result.converged:

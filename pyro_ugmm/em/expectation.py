@@ -8,6 +8,7 @@ from torch import Tensor
 from ..accumulation import BlockSum
 from ..distributions import GaussianMixture
 from ..distributions.blocks import BlockEvaluator, CenteredForm, NaturalForm, Scratch
+from ..distributions.completion import incomplete_rows_at_once
 from ..distributions.components import Components
 from ..distributions.covariance.moments import SecondMoments
 from ..missing_values import mixture_rule
@@ -20,7 +21,6 @@ __all__ = ["Expectation"]
 # Log responsibilities below this are raised to it: smaller ones change nothing, and as subnormal
 # numbers they would slow the processor down.
 _LEAST = {torch.float64: -600.0, torch.float32: -60.0}
-_COMPLETION_ENTRIES = 4_000_000
 
 
 def _normalize(log_joint: Tensor, n_restarts: int) -> Tensor:
@@ -164,7 +164,7 @@ class Expectation:
 
     def _add_partial(self, x: Tensor, weight: Tensor | None) -> None:
         """Adds rows of which something is missing."""
-        step = max(1, _COMPLETION_ENTRIES // (self._joined.means.numel() * x.shape[1]))
+        step = incomplete_rows_at_once(self._joined.means)
         for at in range(0, len(x), step):
             completion = self._joined.covariance.complete(x[at : at + step], self._joined.means)
             log_joint = (self._joined.log_weights + completion.log_density).T.contiguous()

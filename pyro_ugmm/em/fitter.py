@@ -173,7 +173,7 @@ def _settings(fitter: EMFitter, start: GaussianMixture) -> dict[str, Any]:
     """What processes have to agree on."""
     covariance = start.covariance
     return {
-        "start's weights": start.weights,
+        "start's weights": start.log_weights,
         "start's means": start.means,
         "start's structure": covariance.name,
         "start's covariance": torch.cat([t.flatten() for t in covariance.tensors().values()]),

@@ -1,6 +1,5 @@
 """Where EM starts."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ..accumulation import double
-from ..checks import check, check_choice, check_integer, check_number, check_seed, check_values
+from ..checks import check, check_choice, check_integer, check_seed, check_values
 from ..distributions import GaussianMixture
 from ..distributions.covariance import STRUCTURES, Covariance
 from ..missing_values import mixture_rule
@@ -18,6 +17,7 @@ from ..precision import full_precision
 from ..processes import Processes, all_reduce, together
 from ..randomness import generator_for
 from ..tables import Table, as_labels, as_table
+from .algorithm import EMAlgorithm
 from .conjugate_prior import ConjugatePrior
 from .kmeans import kmeans, nearest
 from .maximization import maximize
@@ -29,7 +29,6 @@ __all__ = ["initialize"]
 
 MOST_ROWS = 50_000
 _BLOCK_ENTRIES = 1 << 22
-_NOT_NEGATIVE = "a finite non-negative number"
 
 
 @untracked
@@ -90,14 +89,12 @@ def initialize(
         GaussianMixture(batch_shape=(), n_components=3, n_features=2, covariance='diagonal')
     """
     with together(group) as processes:
-        check(
-            prior is None or isinstance(prior, ConjugatePrior), "prior", "a ConjugatePrior", prior
-        )
         mixture_rule(missing)
+        steps = EMAlgorithm(reg_covar=reg_covar, prior=prior)
         beginning = _Beginning(
             check_integer("n_components", n_components),
             STRUCTURES[check_choice("covariance", covariance, STRUCTURES)],
-            check_number("reg_covar", reg_covar, lambda v: 0 <= v < math.inf, _NOT_NEGATIVE),
+            steps.reg_covar,
             missing,
             prior,
         )

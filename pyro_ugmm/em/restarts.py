@@ -184,4 +184,4 @@ def _seen_once(rows: Rows) -> list[Finding]:
         "column {} was observed in one row only, from which no variance can be told; leave it out, "
         "or give a prior"
     )
-    return [Finding(None, "collapsed", message.format(column)) for column in rows.seen_once]
+    return [Finding(None, "underdetermined", message.format(column)) for column in rows.seen_once]

@@ -20,8 +20,8 @@ class Finding:
     """Something about one component that its user should know.
 
     Attributes:
-        component: its index, or ``None`` if it is about all of them, as they share a covariance.
-        kind: ``"revived"``, ``"empty"``, ``"collapsed"`` or ``"singular"``.
+        component: its index, or ``None`` if it is about all of them.
+        kind: ``"revived"``, ``"empty"``, ``"collapsed"``, ``"singular"`` or ``"underdetermined"``.
         message: what happened, why, and what to do.
         iteration: in which step it happened, counted from one, or ``None`` for the state at the
             end.
@@ -82,7 +82,7 @@ class EMResult:
 
     @property
     def converged(self) -> bool:
-        """Whether the objective changed by less than ``tol`` in the last step."""
+        """Whether the stopping rule, by default ``tol``, ended the fit."""
         return self.status is Status.CONVERGED
 
     @property

@@ -24,6 +24,7 @@ from .untracked import untracked
 __all__ = ["Candidate", "Selection", "select"]
 
 _CRITERIA = ("bic", "aic", "icl")
+_UNSOUND = ("collapsed", "singular", "underdetermined")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Candidate:
     def unsound(self) -> tuple[str, ...]:
         """What befell components that makes the likelihood high for no good reason."""
         kinds = {finding.kind for finding in self.result.findings}
-        return tuple(kind for kind in ("collapsed", "singular") if kind in kinds)
+        return tuple(kind for kind in _UNSOUND if kind in kinds)
 
 
 @dataclass(frozen=True, repr=False)

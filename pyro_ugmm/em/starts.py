@@ -34,13 +34,11 @@ def checked_start(name: str, mixture: Any, missing: str | None = None) -> Gaussi
     dtype = mixture.means.dtype
     check(dtype in (torch.float32, torch.float64), name, "float32 or float64", dtype)
     start = mixture.expand(shape).reindex(torch.Tensor.detach)
-    finite = all(tensor.isfinite().all() for tensor in start.tensors().values())
+    parameters = start.weights, start.means, *start.covariance.tensors().values()
+    finite = all(tensor.isfinite().all() for tensor in parameters)
     check(finite, name, "finite parameters", "some that are not")
     covariance, _ = start.covariance.regularized(0.0)
     expected = "positive definite covariances"
     is_sound = start.covariance.relative_change(covariance) < _MOST_CHANGED
     check(is_sound, name, expected, "some that are not, beyond rounding")
-    missing = missing or mixture.missing
-    return GaussianMixture(
-        start.weights, start.means, covariance, missing=missing, validate_args=False
-    )
+    return start.with_covariance(covariance, missing or mixture.missing)

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
 from ..nn import UGMMNetwork
 from ..nn.network import check_network
 from ..programs.traced import Draws
-from .draws import beside_rows, row_plate
 from .network_model import NetworkModel
 from .priors import Priors
 
@@ -53,22 +51,6 @@ class UGMMClassifier(NetworkModel):
     ) -> None:
         check_network(network)
         super().__init__(network, priors, n_classes=network.sizes[-1], copy=copy)
-
-    def forward(self, x: Tensor, y: Tensor | None = None, size: int | None = None) -> Tensor:
-        """Draws parameters from the priors and labels from the network.
-
-        Args:
-            x: features, shape ``(n, K)``.
-            y: observed labels, shape ``(..., n)``, integers from 0; drawn if not given.
-            size: the number of rows of the full data, if ``x`` is a minibatch of it.
-        """
-        priors = self.site_distributions()
-        draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
-        labels = self.observation(beside_rows(draws, priors), x)
-        if y is None:
-            self._check_drawable(labels, x, draws)
-        with row_plate(len(x), size, x.device):
-            return pyro.sample("y", labels, obs=y)
 
     def observation(self, draws: Draws, *rows: Tensor) -> dist.Categorical:
         """The distribution of the labels of rows ``(n, K)``."""

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any, Self
 
-import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from ..checks import check, check_choice, check_integer
 from ..nn import UGMMNetwork
 from ..nn.network import check_network
 from ..programs.traced import Draws
-from .draws import beside_rows, row_plate
 from .network_model import NetworkModel
 from .priors import Priors
 
@@ -128,22 +126,6 @@ class UGMMDensity(NetworkModel):
 
     def _inputs(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat([x, self.label_codes[y.long()].unsqueeze(-1)], -1)
-
-    def forward(self, x: Tensor, y: Tensor | None = None, size: int | None = None) -> Tensor:
-        """Draws parameters from the priors, and labels in proportion to the root's scores of them.
-
-        Args:
-            x: features, shape ``(n, K)``.
-            y: observed labels, shape ``(..., n)``, integers from 0; drawn if not given.
-            size: the number of rows of the full data, if ``x`` is a minibatch of it.
-        """
-        priors = self.site_distributions()
-        draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
-        labels = self.observation(beside_rows(draws, priors), x)
-        if y is None:
-            self._check_drawable(labels, x, draws)
-        with row_plate(len(x), size, x.device):
-            return pyro.sample("y", labels, obs=y)
 
     def observation(self, draws: Draws, *rows: Tensor) -> dist.Categorical:
         """The distribution of the labels of rows; by the score objective, their scores."""

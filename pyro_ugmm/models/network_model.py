@@ -4,6 +4,7 @@ import copy as copying
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
+import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -15,13 +16,24 @@ from ..programs.names import ObservedRows
 from ..programs.traced import Draws
 from .base import BayesianModel, check_size
 from .data_checks import features_for, labels_for, raise_overflow
-from .draws import beside_rows, check_draws
+from .draws import beside_rows, check_draws, row_plate
 from .layer_prior import make_layer_priors
 from .network_arguments import arguments_of, make_network
 from .network_start import check_start, copy_parameters, parameters_of, values_of
 from .priors import Priors
 
 __all__ = ["NetworkModel"]
+
+
+def _log_shares(scores: Tensor, labels: Tensor) -> Tensor:
+    """The log probabilities of labels ``(n,)``, given scores ``(n, C)`` or ``(S, n, C)``.
+
+    As those of a categorical distribution, in two and a half times less time: the classes of many
+    draws are not the last dimension of what is reduced.
+    """
+    target = labels.long().expand(scores.shape[:-1])
+    by_class = scores.movedim(-1, 1) if scores.dim() > 2 else scores
+    return -torch.nn.functional.cross_entropy(by_class, target, reduction="none")
 
 
 class NetworkModel(BayesianModel):
@@ -89,6 +101,22 @@ class NetworkModel(BayesianModel):
         """Evaluates the network, with draws of latent sites in place of its own parameters."""
         return self.network(inputs, parameters_of(check_draws(draws)))
 
+    def forward(self, x: Tensor, y: Tensor | None = None, size: int | None = None) -> Tensor:
+        """Draws parameters from the priors, and labels in proportion to their scores' exponentials.
+
+        Args:
+            x: features, shape ``(n, K)``.
+            y: observed labels, shape ``(..., n)``, integers from 0; drawn if not given.
+            size: the number of rows of the full data, if ``x`` is a minibatch of it.
+        """
+        priors = self.site_distributions()
+        draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
+        labels = self.observation(beside_rows(draws, priors), x)
+        if y is None:
+            self._check_drawable(labels, x, draws)
+        with row_plate(len(x), size, x.device):
+            return pyro.sample("y", labels, obs=y)
+
     @abstractmethod
     def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
         """Scores every label of rows.
@@ -137,6 +165,13 @@ class NetworkModel(BayesianModel):
     def observed_rows(self, *rows: Tensor) -> ObservedRows:
         """Labels are observed, given features."""
         return ObservedRows({"y": rows[1] if len(rows) > 1 else None}, {"x": rows[0]})
+
+    def row_terms(self, *rows: Tensor, draws: Draws | None = None) -> Tensor:
+        """Evaluates what each row adds to the log joint density: ``(n,)``, or ``(S, n)``."""
+        if not self.has_likelihood:
+            return super().row_terms(*rows, draws=draws)
+        draws = beside_rows(draws, self.site_distributions()) if draws else {}
+        return _log_shares(self.scores(rows[0], draws), rows[1])
 
     @property
     def values_per_row(self) -> int:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from ..checkpoint import Checkpoint
 
-__all__ = ["Resumable", "Resumption"]
+__all__ = ["Resumption"]
 
 
 class Resumable(Protocol):
@@ -30,7 +30,7 @@ class Resumption:
 
     Args:
         checkpoint: the file.
-        run: the run, to which the state is given.
+        descent: the run, to which the state is given.
 
     Raises:
         ValueError: if what is there is damaged or of another run, or the file cannot be written.

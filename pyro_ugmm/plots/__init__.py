@@ -4,6 +4,7 @@ Each takes ``ax=``, the axes to draw in, and returns the axes it drew in; matplo
 first is drawn.
 """
 
+from .calibration import plot_calibration
 from .components import plot_components
 from .density import plot_density
 from .losses import plot_losses
@@ -15,6 +16,7 @@ from .selection import plot_selection
 from .uncertainty import plot_uncertainty
 
 __all__ = [
+    "plot_calibration",
     "plot_components",
     "plot_density",
     "plot_losses",

@@ -66,7 +66,10 @@ def plot_neuron(
     with torch.no_grad():
         node = _one(nodes, index)
         y = _grid(node)
-        (_draw_components if len(shape) == 1 else _draw_bands)(ax, node, y, names)
+        if len(shape) == 1:
+            _draw_components(ax, node, y, names)
+        else:
+            _draw_bands(ax, node, y)
         if point is not None:
             density = _one(point, index).log_prob(y.to(point.loc)).exp().cpu()
             label = "maximum likelihood"
@@ -91,7 +94,7 @@ def _grid(node: UnivariateGaussianMixture) -> Tensor:
     return torch.linspace(float(low), float(high), _GRID, dtype=low.dtype, device=low.device)
 
 
-def _draw_bands(ax: Any, node: UnivariateGaussianMixture, y: Tensor, names: Sequence[str]) -> None:
+def _draw_bands(ax: Any, node: UnivariateGaussianMixture, y: Tensor) -> None:
     size = max(1, _MOST_VALUES // (len(node.loc) * node.n_components))  # draws may be many
     parts = [node.log_prob(values.unsqueeze(-1)) for values in y.split(size)]
     density, axis = torch.cat(parts).exp().cpu().T, y.cpu()

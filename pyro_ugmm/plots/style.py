@@ -9,7 +9,6 @@ from torch import Tensor
 from ..checks import check
 
 __all__ = [
-    "BANDS",
     "DATA",
     "FAINT",
     "POINT",
@@ -17,7 +16,6 @@ __all__ = [
     "PRIOR",
     "SMALL",
     "SQUARE",
-    "WIDE",
     "add_legend",
     "axes_for",
     "axes_pair_for",
@@ -29,9 +27,9 @@ __all__ = [
 
 POSTERIOR, POINT, PRIOR = "C0", "C1", "0.45"
 DATA, FAINT = "0.88", "0.8"  # a histogram; what is drawn behind
-WIDE, SQUARE = (6.0, 4.0), (5.2, 4.4)  # inches
+_WIDE, SQUARE = (6.0, 4.0), (5.2, 4.4)  # inches
 SMALL = 8  # points, of legends and notes
-BANDS = ((0.9, 0.22), (0.5, 0.4))  # probability and opacity
+_BANDS = ((0.9, 0.22), (0.5, 0.4))  # probability and opacity
 _MARGIN, _MOST_ROOM = 0.04, 0.7  # of the axes
 _FINE = 200
 
@@ -42,7 +40,7 @@ def _check_axes(ax: Any) -> None:
     check(isinstance(ax, Axes), "ax", "axes of matplotlib", type(ax).__name__)
 
 
-def axes_for(ax: Any, figsize: Sequence[float] = WIDE) -> Any:
+def axes_for(ax: Any, figsize: Sequence[float] = _WIDE) -> Any:
     """Returns the axes given, or new ones, open to the top and the right."""
     if ax is None:
         import matplotlib.pyplot as plt
@@ -113,7 +111,7 @@ def _refined(line: np.ndarray) -> np.ndarray:
 
 def draw_bands(ax: Any, x: Tensor, draws: Tensor, label: str) -> None:
     """Draws where most of some curves ``(S, n)`` lie over ``x``, shape ``(n,)``."""
-    for probability, opacity in BANDS:
+    for probability, opacity in _BANDS:
         low, high = (draws.quantile((1 + sign * probability) / 2, 0) for sign in (-1, 1))
         style = {"color": POSTERIOR, "alpha": opacity, "linewidth": 0}
         ax.fill_between(x, low, high, label=label.format(f"{probability:.0%}"), **style)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ..checks import check
 from ..diagnostics import class_probabilities, uncertainty
+from ..missing_values import MissingRule, network_rule
 from ..models.network_model import NetworkModel
 from ..tables import as_table
 from .positions import check_names, check_pair
@@ -85,7 +87,8 @@ def plot_uncertainty(
     classes = [f"class {i}" for i in range(model.n_classes)]
     labels = check_names("class_names", class_names, classes, "class")
     axes = axes_pair_for(ax)
-    center = x.nanmedian(0).values if fixed is None else _fixed(fixed, x, model.network.missing)
+    rule = network_rule(model.network.missing)
+    center = x.nanmedian(0).values if fixed is None else _fixed(fixed, x, pair, rule)
     grid, edges = _grid(x, pair, center)
     parts = uncertainty(class_probabilities(model, inference, grid, num_samples, seed))
     rows = x[:, list(pair)]
@@ -107,14 +110,14 @@ def _draw_rows(ax: Any, by_class: dict[Any, Tensor]) -> None:
         ax.scatter(*rows.T, s=18, color=color, edgecolor="white", linewidth=0.5, label=name)
 
 
-def _fixed(fixed: Any, x: Tensor, missing: str) -> Tensor:
-    """The values given for all features, of which some may be left out."""
+def _fixed(fixed: Any, x: Tensor, mapped: Sequence[int], missing: MissingRule) -> Tensor:
+    """The values given for all features, of which those of the features mapped do not count."""
     table = as_table("fixed", fixed).like("x", x)
     shape, expected = tuple(table.values.shape), x.shape[1:]
     check(shape == expected, "fixed", f"shape {tuple(expected)}", shape)
-    may_miss = table.values.isnan() if missing == "omit" else False
-    table.check_entries(table.values.isfinite() | may_miss, "finite values")
-    return table.values.detach()
+    values = table.values.detach().index_fill(0, torch.tensor(mapped, device=x.device), 0.0)
+    replace(table, values=values).check_finite(missing)
+    return values
 
 
 def _grid(x: Tensor, features: Sequence[int], fixed: Tensor) -> tuple[Tensor, list[Any]]:

@@ -24,19 +24,29 @@ def evaluated(
         draws: values by site, with a first dimension for draws.
         values_per_draw: how many numbers the function holds for each draw.
     """
-    size = max(1, _MOST_VALUES // max(values_per_draw, 1))
+    n_draws = len(next(iter(draws.values())))
+    size = max(1, min(_MOST_VALUES // max(values_per_draw, 1), n_draws))
     with pyro.validation_enabled(False):
-        try:
-            return torch.vmap(function, randomness="same", chunk_size=size)(dict(draws))
-        except (RuntimeError, TypeError, ValueError):
-            pass  # what is wrong with it for one draw, the loop says
-        n_draws = len(next(iter(draws.values())))
+        while True:
+            try:
+                return torch.vmap(function, randomness="same", chunk_size=size)(dict(draws))
+            except (RuntimeError, TypeError, ValueError) as error:
+                if not _wants_memory(error):
+                    break  # what is wrong with it for one draw, the loop says
+                if size == 1:
+                    raise
+            size //= 2
         values = [
             function({site: value[i] for site, value in draws.items()}) for i in range(n_draws)
         ]
     said = "torch.vmap cannot run the model: its draws are evaluated one after the other"
     warnings.warn(said, stacklevel=2)
     return _stacked(values)
+
+
+def _wants_memory(error: Exception) -> bool:
+    """Whether an error is of memory: on a CPU, torch has no class for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def repeated(function: Callable[[int], Any], count: int) -> Any:

@@ -66,7 +66,6 @@ class _TracedNames:
             name: part
             for name, part in zip(self._arguments, rows, strict=False)
             if isinstance(part, Tensor)
-            and name not in values
             and not any(_is_same(part, value) for value in values.values())
         }
         return ObservedRows(values, given)
@@ -76,9 +75,9 @@ class _TracedNames:
         dims = {name: [*plates] for name, plates in self._traced.terms.items()}
         dims |= {name: _dims_of(name, node) for name, node in nodes.items()}
         for name, value in self.observed_rows(*self._rows).given.items():
-            dims[name] = [f"{name}_dim_{i}" for i in range(value.dim())]
-            if value.dim():
-                dims[name][:1] = self._plates_of(len(value)) or dims[name][:1]
+            own = [f"{name}_dim_{i}" for i in range(value.dim())]
+            own[:1] = (self._plates_of(len(value)) if own else []) or own[:1]
+            dims[name] = own
         return dims
 
     def _plates_of(self, size: int) -> list[str]:

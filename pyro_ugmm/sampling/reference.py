@@ -10,7 +10,7 @@ from pyro.infer.autoguide import AutoContinuous, AutoNormal
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from ..checks import check
+from ..checks import check, kind_of
 from ..programs.draws import evaluated, repeated
 from ..programs.traced import Rows, is_point, run
 from .coordinates import Coordinates
@@ -32,7 +32,6 @@ class _OfAutoNormal:
     """Independent normal distributions of each coordinate."""
 
     def __init__(self, guide: AutoNormal, coordinates: Coordinates, rows: Rows) -> None:
-        self._coordinates = coordinates
         names = [*coordinates.shapes]
         loc, scale = (
             torch.cat([attrgetter(name)(part).detach().flatten() for name in names])
@@ -112,9 +111,8 @@ def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Referen
     Raises:
         ValueError: if it is none of the program's, or has no density of its sites.
     """
-    is_class = isinstance(guide, type)
-    got = f"the class {guide.__name__}" if is_class else type(guide).__name__
-    check(callable(guide) and not is_class, "start", "a fitted guide, or None", got)
+    is_guide = callable(guide) and not isinstance(guide, type)
+    check(is_guide, "start", "a fitted guide, or None", kind_of(guide))
     with torch.no_grad():
         drawn = poutine.trace(guide).get_trace(*rows).nodes
     for name, site in coordinates.sites.items():
@@ -129,6 +127,6 @@ def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Referen
     auxiliary = [name for name, node in drawn.items() if node.get("infer", {}).get("is_auxiliary")]
     points = [name for name in coordinates.shapes if is_point(drawn[name]["fn"])]
     expected = "a guide with a density: AutoNormal, one of Pyro's AutoContinuous, or a function"
-    got = f"{got}, which draws {[*auxiliary, *points]}"
+    got = f"{type(guide).__name__}, which draws {[*auxiliary, *points]}"
     check(not auxiliary and not points, "start", expected, got)
     return _OfFunction(guide, coordinates, rows)

@@ -25,6 +25,11 @@ from .tuning import Tuning, scales
 __all__ = ["Rung", "State", "init", "move_until_forgotten", "step"]
 
 
+# The shares of quantities that moves make the particles forget: on the way to the posterior it is
+# enough that ancestors' descendants part; there the draws are to be independent.
+_FORGOTTEN_ON_THE_WAY, _FORGOTTEN_AT_LAST = 0.5, 0.9
+
+
 @dataclass(frozen=True)
 class Rung:
     """What happened at one temperature.
@@ -126,7 +131,8 @@ def move_until_forgotten(
     particles, tuning, displacements = state.particles, state.tuning, Displacements(state.particles)
     n_moves, n_gradients, accepted = 0, 1, 0.0
     scale = scales(particles.position, particles.gradient)
-    while n_moves < most_moves and not displacements.are_saturated:
+    share = _FORGOTTEN_AT_LAST if state.temperature == 1 else _FORGOTTEN_ON_THE_WAY
+    while n_moves < most_moves and not displacements.are_saturated(share):
         before, n_steps = particles.position, tuning.n_steps
         made = move(path, particles, state.temperature, scale, tuning.step_size, n_steps, generator)
         particles, tuning = made.particles, tuning.after(made, before, scale)
@@ -139,6 +145,6 @@ def move_until_forgotten(
         n_moves=n_moves,
         n_gradients=n_gradients,
         acceptance=accepted / max(n_moves, 1),
-        forgotten=displacements.are_saturated,
+        forgotten=displacements.are_saturated(share),
     )
     return replace(state, particles=particles, tuning=tuning, rungs=(*state.rungs, rung))

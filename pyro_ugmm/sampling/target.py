@@ -55,7 +55,7 @@ class Target:
         self._guide = None if start is None else guide_reference(start, self.coordinates, rows)
         self._values_per_particle = count_rows(rows) * self._joint.values_per_row
         block = max(1, _MOST_VALUES // self._values_per_particle)
-        self.path = Path(self._densities if start is None else self._ratio, block)
+        self.path = Path(self._log_joint if start is None else self._ratio, block)
         self._point = point = self.start(1)
         check_precision("model", point)
         self._check_repeats("model", lambda: torch.stack(self._log_joint(point)).sum())
@@ -83,9 +83,6 @@ class Target:
         values, volume = self.coordinates.values(position)
         log_prior, terms = self._joint.log_joint(*self._rows, draws=values)
         return log_prior + volume, terms.sum(-1)
-
-    def _densities(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        return self._log_joint(position)
 
     def _ratio(self, position: Tensor) -> tuple[Tensor, Tensor]:
         assert self._guide is not None

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from pyro.infer.autoguide import AutoGuide
 
-from ..checks import check, check_integer
+from ..checks import check, check_choice, check_integer
 from ..descriptions import check_fields
 from .guides import GUIDES
 from .models import MODELS
@@ -78,11 +78,11 @@ class Description:
         """
         said = json.loads(text)
         check_fields("description", said, [field.name for field in fields(cls)])
-        _check_word("model", said["model"], MODELS)
+        check_choice("model", said["model"], MODELS)
         check_fields("arguments", said["arguments"], MODELS[said["model"]].arguments)
-        _check_word("dtype", said["dtype"], _DTYPES)
+        check_choice("dtype", said["dtype"], _DTYPES)
         if said["guide"] is not None:
-            _check_word("guide", said["guide"], GUIDES)
+            check_choice("guide", said["guide"], GUIDES)
         if said["rank"] is not None:
             check_integer("rank", said["rank"])
             check(said["guide"] is not None, "rank", "null, without a guide", repr(said["rank"]))
@@ -95,7 +95,3 @@ class Description:
     def torch_dtype(self) -> torch.dtype:
         """The dtype itself."""
         return _DTYPES[self.dtype]
-
-
-def _check_word(name: str, word: Any, known: dict[str, Any]) -> None:
-    check(isinstance(word, str) and word in known, name, f"one of {[*known]}", repr(word))

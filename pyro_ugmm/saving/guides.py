@@ -19,7 +19,7 @@ from ..checks import check
 from ..guides import full_rank, low_rank, mean_field
 from .tensors import check_shape
 
-__all__ = ["GUIDES", "SavedGuide"]
+__all__ = ["GUIDES"]
 
 
 @dataclass(frozen=True)

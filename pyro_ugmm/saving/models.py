@@ -8,7 +8,7 @@ from typing import Any
 from ..checks import check, check_integer
 from ..models import BayesianGaussianMixture, UGMMClassifier, UGMMDensity
 
-__all__ = ["MODELS", "SavedModel"]
+__all__ = ["MODELS"]
 
 Shapes = dict[str, tuple[int, ...]]
 

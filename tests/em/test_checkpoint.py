@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,25 @@ def test_a_checkpoint_of_another_fit_is_refused(other, tmp_path):
         fit(**mine | OTHERS[other])
     assert path.read_bytes() == before
     fit(**mine)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean_strength": 1 + 1e-9},
+        {"covariance_strength": 3 + 1e-9},
+        {"concentration": 1 + 1e-9},
+        {"mean": torch.nn.Parameter(changed(PRIOR.mean, 0))},
+        {"covariance": PRIOR.covariance * (1 + 1e-9)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_last_digits_of_a_prior_count(changes, tmp_path):
+    fitter, x, start = FITS["prior"]
+    fitter.fit(x, start, checkpoint=tmp_path / "fit")
+    other = replace(fitter, prior=replace(PRIOR, **changes))
+    with pytest.raises(ValueError, match="checkpoint: expected one of this run, whose settings"):
+        other.fit(x, start, checkpoint=tmp_path / "fit")
 
 
 def test_a_stream_may_give_its_rows_in_any_order(tmp_path, monkeypatch):

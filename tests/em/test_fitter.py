@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture as SklearnMixture
 from torch.utils.data import DataLoader, TensorDataset
 
-from pyro_ugmm.distributions import GaussianMixture
+from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.em import EMFitter, initialize, select
 
 from .cases import SKLEARN_NAMES, STRUCTURE_NAMES, assert_same, clusters, sklearn_start
@@ -197,6 +197,21 @@ def test_nothing_of_the_start_is_changed_or_tracked():
     result = fitter().fit(x, tracked)
     assert not result.mixture.means.requires_grad
     assert torch.equal(means, before)
+
+
+def test_a_component_whose_weight_underflows_takes_part():
+    joint = GaussianMixture(
+        torch.tensor([0.5, 0.5]).double(),
+        torch.tensor([[0.0, 0.0], [60.0, 100.0]]).double(),
+        FullCovariance(torch.eye(2).double().expand(2, 2, 2)),
+    )
+    start = joint.condition({0: 0.0})  # the second weight is exp(-1800)
+    assert start.weights[1] == 0
+    x = torch.cat([clusters(30, 1)[:, :1], clusters(10, 1)[:, :1] + 100])
+    result = fitter(max_iter=1).fit(x, start)
+    assert not result.events
+    torch.testing.assert_close(result.mixture.weights, torch.tensor([0.75, 0.25]).double())
+    torch.testing.assert_close(result.mixture.means[1], x[30:].mean(0))
 
 
 def test_status_and_repr_say_how_it_ended():

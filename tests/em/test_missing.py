@@ -156,6 +156,18 @@ def test_by_hand_missing_entries_stay_allowed(structure):
     assert mixture.missing == "marginalize"
 
 
+def test_the_support_has_rows_of_which_something_was_observed():
+    x = clusters(20)
+    mixture = initialize(x, 2, seed=0)
+    marginalizing = GaussianMixture(
+        mixture.weights, mixture.means, mixture.covariance, missing="marginalize"
+    )
+    rows = x[:3].clone()
+    rows[1, 0], rows[2] = torch.nan, torch.nan
+    assert marginalizing.support.check(rows).tolist() == [True, True, False]
+    assert mixture.support.check(rows).tolist() == [True, False, False]
+
+
 def test_selection_and_the_estimator_take_missing_entries():
     x = with_holes(clusters(300, n_clusters=2, seed=1), 0.2)
     found = select(x, [1, 2], missing="marginalize", seed=0)

@@ -79,7 +79,7 @@ def test_log_prior_and_log_likelihood_of_many_draws(covariance):
         torch.testing.assert_close(log_prior[s] + log_likelihood[s].sum(), trace.log_prob_sum())
     # As many draws as rows, without a dimension for the rows: still each draw with each row.
     flat = {site: value.squeeze(1) for site, value in draws.items()}
-    assert torch.equal(model.log_likelihood(x[:5], draws=flat), log_likelihood[:, :5])
+    torch.testing.assert_close(model.log_likelihood(x[:5], draws=flat), log_likelihood[:, :5])
     assert torch.equal(model.log_prior(flat), log_prior)
 
 

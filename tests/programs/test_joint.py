@@ -44,6 +44,34 @@ def test_it_says_where_draws_are_looped_over():
         joint.log_prior({"w": W})
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+    ids=["device", "processor"],
+)
+def test_where_memory_is_short_fewer_draws_are_run_at_once(error, monkeypatch, recwarn):
+    vmap, most, sizes = torch.vmap, 3, []
+
+    def short_of_memory(function, *, chunk_size, **options):
+        sizes.append(chunk_size)
+        if chunk_size > most:
+            raise error
+        return vmap(function, chunk_size=chunk_size, **options)
+
+    joint = joint_of(PROGRAMS["without size"](), (X, Y))
+    expected = joint.log_prior({"w": W})
+    monkeypatch.setattr(torch, "vmap", short_of_memory)
+    torch.testing.assert_close(joint.log_prior({"w": W}), expected)
+    assert sizes[0] == len(W) and 1 < sizes[-1] <= most
+    most = 0
+    with pytest.raises(RuntimeError, match="memory"):
+        joint.log_prior({"w": W})
+    assert not recwarn
+
+
 def test_of_one_feature_which_would_broadcast():
     """Draws ``(S, 1)`` times rows ``(n, 1)`` make a shape that nobody meant."""
     joint = joint_of(PROGRAMS["without size"](), (X[:, :1], Y))

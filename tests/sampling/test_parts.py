@@ -155,4 +155,29 @@ def walk(correlation, n_moves, n=4096, modes=0.0):
     ],
 )
 def test_what_is_forgotten(correlation, n_moves, forgotten, modes):
-    assert walk(correlation, n_moves, modes=modes).are_saturated == forgotten
+    assert walk(correlation, n_moves, modes=modes).are_saturated(0.9) == forgotten
+
+
+@pytest.mark.parametrize(
+    ("slow", "share", "forgotten"),
+    [
+        ([5], 0.5, True),  # of six positions, and both log densities
+        ([3, 4, 5], 0.5, True),
+        ([3, 4, 5], 0.9, False),
+        ([0], 0.5, False),  # on which a log density rests
+    ],
+)
+def test_how_much_is_forgotten(slow, share, forgotten):
+    """Where some quantities move in small steps, and the others without memory."""
+
+    def particles(position):
+        return Particles(position, position[:, 0], position[:, 1], position)
+
+    position = torch.randn(4096, 6)
+    displacements = Displacements(particles(position))
+    for _ in range(4):
+        fresh = torch.randn(4096, 6)
+        fresh[:, slow] = position[:, slow] + 0.01 * fresh[:, slow]
+        position = fresh
+        displacements.add(particles(position))
+    assert displacements.are_saturated(share) == forgotten

@@ -95,7 +95,8 @@ class FullCovariance(MatrixCovariance):
         precision, _ = self.precisions()
         i, j = FullMoments.indices(means.shape[-1], means.device)
         halves = ((i == j) * 0.5 - 1).to(means.dtype)
-        return (precision @ means.unsqueeze(-1)).squeeze(-1), precision[:, i, j] * halves
+        products = precision.flatten(-2).index_select(-1, i * means.shape[-1] + j)
+        return (precision @ means.unsqueeze(-1)).squeeze(-1), products * halves
 
     @classmethod
     def from_moments(
