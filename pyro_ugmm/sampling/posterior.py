@@ -51,7 +51,8 @@ def sample_posterior(
 
     Args:
         model: the model, one of ours or a Pyro program.
-        x: features, or the rows of a mixture, shape ``(n, K)``.
+        x: features, or the rows of a mixture, shape ``(n, K)``; or a dictionary of all the model's
+            arguments by name.
         y: labels or targets, for a model that takes them.
         start: where the particles come from: the prior if None, or a fitted guide, from which the
             path is shorter; one temperature, if the guide is right. The result's ``moved`` judges

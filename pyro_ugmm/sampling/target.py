@@ -12,7 +12,7 @@ from ..programs.coordinates import Coordinates
 from ..programs.joint import joint_of
 from ..programs.simulation import simulation_of
 from ..programs.sites import sites_of
-from ..programs.traced import Rows
+from ..programs.traced import Rows, count_rows
 from .path import Path
 from .reference import guide_reference
 from .start import Start
@@ -52,7 +52,7 @@ class Target:
         self._simulation = simulation_of(model, rows)
         self.coordinates = Coordinates(sites)
         self._guide = None if start is None else guide_reference(start, self.coordinates, rows)
-        self._values_per_particle = len(rows[0]) * self._joint.values_per_row
+        self._values_per_particle = count_rows(rows) * self._joint.values_per_row
         block = max(1, _MOST_VALUES // self._values_per_particle)
         densities = self._ratio if self.has_guide else self._log_joint
         self.path = Path(densities, block, is_bounded=not self.has_guide)
@@ -86,8 +86,8 @@ class Target:
 
     def _evaluated(self, position: Tensor) -> tuple[Tensor, Tensor]:
         values, volume = self.coordinates.values(position)
-        terms = self._joint.row_terms(*self._rows, draws=values)
-        return self._joint.log_prior(values) + volume, terms.sum(-1)
+        log_prior, terms = self._joint.log_joint(*self._rows, draws=values)
+        return log_prior + volume, terms.sum(-1)
 
     def _ratio(self, position: Tensor) -> tuple[Tensor, Tensor]:
         assert self._guide is not None
