@@ -34,7 +34,7 @@ def bridge(
         ess: how many independent draws they are worth.
 
     Source: Meng and Wong (1996), *Simulating ratios of normalizing constants via a simple
-    identity*; the error of Fruhwirth-Schnatter (2004), *Estimating marginal likelihoods for
+    identity*; the error of Frühwirth-Schnatter (2004), *Estimating marginal likelihoods for
     mixture and Markov switching models using bridge sampling techniques*.
     """
     proposed = proposal.sample((len(draws),))
