@@ -18,7 +18,7 @@ from validation.posteriors import agreement, evidence, rates
 from validation.posteriors.bridge import bridge
 from validation.posteriors.cases import CASES, Case
 from validation.posteriors.closed_forms import KNOWN
-from validation.posteriors.summaries import Reference, Summary, gaps, summarize
+from validation.posteriors.summaries import FOLDER, Reference, Summary, gaps, summarize
 
 
 def normal_case():
@@ -85,7 +85,7 @@ def test_a_reference_comes_back_from_its_file(tmp_path):
     assert read.log_evidence == pytest.approx(reference.log_evidence, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [path.stem for path in sorted(FOLDER.glob("*.json"))])
 def test_references_are_of_their_cases(name):
     case, reference = CASES[name](), Reference.load(name)
     quantities = case.evaluate(case.model.sample_prior(2))

@@ -34,7 +34,7 @@ class _Length:
 
 _LENGTHS = {
     "separated": _Length(2000, 2, is_bridged=True),
-    "old_faithful": _Length(4000, 5),
+    "old_faithful": _Length(4000, 50),
     "petals": _Length(4000, 5),
     "galaxies": _Length(4000, 5),
     "network_4_3": _Length(4000, 5, is_bridged=True),

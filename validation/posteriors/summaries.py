@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyro_ugmm.files import write_atomically
 
-__all__ = ["Reference", "Summary", "gaps", "summarize"]
+__all__ = ["FOLDER", "Reference", "Summary", "gaps", "summarize"]
 
 FOLDER = Path(__file__).parents[1] / "references"
 _DIGITS = 5
