@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
+.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate references bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
@@ -49,8 +49,13 @@ pictures: $(VENV)/.installed  ## the pictures of the README, drawn anew into doc
 tutorials: $(VENV)/.installed  ## all notebooks of tutorials/, run in full, with their outputs written back
 	$(RUN) tutorials/run.py
 
-validate: $(VENV)/.installed  ## slow checks of inference, up to an hour: calibration, SVI against NUTS; writes validation/results
+validate: $(VENV)/.installed  ## slow checks of inference, two hours: calibration, guides and sampling against NUTS, evidence; writes validation/results
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.inference
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.posteriors
+
+references: $(VENV)/.installed  ## long chains of NumPyro's NUTS, an hour; writes validation/references
+	$(PIP) install --quiet --editable '.[references]'
+	XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.posteriors.references
 
 test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without a compiler, half an hour
 	$(RUN) validation/elsewhere.py

@@ -79,8 +79,8 @@ def posterior_curvature(model: Callable, values: dict[str, Tensor], rows: Rows) 
             to = bijections[name]
             draws[name] = to(point)
             volume = volume + to.log_abs_det_jacobian(point, draws[name]).sum()
-        likelihood = joint.row_terms(*rows, draws=draws).sum()
-        return -(joint.log_prior(draws) + likelihood + volume)
+        log_prior, terms = joint.log_joint(*rows, draws=draws)
+        return -(log_prior + terms.sum() + volume)
 
     with pyro.validation_enabled(False):
         hessian = torch.autograd.functional.hessian(negative_log_joint, flat)

@@ -6,16 +6,17 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.infer import Trace_ELBO
+from pyro.infer import ELBO
 from torch import Tensor
 
+from .checks import check
 from .programs.sites import LatentSite
 
 __all__ = ["first_run"]
 
 
 def first_run(
-    elbo: Trace_ELBO,
+    elbo: ELBO,
     model: Callable,
     guide: Any,
     sites: Mapping[str, LatentSite],
@@ -34,6 +35,10 @@ def first_run(
         got = getattr(function, "__name__", type(function).__name__)
         expected = "one of this model, such as mean_field(model), that takes its arguments"
         raise ValueError(f"guide: expected {expected}, got {got}: {reason}") from error
+    with torch.no_grad():
+        drawn = [*poutine.trace(guide).get_trace(*rows, **size).stochastic_nodes]
+    for name in sites:
+        check(name in drawn, "guide", f"one that draws the site {name!r}", f"draws of {drawn}")
 
 
 def _disagreement(

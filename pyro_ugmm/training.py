@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyro
-from pyro.infer import Trace_ELBO
+from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor
 
 from .checkpoint import Checkpoint
@@ -21,16 +21,17 @@ from .optimization.breakdown import bad_rows, bad_site
 from .optimization.convergence import Settled
 from .optimization.descent import Descent
 from .optimization.result import FitResult
-from .optimization.run_identity import guide_identity, model_identity, start_of
+from .optimization.run_identity import guide_identity, same_run
 from .optimization.schedule import Schedule
 from .optimization.stopping import MakesRule
 from .precision import full_precision
 from .programs.entry import check_program, device_of, enter_observed, unchecked
+from .programs.enumeration import in_parallel
 from .programs.joint import LogJoint, joint_of
 from .programs.notes import NotesFit
 from .programs.parameters import holding_parameters, takes_size
-from .programs.sites import LatentSites, sites_of
-from .programs.traced import Rows
+from .programs.sites import LatentSites, discrete_sites, sites_of
+from .programs.traced import Rows, count_rows
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
 from .sources import Batches, Batching, source_of
@@ -96,7 +97,7 @@ def fit_mle(
         model: a model without any prior; its parameters are updated in place.
         x: features, or the rows of a mixture, shape ``(n, K)``, in a tensor, an array, a data
             frame or lists; or a dataset or DataLoader of such rows, or of pairs of these with
-            labels.
+            labels; or a dictionary of all the model's arguments by name.
         y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
@@ -182,7 +183,7 @@ def _fit_mle(
 
     def loss_of_rows(*rows: Tensor) -> Tensor:
         terms = joint.row_terms(*rows)
-        return -terms.sum() * (batches.n_rows / terms.numel())
+        return -terms.sum() * (batches.n_rows / count_rows(rows))
 
     def diagnose(*rows: Tensor) -> str | None:
         return bad_rows(joint.row_terms(*rows))
@@ -193,7 +194,7 @@ def _fit_mle(
                 model.note_fit(*batches.first_rows(_ROWS_NOTED))
 
     parameters, title = _learnable(model=model), "maximum likelihood"
-    with _same_run(file, batches, model=model) as run, training_mode(model, True):
+    with same_run(file, batches, model=model) as run, training_mode(model, True):
         descent = Descent(
             loss_of_rows, parameters, batches, schedule, title, diagnose, run, stopping
         )
@@ -212,28 +213,6 @@ def _training(schedule: Schedule, *programs: Callable) -> Iterator[None]:
     own_store = pyro.get_param_store().scope()
     with exclusive_pyro(), own_store, trainable(*programs), seeded(schedule.seed):
         yield
-
-
-@contextlib.contextmanager
-def _same_run(file: Checkpoint | None, batches: Batches, **parts: Any) -> Iterator[dict[str, str]]:
-    """Says what tells a run's model and guide, and where they start, from others.
-
-    Without a checkpoint nothing is asked.
-    """
-    if file is None:
-        yield {}
-        return
-    batches.check_resumable()
-    starts = {part: start_of(of) for part, of in parts.items()}
-    origins = {part: file.origin(part, start) for part, start in starts.items()}
-    said = {f"start of the {part}": origin for part, origin in origins.items()}
-    try:
-        yield model_identity(parts["model"]) | said
-    finally:
-        for part, origin in origins.items():
-            left = start_of(parts[part])
-            if left != starts[part]:
-                file.leave(part, origin, left)
 
 
 @full_precision
@@ -271,7 +250,7 @@ def fit_svi(
             ``size``.
         x: features, or the rows of a mixture, shape ``(n, K)``, in a tensor, an array, a data
             frame or lists; or a dataset or DataLoader of such rows, or of pairs of these with
-            labels.
+            labels; or a dictionary of all the model's arguments by name.
         y: labels, shape ``(n,)``; a mixture has none.
         steps: the number of steps of Adam; the learning rate rises, falls, and stays at a
             twentieth of its peak for the last four tenths.
@@ -341,8 +320,10 @@ def fit_svi(
         return fit_ensemble(itertools.starmap(fit, pairs), num_starts, rows)
 
 
-def _make_elbo(model: Any, num_particles: int) -> Trace_ELBO:
+def _make_elbo(model: Any, num_particles: int, sums_out: bool) -> ELBO:
     """Draws the particles at once for a model that is known to evaluate many draws."""
+    if sums_out:
+        return TraceEnum_ELBO(num_particles=num_particles)
     if num_particles == 1 or not isinstance(model, LogJoint):
         return Trace_ELBO(num_particles=num_particles)
     return Trace_ELBO(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
@@ -350,8 +331,9 @@ def _make_elbo(model: Any, num_particles: int) -> Trace_ELBO:
 
 def _check_whole(rows: Rows, batches: Batches) -> None:
     """Checks that a step is of all rows, as it has to be of a program that takes no ``size``."""
-    expected = f"one that takes size, as steps are of {len(rows[0])} of {batches.n_rows} rows"
-    check(len(rows[0]) == batches.n_rows, "model", expected, "one without")
+    count = count_rows(rows)
+    expected = f"one that takes size, as steps are of {count} of {batches.n_rows} rows"
+    check(count == batches.n_rows, "model", expected, "one without")
 
 
 def _fit_svi(
@@ -363,9 +345,12 @@ def _fit_svi(
     file: Checkpoint | None,
     num_particles: int,
 ) -> FitResult:
-    elbo, program = _make_elbo(model, num_particles), unchecked(model)
     size = {"size": batches.n_rows} if takes_size(model) else {}
-    first = batches.first_rows(1 if size else batches.n_rows)
+    first = batches.first_rows(1 if isinstance(model, LatentSites) else batches.n_rows)
+    discrete = discrete_sites(model, first)
+    elbo, program = _make_elbo(model, num_particles, bool(discrete)), unchecked(model)
+    if discrete:
+        program = in_parallel(program, discrete)
 
     def traced_loss(*rows: Tensor) -> Tensor:
         if not size:
@@ -381,7 +366,7 @@ def _fit_svi(
         direct = direct_elbo(model, guide, num_particles, batches.n_rows)
         loss_of_rows = traced_loss if direct is None else direct.loss
         parameters = _learnable(model=model, guide=guide)
-        with _same_run(file, batches, model=model, guide=guide) as run:
+        with same_run(file, batches, model=model, guide=guide) as run:
             run |= {
                 "guide": guide_identity(getattr(guide, "function", guide)),
                 "num_particles": str(num_particles),

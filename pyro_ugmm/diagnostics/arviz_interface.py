@@ -28,6 +28,7 @@ __all__ = [
     "psis_loo",
     "smoothed_weights",
     "with_draws",
+    "with_log_likelihood",
 ]
 
 Groups = Mapping[str, Mapping[str, np.ndarray]]
@@ -185,6 +186,13 @@ def with_draws(
     for group in {*groups} & {*group_names(idata)}:
         taken = version.data_set(idata, group).isel(draw=chosen).assign_coords(draw=numbers)
         version.replace(result, group, taken.drop_vars(without, errors="ignore"))
+    return result
+
+
+def with_log_likelihood(idata: "InferenceData", name: str, values: Any) -> "InferenceData":
+    """A copy with one log-likelihood in place of all."""
+    result = idata.copy()
+    _version().replace(result, "log_likelihood", values.to_dataset(name=name))
     return result
 
 

@@ -12,7 +12,7 @@ from ..checks import check
 from ..programs.joint import LogJoint, joint_of
 from ..programs.names import names_of
 from ..programs.sites import sites_of
-from ..programs.traced import Rows
+from ..programs.traced import Rows, count_rows
 from .draws import in_blocks
 
 __all__ = ["Quantities", "Quantity"]
@@ -55,7 +55,7 @@ class Quantities:
         self.joint: LogJoint = joint_of(model, rows)
         expected = "one with a likelihood (objective='conditional' has one)"
         check(self.joint.has_likelihood, "model", expected, "objective='score', which is none")
-        n_rows, dims = len(rows[0]), names_of(model, rows).dims()
+        n_rows, dims = count_rows(rows), names_of(model, rows).dims()
         own = self._given is None
         at = torch.linspace(0, n_rows - 1, _N_ROWS).long().unique().tolist()
         self._rows = at if own else []
@@ -75,7 +75,10 @@ class Quantities:
         Raises:
             ValueError: if a quantity of the user's is not ``(S,)`` numbers.
         """
-        n_draws, size = len(next(iter(draws.values()))), len(rows[0]) * self.joint.values_per_row
+        n_draws, size = (
+            len(next(iter(draws.values()))),
+            count_rows(rows) * self.joint.values_per_row,
+        )
         terms = torch.from_numpy(
             in_blocks(lambda some: self.joint.row_terms(*rows, draws=some), dict(draws), size)
         ).double()

@@ -186,6 +186,7 @@ def _sample_draws(sites: Sites, sample: PosteriorSample) -> PosteriorDraws:
         "log_evidence": sample.log_evidence,
         "log_evidence_error": sample.log_evidence_error,
         "verdict": sample.reason,
+        **({} if sample.moved is None else {"moved": sample.moved.sentence}),
     }
     values = {name: sample.draws[name] for name in sites}
     diverging = torch.zeros(sample.num_particles, dtype=torch.bool)
@@ -193,21 +194,27 @@ def _sample_draws(sites: Sites, sample: PosteriorSample) -> PosteriorDraws:
 
 
 def in_blocks(
-    function: Callable[[dict[str, Tensor]], Tensor],
-    draws: dict[str, Tensor],
-    values_per_draw: int,
-) -> np.ndarray:
+    function: Callable[[dict[str, Tensor]], Any], draws: dict[str, Tensor], values_per_draw: int
+) -> Any:
     """Applies a function to blocks of draws, so that memory does not grow with their number.
 
     Args:
-        function: of draws; its result's first dimension is ``S``.
+        function: of draws; returns tensors, or one, whose first dimension is ``S``.
         draws: by site, ``(S,)`` and its shape.
         values_per_draw: how many numbers the function holds for each draw.
     """
     size = max(1, MOST_VALUES // values_per_draw)
     n_draws = len(next(iter(draws.values())))
     parts = [
-        function({site: value[at : at + size] for site, value in draws.items()}).cpu().numpy()
+        _arrays(function({site: value[at : at + size] for site, value in draws.items()}))
         for at in range(0, n_draws, size)
     ]
-    return np.concatenate(parts)
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _arrays(values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return values.cpu().numpy()
+    return {name: value.cpu().numpy() for name, value in values.items()}

@@ -54,10 +54,11 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
 
     Fits a generalized Pareto distribution to the largest ratios and returns its shape
     :math:`\hat k`, with the verdict in words. The guide is good enough below
-    :math:`\min(1 - 1 / \log_{10} S, 0.7)`. Of a guide that holds at a point what the prior leaves
-    open, as ``AutoDelta`` does, :math:`\hat k` is NaN, and the verdict names the sites: the ratios
-    do not see what no draw varies. Sources: Yao, Vehtari, Simpson and Gelman (2018),
-    arXiv:1802.02538; for the limit, Vehtari and others (2024), arXiv:1507.02646.
+    :math:`\min(1 - 1 / \log_{10} S, 0.7)`, near its own mode: what it does not reach has no ratios,
+    and is found by :func:`pyro_ugmm.sampling.sample_posterior`. Of a guide that holds at a point
+    what the prior leaves open, as ``AutoDelta`` does, :math:`\hat k` is NaN, and the verdict names
+    the sites: the ratios do not see what no draw varies. Sources: Yao, Vehtari, Simpson and Gelman
+    (2018), arXiv:1802.02538; for the limit, Vehtari and others (2024), arXiv:1507.02646.
 
     Args:
         idata: what :func:`to_inference_data` made of a guide and data.
@@ -88,13 +89,15 @@ def pareto_k(idata: "InferenceData") -> tuple[float, str]:
     k = -math.inf if is_constant else float(smoothed_weights(log_ratio)[1])
     if k < good_k(len(log_ratio)):
         verdict = (
-            "the guide is close enough to the posterior for importance_resample to correct what "
-            "is left, such as intervals that are too narrow"
+            "near its own mode the guide is close enough to the posterior for importance_resample "
+            "to correct what is left, such as intervals that are too narrow; a mode that it missed "
+            "is not seen"
         )
     else:
         verdict = (
             "the guide is too narrow, or misses dependence between parameters: trust its "
-            "predictions after checking them on held-out rows, not its intervals"
+            "predictions after checking them on held-out rows, not its intervals; "
+            "sample_posterior(model, x, y, start=guide) goes on from it to the posterior"
         )
     return k, verdict
 

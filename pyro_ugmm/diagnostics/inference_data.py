@@ -11,7 +11,6 @@ from torch import Tensor
 from ..checks import check, check_integer
 from ..precision import full_precision
 from ..programs.entry import check_program, enter
-from ..programs.simulation import simulation_of
 from ..sampling import PosteriorSample
 from ..tables import as_table
 from .answers import Answers
@@ -40,8 +39,8 @@ def _check_coords(
     """Checks that there are as many labels along each dimension as it is long."""
     lengths = {
         name: length
-        for site, names in dims.items()
-        for name, length in zip(names, shapes[site], strict=False)
+        for site, shape in shapes.items()
+        for name, length in zip(dims[site], shape, strict=False)
     }
     unknown = sorted(set(coords) - set(lengths))
     check(not unknown, "coords", f"dimensions among {sorted(lengths)}", unknown)
@@ -77,17 +76,19 @@ def to_inference_data(
 
     Of a :class:`pyro_ugmm.sampling.PosteriorSample` the chains are its populations, so that R-hat,
     effective sample sizes and LOO mean what ArviZ says; its ``log_evidence``, with
-    ``log_evidence_error``, and its ``verdict`` are in the ``attrs``.
+    ``log_evidence_error``, and its ``verdict`` are in the ``attrs``, and how far a guide was, as
+    ``moved``.
 
     The dimensions are named by the model: ``component`` and ``feature`` in a mixture; ``input``,
     ``class`` and ``neuron_0``, ``neuron_1``, ... for the hidden layers, in a network;
-    ``observation`` in both. Of any other Pyro program they are its plates.
+    ``observation`` in both. Of any other Pyro program they are its plates; it has a
+    ``log_likelihood`` for each observed site, and its deterministic sites are among the draws.
 
     Args:
-        model: the model: one of ours, or any Pyro program ``model(x, y)`` or ``model(x)`` whose
-            rows are in a plate.
+        model: the model: one of ours, or any Pyro program.
         inference: its fitted guide; a sample of its posterior; or MCMC that was run on the model.
-        x: features, or the rows of a mixture, shape ``(n, K)``: a tensor, an array or a data frame.
+        x: features, or the rows of a mixture, shape ``(n, K)``: a tensor, an array or a data frame;
+            or a dictionary of all the model's arguments by name.
         y: labels or targets, shape ``(n,)``, for a model that takes them.
         num_samples: the number of draws from the guide, and from the prior.
         coords: labels along dimensions, such as ``{"input": feature_names}``; those of features
@@ -111,53 +112,51 @@ def to_inference_data(
         ('chain', 'draw', 'neuron_0', 'input')
     """
     check_program(model)
-    table = x if isinstance(x, Tensor) else as_table("x", x)
+    table = x if isinstance(x, Tensor | Mapping) else as_table("x", x)
     rows = enter(model, table, y)
     num_samples = check_integer("num_samples", num_samples)
     with evaluation(model, seed):
         answers = Answers(model, rows)
-        dims, observed = answers.names.dims(), answers.observed
+        dims = answers.dims
         coords = _coords_of(table, dims.get("x", ())) | dict(coords or {})
         _check_coords(coords, dims, answers.shapes())
         drawn = posterior_draws(model, inference, num_samples, rows)
-        prior = simulation_of(model, rows).sample_prior(num_samples)
-        groups = _groups(answers, prior, drawn)
+        groups = _groups(answers, num_samples, drawn)
     idata = make_inference_data(groups, coords=coords, dims=dims)
     library = {"inference_library": "pyro-ppl", "inference_library_version": pyro.__version__}
     idata.posterior.attrs |= library | drawn.attributes
-    if observed.value is not None and drawn.log_q is not None:
+    if answers.has_observations and drawn.log_q is not None:
         k, verdict = pareto_k(idata)
         idata.posterior.attrs |= {"pareto_k": k, "verdict": verdict}
     return idata
 
 
-def _groups(answers: Answers, prior: dict[str, Tensor], drawn: PosteriorDraws) -> dict[str, Any]:
+def _groups(answers: Answers, num_samples: int, drawn: PosteriorDraws) -> dict[str, Any]:
     """The groups' variables, with dimensions for chains and draws."""
 
-    def by_chain(values: Any) -> np.ndarray:
-        array = values.cpu().numpy() if isinstance(values, Tensor) else values
-        return array.reshape(drawn.n_chains, -1, *array.shape[1:])
+    def by_chain(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {
+            name: np.asarray(value).reshape(drawn.n_chains, -1, *value.shape[1:])
+            for name, value in values.items()
+        }
 
-    observed, site = answers.observed, answers.observed.name
+    prior = answers.prior(num_samples)
     groups = {
-        "prior": {name: value.cpu().numpy()[None] for name, value in prior.items()},
-        "prior_predictive": {site: answers.predictive(prior)[None]},
-        "posterior": {name: by_chain(value) for name, value in drawn.values.items()},
-        "posterior_predictive": {site: by_chain(answers.predictive(drawn.values))},
+        "prior": {k: value[None] for k, value in answers.sites(prior).items()},
+        "prior_predictive": {k: value[None] for k, value in answers.predictive(prior).items()},
+        "posterior": by_chain(answers.sites(drawn.values)),
+        "posterior_predictive": by_chain(answers.predictive(drawn.values)),
+        "constant_data": answers.given,
     }
     statistics: dict[str, Any] = {"diverging": drawn.diverging}
     if drawn.energy is not None:
         statistics["energy"] = drawn.energy
-    if observed.given:
-        groups["constant_data"] = {k: part.cpu().numpy() for k, part in observed.given.items()}
-    if observed.value is not None:
-        terms = answers.row_terms(drawn.values)
-        log_prior = answers.joint.log_prior(drawn.values).cpu().numpy()
-        statistics["log_p"] = log_prior + terms.sum(-1, dtype=np.float64)
+    if answers.has_observations:
+        statistics["log_p"], terms = answers.densities(drawn.values)
         if drawn.log_q is not None:
-            statistics["log_q"] = drawn.log_q
+            statistics["log_q"] = drawn.log_q.cpu()
         if answers.joint.has_likelihood:
-            groups["log_likelihood"] = {site: by_chain(terms)}
-        groups["observed_data"] = {site: answers.as_named(observed.value.cpu().numpy(), 0)}
-    groups["sample_stats"] = {name: by_chain(value) for name, value in statistics.items()}
-    return groups
+            groups["log_likelihood"] = by_chain(terms)
+        groups["observed_data"] = answers.observed()
+    groups["sample_stats"] = by_chain(statistics)
+    return {name: group for name, group in groups.items() if group}

@@ -11,6 +11,7 @@ from .arviz_interface import (
     smoothed_weights,
 )
 from .importance import good_k, warn_of_held_sites
+from .pointwise import with_one_likelihood
 
 if TYPE_CHECKING:
     from .arviz_interface import InferenceData
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["loo"]
 
 
-def loo(idata: "InferenceData") -> Any:
+def loo(idata: "InferenceData", *, var_name: str | None = None) -> Any:
     r"""Estimates the expected log density of rows left out, from draws of a guide or of MCMC.
 
     Draws :math:`\theta_s` of a guide are weighted, for the row :math:`i`, by
@@ -31,6 +32,8 @@ def loo(idata: "InferenceData") -> Any:
 
     Args:
         idata: what :func:`to_inference_data` made, given data.
+        var_name: the observed site whose rows are left out, of a program with rows in several
+            plates; by default, all that is observed of a row is left out together.
 
     Returns:
         ArviZ's ``ELPDData``, row by row: what ``arviz.compare`` and ``arviz.plot_khat`` take.
@@ -38,7 +41,7 @@ def loo(idata: "InferenceData") -> Any:
         if a warning says that the guide holds a site at a point.
 
     Raises:
-        ValueError: if there are no log-likelihoods, or not of one observed site.
+        ValueError: if there are no log-likelihoods, or not of the rows of one plate.
 
     Example:
         >>> import torch
@@ -57,15 +60,15 @@ def loo(idata: "InferenceData") -> Any:
     groups = group_names(idata)
     expected = "a group log_likelihood (there is none without data, nor of a score objective)"
     check("log_likelihood" in groups, "idata", expected, f"groups {groups}")
-    sites = [*idata.log_likelihood.data_vars]
-    check(len(sites) == 1, "idata", "the log-likelihood of one observed site", sites)
+    idata = with_one_likelihood(idata, var_name)
+    (site,) = idata.log_likelihood.data_vars
     n_samples = idata.posterior.sizes["chain"] * idata.posterior.sizes["draw"]
     check(n_samples > 1, "idata", "two draws or more", "one")
     if "sample_stats" not in groups or "log_q" not in idata.sample_stats:
         return psis_loo(idata)
     is_held = warn_of_held_sites(idata)
     sample = {"__sample__": ("chain", "draw")}
-    log_likelihood = idata.log_likelihood[sites[0]].astype(float).stack(sample)
+    log_likelihood = idata.log_likelihood[site].astype(float).stack(sample)
     log_ratio = (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).stack(sample)
     weights, pareto_k = smoothed_weights((log_ratio - log_likelihood).transpose(..., "__sample__"))
     posterior_weights, _ = smoothed_weights(log_ratio)

@@ -35,8 +35,9 @@ def mean_field(
             network of its sizes, and for any other program a dictionary of values by site. What
             has no prior is copied from a mixture or a network to the model, too, unless it does
             not require gradients.
-        x: data, as the model takes them. Given these, the initial scales come from the curvature
-            of the log posterior at the start: :math:`s_i = h_{ii}^{-1/2}`.
+        x: data, as the model takes them, or a dictionary of its arguments by name. Given these, the
+            initial scales come from the curvature of the log posterior at the start:
+            :math:`s_i = h_{ii}^{-1/2}`.
         y: labels or targets, for a model that takes them.
         init_scale: the initial :math:`s_i` where there are no data.
 

@@ -1,15 +1,17 @@
 """What guides share: their start, and the curvature there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoGuide
+from pyro.infer.autoguide import AutoGuide, AutoNormal
 from pyro.infer.autoguide.initialization import init_to_feasible, init_to_value
 from pyro.nn import PyroModule
 from torch import Tensor
+from torch.distributions import biject_to
 
 from ..checks import check, check_number
 from ..curvature import Curvature, posterior_curvature
@@ -44,6 +46,29 @@ def _start_values(model: Callable, rows: Rows, start: Any) -> dict[str, Tensor]:
     return values
 
 
+def _subsampled(model: Callable, values: Mapping[str, Tensor], rows: Rows) -> list[str]:
+    """The sites of a plate that subsamples, of which a run has some values only."""
+    if not rows or isinstance(model, LatentSites):
+        return []
+    nodes = poutine.trace(model).get_trace(*rows).nodes
+    return [name for name, value in values.items() if nodes[name]["value"].shape != value.shape]
+
+
+def _start_all_rows(guide: Any, model: Callable, values: dict[str, Tensor], rows: Rows) -> None:
+    """Starts such sites, of which the guide holds all values though it has seen some."""
+    expected = f"mean_field, as {[*values]} are in a plate that subsamples"
+    check(not values or isinstance(guide, AutoNormal), "guide", expected, type(guide).__name__)
+    sites = sites_of(model, rows).latent_sites()
+    for name, value in values.items():
+        start = biject_to(sites[name].support).inv(value)
+        attrgetter(name)(guide.locs).copy_(start)
+
+
+def _is_summed_out(site: Any) -> bool:
+    is_latent = site["type"] == "sample" and not site["is_observed"]
+    return is_latent and getattr(site["fn"], "has_enumerate_support", False)
+
+
 @full_precision
 def started(
     kind: type[AutoGuide],
@@ -62,9 +87,13 @@ def started(
     with exclusive_pyro(), trainable(model), pyro.get_param_store().scope():
         rows, latent = _rows(model, *data), model
         values = _start_values(model, rows, start)
-        init = init_to_value(values=values, fallback=init_to_feasible)
+        parts = _subsampled(model, values, rows)
+        whole = {name: value for name, value in values.items() if name not in parts}
+        init = init_to_value(values=whole, fallback=init_to_feasible)
         if rows or isinstance(model, LatentSites):
             latent = poutine.block(model, expose=[*values])  # so that it runs without labels too
+        else:
+            latent = poutine.block(model, hide_fn=_is_summed_out)
         guide = kind(latent, init_loc_fn=init, init_scale=scale, **rest)
         localize(guide)
         if not rows:
@@ -72,4 +101,5 @@ def started(
         curvature = posterior_curvature(model, values, rows)
         with torch.no_grad():
             guide(*rows)
+            _start_all_rows(guide, model, {name: values[name] for name in parts}, rows)
     return guide, curvature

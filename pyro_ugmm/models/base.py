@@ -28,6 +28,14 @@ def check_size(size: Any, n_rows: int) -> int | None:
     return None if size is None else check_integer("size", size, minimum=n_rows)
 
 
+def _log_density(sites: dict[str, dist.TorchDistribution], draws: Draws) -> Tensor:
+    """The log density of all sites, ``()`` or, of draws ``(S, 1)``, ``(S,)``."""
+    total = torch.zeros(())
+    for site, prior in sites.items():
+        total = total + prior.log_prob(draws[site])
+    return total.squeeze(-1) if total.dim() else total
+
+
 class BayesianModel(
     torch.nn.Module, LatentSites, DrawsStarts, LogJoint, Simulation, Names, HasArguments, ABC
 ):
@@ -117,8 +125,8 @@ class BayesianModel(
         expected = "one with a likelihood (objective='conditional' has one)"
         check(self.has_likelihood, "model", expected, "objective='score', which is none")
         rows = self.check_data(*data)
-        observed = self.observed_rows(*rows)
-        check(observed.value is not None, observed.name, "one for each row", "None")
+        for name, value in self.observed_rows(*rows).values.items():
+            check(value is not None, name, "one for each row", "None")
         return self.row_terms(*rows, draws=self._check_draws(draws))
 
     def _check_draws(self, draws: Any) -> Draws:
@@ -161,18 +169,33 @@ class BayesianModel(
         sites = self.site_distributions()
         draws = beside_rows(self._check_draws(draws), sites)
         check(sites.keys() <= draws.keys(), "draws", f"values of {[*sites]}", f"{[*draws]}")
-        total = torch.zeros(())
-        for site, prior in sites.items():
-            total = total + prior.log_prob(draws[site])
-        return total.squeeze(-1) if total.dim() else total
+        return _log_density(sites, draws)
+
+    @full_precision
+    def log_joint(self, *rows: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The log prior and the rows' terms; as in :meth:`row_terms`, nothing is checked."""
+        sites = self.site_distributions()
+        draws = beside_rows(draws, sites)
+        return _log_density(sites, draws), self.row_terms(*rows, draws=draws)
 
     def sample_prior(self, num_samples: int) -> dict[str, Tensor]:
         """Draws all latent sites, ``(S,)`` and their shapes."""
         priors = self.site_distributions().items()
         return {site: prior.sample((num_samples,)) for site, prior in priors}
 
-    def sample_rows(self, *rows: Tensor, draws: Draws) -> Tensor:
-        """Draws as many rows as there are under each draw, ``(S, n)`` and a row's shape."""
+    def site_terms(self, *rows: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """The rows' terms, by the one observed site."""
+        return {self._observed(*rows): self.row_terms(*rows, draws=draws)}
+
+    def _observed(self, *rows: Tensor) -> str:
+        (name,) = self.observed_rows(*rows).values
+        return name
+
+    def sample_rows(self, *rows: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Draws as many rows as there are under each draw, ``(S, n)`` and a row's shape.
+
+        By observed site, of which there is one.
+        """
         n_draws = len(next(iter(draws.values())))
         observation = self.observation(beside_rows(draws, self.site_distributions()), *rows)
-        return observation.expand((n_draws, len(rows[0]))).sample()
+        return {self._observed(*rows): observation.expand((n_draws, len(rows[0]))).sample()}

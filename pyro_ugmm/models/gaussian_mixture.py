@@ -170,7 +170,7 @@ class BayesianGaussianMixture(BayesianModel):
 
     def observed_rows(self, *rows: Tensor) -> ObservedRows:
         """All is observed."""
-        return ObservedRows("x", rows[0])
+        return ObservedRows({"x": rows[0]})
 
     @property
     def values_per_row(self) -> int:

@@ -173,7 +173,7 @@ class NetworkModel(BayesianModel):
 
     def observed_rows(self, *rows: Tensor) -> ObservedRows:
         """Labels are observed, given features."""
-        return ObservedRows("y", rows[1] if len(rows) > 1 else None, {"x": rows[0]})
+        return ObservedRows({"y": rows[1] if len(rows) > 1 else None}, {"x": rows[0]})
 
     def row_terms(self, *rows: Tensor, draws: Draws | None = None) -> Tensor:
         """Evaluates what each row adds to the log joint density: ``(n,)``, or ``(S, n)``."""

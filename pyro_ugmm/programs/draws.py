@@ -14,14 +14,13 @@ _MOST_VALUES = 1 << 22
 
 
 def evaluated(
-    function: Callable[[dict[str, Tensor]], tuple[Tensor, ...]],
-    draws: Mapping[str, Tensor],
-    values_per_draw: int,
-) -> tuple[Tensor, ...]:
+    function: Callable[[dict[str, Tensor]], Any], draws: Mapping[str, Tensor], values_per_draw: int
+) -> Any:
     """Evaluates a function of one draw under many at once, by ``vmap``, or else in a loop.
 
     Args:
-        function: of values by site; nothing in it is random.
+        function: of values by site; returns tensors in dictionaries or tuples, and nothing in it
+            is random.
         draws: values by site, with a first dimension for draws.
         values_per_draw: how many numbers the function holds for each draw.
     """

@@ -1,7 +1,7 @@
 """Data that enter a program: turned to tensors, and checked, once."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -11,6 +11,7 @@ from ..checks import check
 from ..nn import UGMMNetwork
 from ..tables import as_table, as_vector
 from .names import Names
+from .parameters import signature_of
 from .traced import Rows
 
 __all__ = ["ChecksData", "check_program", "device_of", "enter", "enter_observed", "unchecked"]
@@ -67,10 +68,19 @@ def enter(model: Callable, x: Any, y: Any = None) -> Rows:
 
     The tensors carry no graph, nor the mark of inference mode.
 
+    Args:
+        model: the model.
+        x: rows; or, in a dictionary, all of the model's arguments by name, whatever they are.
+        y: labels or targets.
+
     Raises:
         ValueError: if they do not fit the model.
     """
-    if isinstance(model, ChecksData):
+    if isinstance(x, Mapping):
+        check(y is None, "y", "all data in the dictionary x", type(y).__name__)
+        rows = _bound(model, x)
+        rows = model.check_data(*rows) if isinstance(model, ChecksData) else rows
+    elif isinstance(model, ChecksData):
         rows = model.check_data(x, y)
         shape = tuple(rows[-1].shape)
         check(y is None or len(shape) == 1, "y", "shape (n,)", shape)
@@ -87,9 +97,33 @@ def enter_observed(model: Callable, x: Any, y: Any, expected: str) -> Rows:
     """
     rows = enter(model, x, y)
     if isinstance(model, Names):
-        observed = model.observed_rows(*rows)
-        check(observed.value is not None, observed.name, expected, "None")
+        for name, value in model.observed_rows(*rows).values.items():
+            check(value is not None, name, expected, "None")
     return rows
+
+
+def _bound(model: Callable, data: Mapping[str, Any]) -> Rows:
+    """A model's arguments in their order, of which arrays and lists become tensors."""
+    signature = signature_of(model)
+    check(signature is not None, "x", "rows, as the model's arguments have no names", "a mapping")
+    assert signature is not None
+    try:
+        bound = signature.bind(**{name: _argument(name, value) for name, value in data.items()})
+    except TypeError as error:
+        expected = f"a dictionary of the model's arguments {[*signature.parameters]}"
+        raise ValueError(f"x: expected {expected}, got {[*data]}: {error}") from None
+    count = 1 + max(([*signature.parameters].index(name) for name in bound.arguments), default=-1)
+    bound.apply_defaults()
+    expected = "arguments that can be given by position"
+    check(not bound.kwargs, "x", expected, f"{[*bound.kwargs]} by name alone")
+    return bound.args[:count]
+
+
+def _argument(name: str, value: Any) -> Any:
+    if hasattr(value, "columns"):
+        return _numbers(as_table(name, value).values)
+    is_array = isinstance(value, list | tuple) or hasattr(value, "__array__")
+    return _numbers(as_vector(name, value)) if is_array and not isinstance(value, Tensor) else value
 
 
 def _tensors(x: Any, y: Any) -> Rows:
@@ -107,6 +141,8 @@ def _numbers(values: Tensor) -> Tensor:
     return values.to(torch.get_default_dtype()) if values.is_floating_point() else values
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def _plain(tensor: Any) -> Any:
+    if not isinstance(tensor, Tensor):
+        return tensor
     tensor = tensor.detach()
     return tensor.clone() if tensor.is_inference() else tensor

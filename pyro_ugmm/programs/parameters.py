@@ -11,18 +11,36 @@ from torch import Tensor
 
 from ..nn.local_parameters import localize
 
-__all__ = ["FunctionWithParameters", "holding_parameters", "takes_size"]
+__all__ = [
+    "FunctionWithParameters",
+    "argument_names",
+    "holding_parameters",
+    "signature_of",
+    "takes_size",
+]
 
 
-def takes_size(function: Callable) -> bool:
-    """Whether a program takes ``size``, the number of rows of the full data."""
-    if isinstance(function, torch.nn.Module):
-        function = function.forward
+def signature_of(program: Callable) -> inspect.Signature | None:
+    """The signature of a program, if it has one."""
+    function = program.forward if isinstance(program, torch.nn.Module) else program
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return inspect.signature(function)
     except (TypeError, ValueError):
-        return True
-    return any(p.name == "size" or p.kind is p.VAR_KEYWORD for p in parameters)
+        return None
+
+
+def argument_names(program: Callable) -> list[str]:
+    """The names of a program's arguments, in order."""
+    signature = signature_of(program)
+    return ["x", "y"] if signature is None else [*signature.parameters]
+
+
+def takes_size(program: Callable) -> bool:
+    """Whether a program takes ``size``, the number of rows of the full data."""
+    signature = signature_of(program)
+    parameters = () if signature is None else signature.parameters.values()
+    takes = any(p.name == "size" or p.kind is p.VAR_KEYWORD for p in parameters)
+    return signature is None or takes
 
 
 class FunctionWithParameters:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pyro import poutine
 from torch import Tensor
@@ -22,7 +22,7 @@ class Simulation(Protocol):
         >>> from pyro_ugmm.models import BayesianGaussianMixture
         >>> model = BayesianGaussianMixture(2, 1)
         >>> draws = model.sample_prior(7)
-        >>> model.sample_rows(torch.zeros(5, 1), draws=draws).shape
+        >>> model.sample_rows(torch.zeros(5, 1), draws=draws)["x"].shape
         torch.Size([7, 5, 1])
     """
 
@@ -31,8 +31,11 @@ class Simulation(Protocol):
         """Draws all latent sites, ``(S,)`` and their shapes."""
 
     @abstractmethod
-    def sample_rows(self, *rows: Tensor, draws: Draws) -> Tensor:
-        """Draws as many rows as there are under each draw, ``(S, n)`` and a row's shape."""
+    def sample_rows(self, *rows: Any, draws: Draws) -> dict[str, Tensor]:
+        """Draws as many rows as there are under each draw, ``(S, n)`` and a row's shape.
+
+        By observed site.
+        """
 
 
 class _TracedSimulation:
@@ -53,10 +56,10 @@ class _TracedSimulation:
 
         return repeated(one, num_samples)
 
-    def sample_rows(self, *rows: Tensor, draws: Draws) -> Tensor:
-        def one(i: int) -> Tensor:
-            draw = {name: value[i] for name, value in draws.items()}
-            return self._run(rows, draw).nodes[self._traced.name]["value"]
+    def sample_rows(self, *rows: Any, draws: Draws) -> dict[str, Tensor]:
+        def one(i: int) -> dict[str, Tensor]:
+            nodes = self._run(rows, {name: value[i] for name, value in draws.items()}).nodes
+            return {name: nodes[name]["value"] for name in self._traced.observed}
 
         return repeated(one, len(next(iter(draws.values()))))
 

@@ -12,7 +12,7 @@ from torch.distributions import biject_to, constraints
 from ..checks import check
 from .traced import Rows, Traced, layers_of
 
-__all__ = ["LatentSite", "LatentSites", "check_start", "sites_of"]
+__all__ = ["LatentSite", "LatentSites", "check_start", "discrete_sites", "sites_of"]
 
 
 class LatentSite(NamedTuple):
@@ -106,6 +106,11 @@ def check_start(start: Any) -> Mapping[str, Any]:
     is_values = start is None or isinstance(start, Mapping)
     check(is_values, "start", "values by site, or None", type(start).__name__)
     return start or {}
+
+
+def discrete_sites(model: Callable, rows: Rows) -> frozenset[str]:
+    """The discrete latent sites of a plain program, which are summed out; our models have none."""
+    return frozenset() if isinstance(model, LatentSites) else Traced(model, rows).discrete
 
 
 def sites_of(model: Callable, rows: Rows) -> LatentSites:

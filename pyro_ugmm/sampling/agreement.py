@@ -1,9 +1,13 @@
 """Whether independent populations agree: R-hat over them."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-__all__ = ["nested_r_hat"]
+__all__ = ["agreement", "nested_r_hat"]
+
+_MOST_COLUMNS = 1024
 
 
 def nested_r_hat(values: Tensor, num_populations: int) -> Tensor:
@@ -38,3 +42,13 @@ def nested_r_hat(values: Tensor, num_populations: int) -> Tensor:
     between, within = grouped.mean(1).var(0), grouped.var(1).mean(0)
     ratio = torch.where(between == 0, 0.0, between / within)
     return (1 + ratio).sqrt()
+
+
+def agreement(quantities: Mapping[str, Tensor], num_populations: int) -> dict[str, float]:
+    """R-hat over populations of quantities ``(S, ...)``: of each, the largest."""
+    largest = {}
+    for name, values in quantities.items():
+        parts = values.reshape(len(values), -1).split(_MOST_COLUMNS, -1)
+        found = [nested_r_hat(part, num_populations).max() for part in parts]
+        largest[name] = float(torch.stack(found).max())  # which keeps what is no number
+    return largest

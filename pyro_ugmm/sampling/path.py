@@ -54,10 +54,13 @@ class Path:
         densities: of positions ``(S, n)``: the pair :math:`\log q(u)` and
             :math:`\log p(u) - \log q(u)`, each of shape ``(S,)``, of which gradients can be taken.
         block: how many positions are evaluated at once.
+        is_bounded: whether the ratio is, as a likelihood under its prior; that of a posterior and a
+            guide may grow far out.
     """
 
     densities: Callable[[Tensor], tuple[Tensor, Tensor]]
     block: int = 1 << 30
+    is_bounded: bool = True
 
     def at(self, position: Tensor, temperature: float) -> Particles:
         """Evaluates positions; where a log density is not finite, a density of zero is taken."""

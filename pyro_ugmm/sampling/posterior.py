@@ -1,27 +1,24 @@
 """The posterior of a Pyro model, by sequential Monte Carlo."""
 
-import math
-import time
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
-from ..checks import check, check_flag, check_integer, check_seed
 from ..nn.mode import training_mode
 from ..precision import full_precision
+from ..processes import Processes, together
 from ..programs.entry import check_program, enter_observed
 from ..pyro_state import exclusive_pyro
-from ..randomness import generator_for, seeded
-from . import smc
+from ..randomness import seeded
+from .identity import run_identity
 from .result import PosteriorSample
+from .run import Run
+from .settings import Settings
 from .target import Target
-from .verdict import verdict
 
 __all__ = ["sample_posterior"]
-
-_MOST_RUNGS = 500
 
 
 @full_precision
@@ -34,6 +31,8 @@ def sample_posterior(
     num_particles: int = 256,
     num_populations: int = 4,
     most_moves: int = 32,
+    checkpoint: str | os.PathLike | None = None,
+    group: Any = None,
     seed: int | None = None,
     progress: bool = True,
 ) -> PosteriorSample:
@@ -52,14 +51,23 @@ def sample_posterior(
 
     Args:
         model: the model, one of ours or a Pyro program.
-        x: features, or the rows of a mixture, shape ``(n, K)``.
+        x: features, or the rows of a mixture, shape ``(n, K)``; or a dictionary of all the model's
+            arguments by name.
         y: labels or targets, for a model that takes them.
         start: where the particles come from: the prior if None, or a fitted guide, from which the
-            path is shorter; one temperature, if the guide is right.
+            path is shorter; one temperature, if the guide is right. The result's ``moved`` judges
+            the guide by where the posterior is.
         num_particles: in all populations together.
         num_populations: how many independent populations there are.
         most_moves: the most moves of a particle at one temperature.
-        seed: for all that is random; torch's generators are used, and left alone if given.
+        checkpoint: a file that is written after each temperature. If it is there, the run goes on
+            from it, to the same draws; after a run that ended, the same call returns its outcome.
+            A file of another run is refused: of other arguments, data, priors, or values.
+        group: the processes of ``torch.distributed`` that evaluate parts of the particles for each
+            other: all if None, this one alone if False. Each gives the same arguments, and gets
+            the same sample, which is that of one process but for rounding.
+        seed: for all that is random, and torch's generators are left alone; without one, it is
+            drawn from them.
         progress: whether to show a progress bar (on runs of more than a second).
 
     Returns:
@@ -69,7 +77,8 @@ def sample_posterior(
 
     Raises:
         ValueError: if the model has no priors, or none that are densities; if its sites or its
-            density differ from run to run; if the data, the start or the numbers do not fit.
+            density differ from run to run; if the data, the start or the numbers do not fit; if
+            the checkpoint is damaged or of another run; on all processes, if one fails.
 
     Source: Del Moral, Doucet and Jasra (2006), *Sequential Monte Carlo samplers*; Chopin and
     Papaspiliopoulos (2020), *An introduction to sequential Monte Carlo*, chapter 17.
@@ -84,73 +93,28 @@ def sample_posterior(
         >>> sample.draws["means"].shape
         torch.Size([64, 2, 1])
     """
+    with together(group) as processes:
+        settings = Settings(num_particles, num_populations, most_moves, seed, progress)
+        return _sample(model, x, y, start, settings, checkpoint, processes)
+
+
+def _sample(
+    model: Callable,
+    x: Any,
+    y: Any,
+    start: Any,
+    settings: Settings,
+    checkpoint: str | os.PathLike | None,
+    processes: Processes,
+) -> PosteriorSample:
     check_program(model)
-    num_populations = check_integer("num_populations", num_populations)
-    num_particles = check_integer("num_particles", num_particles, minimum=2 * num_populations)
-    fits = num_particles % num_populations == 0
-    expected = f"a multiple of num_populations={num_populations}"
-    check(fits, "num_particles", expected, num_particles)
-    most_moves = check_integer("most_moves", most_moves, minimum=2)
-    seed, progress = check_seed("seed", seed), check_flag("progress", progress)
+    seed = settings.seed
+    if seed is None:
+        seed = processes.from_first(int(torch.randint(1 << 62, ())))
     with exclusive_pyro(), training_mode(model, False), seeded(seed), torch.inference_mode(False):
         rows = enter_observed(model, x, y, "labels or targets, with x")
-        target = Target(model, rows, start)
-        run = _Run(target, num_populations, most_moves, seed, progress)
-        return run.go(num_particles)
-
-
-class _Run:
-    """One run, which the keyboard can end."""
-
-    def __init__(
-        self,
-        target: Target,
-        num_populations: int,
-        most_moves: int,
-        seed: int | None,
-        progress: bool,
-    ) -> None:
-        self._target, self._num_populations = target, num_populations
-        self._most_moves, self._seed, self._progress = most_moves, seed, progress
-
-    def go(self, num_particles: int) -> PosteriorSample:
-        began = time.perf_counter()
-        position = self._target.start(num_particles)
-        state = smc.init(self._target.path, position, self._num_populations)
-        states = self._states(state, generator_for(self._seed, position.device))
-        interrupted = False
-        try:
-            for reached in states:
-                state = reached
-        except KeyboardInterrupt:
-            interrupted = True
-        position = state.particles.position
-        try:
-            r_hat = self._target.agreement(position, self._num_populations)
-        except KeyboardInterrupt:  # which comes too late to stop anything
-            r_hat = self._target.agreement(position, self._num_populations)
-        status, reason = verdict(state, r_hat, interrupted)
-        draws, _ = self._target.coordinates.values(position)
-        return PosteriorSample(
-            draws={name: value.detach() for name, value in draws.items()},
-            num_populations=self._num_populations,
-            status=status,
-            reason=reason,
-            log_evidences=state.log_evidence * (1.0 if state.temperature == 1 else math.nan),
-            r_hat=r_hat,
-            rungs=state.rungs,
-            held=self._target.held,
-            seconds=time.perf_counter() - began,
-        )
-
-    def _states(self, state: smc.State, generator: torch.Generator | None) -> Iterator[smc.State]:
-        """The states after each temperature."""
-        options = {"desc": "sampling", "disable": not self._progress, "delay": 1}
-        with tqdm(unit=" temperatures", **options) as bar:
-            while state.temperature < 1 and state.is_sound and len(state.rungs) < _MOST_RUNGS:
-                state = smc.step(
-                    self._target.path, state, most_moves=self._most_moves, generator=generator
-                )
-                bar.set_postfix(temperature=f"{state.temperature:.2g}", refresh=False)
-                bar.update()
-                yield state
+        target, identity = Target(model, rows, start), {}
+        if checkpoint is not None or processes.size > 1:
+            identity = run_identity(model, rows, start, settings)
+            processes.agree(identity)
+        return Run(target, settings, processes, identity).go(checkpoint)

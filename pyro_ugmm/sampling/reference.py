@@ -111,10 +111,14 @@ def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Referen
     Raises:
         ValueError: if it is none of the program's, or has no density of its sites.
     """
-    is_guide = callable(guide) and not isinstance(guide, type)
-    check(is_guide, "start", "a fitted guide, or None", kind_of(guide))
-    with torch.no_grad():
-        drawn = poutine.trace(guide).get_trace(*rows).nodes
+    is_guide, got = callable(guide) and not isinstance(guide, type), kind_of(guide)
+    check(is_guide, "start", "a fitted guide, or None", got)
+    try:
+        with torch.no_grad():
+            drawn = poutine.trace(guide).get_trace(*rows).nodes
+    except Exception as error:
+        expected, words = "a guide that takes the model's data", str(error).partition("\n")[0]
+        raise ValueError(f"start: expected {expected}, got {got}, which says: {words}") from error
     for name, site in coordinates.sites.items():
         found = [other for other, node in drawn.items() if node["type"] == "sample"]
         check(name in found, "start", f"a guide that draws {name!r}", f"draws of {found}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..status import Status
+from .moved import Moved
 from .smc import Rung
 
 __all__ = ["PosteriorSample"]
@@ -21,11 +22,12 @@ class PosteriorSample:
         status: how the run ended.
         reason: the same in words, with figures and the remedy.
         log_evidences: each population's estimate of :math:`\log p(y)`, shape ``(M,)``, float64;
-            NaN short of the posterior.
+            NaN short of the posterior, and where the numbers cannot hold the prior.
         r_hat: over populations, of quantities that know no labels: the log prior, the log
             likelihood, and the rows' log-likelihoods, of which the largest.
         rungs: what happened at each temperature.
         held: parameters without a prior, which were held where they are.
+        moved: how far quantities moved from the guide to the posterior; None from the prior.
         seconds: how long it took.
 
     Example:
@@ -47,6 +49,7 @@ class PosteriorSample:
     r_hat: dict[str, float]
     rungs: tuple[Rung, ...]
     held: tuple[str, ...] = ()
+    moved: Moved | None = None
     seconds: float = math.nan
 
     @property

@@ -4,8 +4,9 @@ Particles of several populations go from a density :math:`q` that can be sampled
 :math:`p`, along :math:`q^{1-\beta} p^\beta`. At each temperature they are weighted by what the
 density gained, resampled within their population, and moved until they have forgotten where they
 were (Del Moral, Doucet and Jasra 2006, *Sequential Monte Carlo samplers*). The product of the mean
-weights estimates the evidence, in each population for itself. Temperatures, scales and lengths of
-moves are learned from all populations together.
+weights estimates the evidence, in each population for itself; where weights have no bound, it is a
+bridge over each step. Temperatures, scales and lengths of moves are learned from all populations
+together.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from .forgetting import Displacements
 from .hamiltonian import move
 from .path import Particles, Path
 from .resampling import systematic
-from .tempering import effective_share, log_mean_weights, next_temperature
+from .tempering import (
+    effective_share,
+    log_bridge,
+    log_mean_weights,
+    longest_step,
+    next_temperature,
+)
 from .tuning import Tuning, scales
 
 __all__ = ["Rung", "State", "init", "move_until_forgotten", "step"]
@@ -104,20 +111,23 @@ def step(
     """Takes the particles to the next temperature."""
     increments = state.increments
     temperature = next_temperature(increments, state.temperature, share)
+    if not path.is_bounded:
+        temperature = min(temperature, state.temperature + longest_step(increments))
     gained = temperature - state.temperature
     log_weights = gained * increments
     ancestors = systematic(log_weights, generator)
     first = torch.arange(len(increments), device=ancestors.device).unsqueeze(-1)
     at = (first * increments.shape[1] + ancestors).flatten()
     particles = path.at(state.particles.position[at], temperature)
-    state = replace(
-        state,
-        particles=particles,
-        temperature=temperature,
-        log_evidence=state.log_evidence + log_mean_weights(increments, gained),
-    )
     effective = float(effective_share(log_weights).mean())
-    return move_until_forgotten(path, state, effective, most_moves, generator)
+    state = replace(state, particles=particles, temperature=temperature)
+    state = move_until_forgotten(path, state, effective, most_moves, generator)
+    factor = (
+        log_mean_weights(increments, gained)
+        if path.is_bounded
+        else log_bridge(increments, state.increments, gained)
+    )
+    return replace(state, log_evidence=state.log_evidence + factor)
 
 
 def move_until_forgotten(

@@ -12,16 +12,15 @@ from ..programs.coordinates import Coordinates
 from ..programs.joint import joint_of
 from ..programs.simulation import simulation_of
 from ..programs.sites import sites_of
-from ..programs.traced import Rows
-from .agreement import nested_r_hat
+from ..programs.traced import Rows, count_rows
 from .path import Path
 from .reference import guide_reference
+from .start import Start
 
 __all__ = ["Target"]
 
 _MOST_VALUES = 1 << 25
 _MOST_ROUNDS = 20
-_MOST_ROWS = 1024
 
 
 class Target:
@@ -53,16 +52,22 @@ class Target:
         self._simulation = simulation_of(model, rows)
         self.coordinates = Coordinates(sites)
         self._guide = None if start is None else guide_reference(start, self.coordinates, rows)
-        self._values_per_particle = len(rows[0]) * self._joint.values_per_row
+        self._values_per_particle = count_rows(rows) * self._joint.values_per_row
         block = max(1, _MOST_VALUES // self._values_per_particle)
-        self.path = Path(self._log_joint if start is None else self._ratio, block)
-        self._point = point = self.start(1)
+        densities = self._ratio if self.has_guide else self._log_joint
+        self.path = Path(densities, block, is_bounded=not self.has_guide)
+        self._point = point = self.start(1).position
         check_precision("model", point)
         self._check_repeats("model", lambda: torch.stack(self._log_joint(point)).sum())
         if self._guide is not None:
             log_q = self._guide.log_density
             self._check_repeats("start", lambda: log_q(point).sum())
         self.held = self._held(model, point)
+
+    @property
+    def has_guide(self) -> bool:
+        """Whether particles come from a guide."""
+        return self._guide is not None
 
     def _log_joint(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """The log prior of positions, as a density of these, and the log likelihood.
@@ -81,8 +86,8 @@ class Target:
 
     def _evaluated(self, position: Tensor) -> tuple[Tensor, Tensor]:
         values, volume = self.coordinates.values(position)
-        terms = self._joint.row_terms(*self._rows, draws=values)
-        return self._joint.log_prior(values) + volume, terms.sum(-1)
+        log_prior, terms = self._joint.log_joint(*self._rows, draws=values)
+        return log_prior + volume, terms.sum(-1)
 
     def _ratio(self, position: Tensor) -> tuple[Tensor, Tensor]:
         assert self._guide is not None
@@ -90,20 +95,19 @@ class Target:
         log_q = self._guide.log_density(position)
         return log_q, log_prior + log_likelihood - log_q
 
-    def start(self, num_particles: int) -> Tensor:
+    def start(self, num_particles: int) -> Start:
         """Draws positions from the reference, shape ``(S, n)``.
 
         Raises:
             ValueError: if they are on the edges of supports, again and again.
         """
-        found, count = [], 0
+        rounds, count = [], 0
         for _ in range(_MOST_ROUNDS):
-            drawn = self._drawn(num_particles)
-            found.append(drawn[drawn.isfinite().all(-1)])
-            count += len(found[-1])
+            rounds.append(self._drawn(num_particles))
+            count += int(rounds[-1].isfinite().all(-1).sum())
             if count >= num_particles:
-                return torch.cat(found)[:num_particles]
-        name = "model" if self._guide is None else "start"
+                return Start.among(torch.cat(rounds), num_particles, self.coordinates)
+        name = "start" if self.has_guide else "model"
         expected = "one whose draws lie within their supports"
         raise ValueError(f"{name}: expected {expected}, got {count} of {_MOST_ROUNDS} draws there")
 
@@ -113,8 +117,8 @@ class Target:
                 return self._guide.sample(num_samples)
             return self.coordinates.flatten(self._simulation.sample_prior(num_samples))
 
-    def agreement(self, position: Tensor, num_populations: int) -> dict[str, float]:
-        """R-hat over populations of what knows no labels."""
+    def quantities(self, position: Tensor) -> dict[str, Tensor]:
+        """The log prior and log likelihood, ``(S,)``, and each row's, ``(S, n)``."""
         with torch.no_grad():
             values, _ = self.coordinates.values(position)
             log_prior, terms = [], []
@@ -122,14 +126,8 @@ class Target:
                 draws = {name: value[part] for name, value in values.items()}
                 log_prior.append(self._joint.log_prior(draws))
                 terms.append(self._joint.row_terms(*self._rows, draws=draws))
-        parts = zip(*(part.split(_MOST_ROWS, -1) for part in terms), strict=True)
-        of_rows = [nested_r_hat(torch.cat(part), num_populations).max() for part in parts]
-        log_likelihood = torch.cat([part.sum(-1) for part in terms])
-        return {
-            "log_prior": float(nested_r_hat(torch.cat(log_prior), num_populations)),
-            "log_likelihood": float(nested_r_hat(log_likelihood, num_populations)),
-            "rows": float(torch.stack(of_rows).max()),
-        }
+        rows = torch.cat(terms)
+        return {"log_prior": torch.cat(log_prior), "log_likelihood": rows.sum(-1), "rows": rows}
 
     @staticmethod
     def _check_repeats(name: str, log_density: Callable[[], Tensor]) -> None:

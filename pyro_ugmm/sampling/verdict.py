@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping
 
 from ..status import Status
+from .moved import Moved
 from .smc import State
+from .start import Lost
 
 __all__ = ["verdict"]
 
@@ -12,8 +14,37 @@ _AGREEMENT = 1.05
 _LEAST_ACCEPTANCE = 0.05
 
 
-def verdict(state: State, r_hat: Mapping[str, float], interrupted: bool) -> tuple[Status, str]:
-    """Returns how a run ended, and the same in words, with figures and the remedy."""
+def verdict(
+    state: State,
+    r_hat: Mapping[str, float],
+    interrupted: bool,
+    lost: Lost | None = None,
+    moved: Moved | None = None,
+) -> tuple[Status, str]:
+    """Returns how a run ended, and the same in words, with figures and the remedy.
+
+    Args:
+        state: at its end.
+        r_hat: over populations, by quantity.
+        interrupted: whether the keyboard ended it.
+        lost: what of the prior or guide the numbers cannot hold.
+        moved: how far quantities moved from the guide.
+    """
+    status, reason = _ending(state, r_hat, interrupted)
+    lost = lost or Lost()
+    if status is Status.CONVERGED and lost.is_missed:
+        status = Status.LIMIT_REACHED
+        reason = "the posterior was reached, but has mass where the numbers end"
+    if not lost.is_little:
+        reason += (
+            f". There is no log_evidence: {lost.share:.0%} of the first draws of {lost.site} are "
+            f"lost to {state.particles.position.dtype}, on the edge of the support or all the "
+            "same; take float64, or another prior, such as one of its logarithm or logit"
+        )
+    return status, reason if moved is None else f"{reason}; {moved.sentence}"
+
+
+def _ending(state: State, r_hat: Mapping[str, float], interrupted: bool) -> tuple[Status, str]:
     at = f"at temperature {state.temperature:.2g}"
     if not state.is_sound:
         return Status.BROKEN_DOWN, (
@@ -26,14 +57,16 @@ def verdict(state: State, r_hat: Mapping[str, float], interrupted: bool) -> tupl
         done = "interrupted" if interrupted else f"stopped after {len(state.rungs)} temperatures"
         return status, (
             f"{done} {at}, short of the posterior, which is at one: the draws are wider than it; "
-            "run again, with more particles, or from a guide"
+            "run again, with more particles, or from a guide; with the same checkpoint, a run that "
+            "was interrupted goes on"
         )
     acceptance = state.rungs[-1].acceptance
     if acceptance < _LEAST_ACCEPTANCE:
         return Status.LIMIT_REACHED, (
             f"the posterior was reached, but the particles hardly moved there (acceptance "
-            f"{acceptance:.3f}), and their agreement says nothing; raise most_moves, or start from "
-            "the prior or another guide"
+            f"{acceptance:.3f}), and their agreement says nothing; raise most_moves, start from "
+            "the prior or another guide, or, if they collapsed to a point, as where a scale can be "
+            "zero, take a prior that keeps them from there"
         )
     worst = max(r_hat, key=lambda name: math.inf if math.isnan(r_hat[name]) else r_hat[name])
     said = f"R-hat over {len(state.log_evidence)} populations is at most {r_hat[worst]:.3f}"

@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from pyro.infer.autoguide import AutoGuide
 
 from ..checks import check, check_choice, check_integer
 from ..descriptions import check_fields
+from ..sampling import PosteriorSample
 from .guides import GUIDES
 from .models import MODELS
+from .samples import check_described, describe_sample
 
 __all__ = ["Description"]
 
@@ -29,6 +31,7 @@ class Description:
         guide: the kind of the guide, or None.
         rank: the guide's, or None.
         frozen: names the parameters that are not to be learned.
+        sample: what is said of the sample of its posterior, or None.
     """
 
     model: str
@@ -38,10 +41,11 @@ class Description:
     guide: str | None
     rank: int | None
     frozen: list[str]
+    sample: dict[str, Any] | None
 
     @classmethod
-    def of(cls, model: Any, guide: AutoGuide | None) -> Self:
-        """Describes a model, and a guide that has run.
+    def of(cls, model: Any, inference: AutoGuide | PosteriorSample | None) -> Self:
+        """Describes a model, and a guide that has run, or a sample.
 
         Raises:
             ValueError: if a file cannot hold them.
@@ -49,10 +53,13 @@ class Description:
         kind = type(model).__name__
         is_known = kind in MODELS and MODELS[kind].kind is type(model)
         check(is_known, "model", f"one of {[*MODELS]}", kind)
+        is_sample = isinstance(inference, PosteriorSample)
+        guide: AutoGuide | None = None if is_sample else inference
+        sample = describe_sample(cast(PosteriorSample, inference), model) if is_sample else None
         if guide is not None:
             its_kind = type(guide).__name__
             is_known = its_kind in GUIDES and GUIDES[its_kind].kind is type(guide)
-            check(is_known, "guide", f"one of {[*GUIDES]} or None", its_kind)
+            check(is_known, "guide", f"one of {[*GUIDES]}, a sample or None", its_kind)
             has_run = guide.prototype_trace is not None
             check(has_run, "guide", "a fitted guide", "one that never ran")
         return cls(
@@ -63,6 +70,7 @@ class Description:
             guide=None if guide is None else type(guide).__name__,
             rank=getattr(guide, "rank", None),
             frozen=[name for name, p in model.named_parameters() if not p.requires_grad],
+            sample=sample,
         )
 
     def to_json(self) -> str:
@@ -89,6 +97,9 @@ class Description:
         frozen = said["frozen"]
         is_names = isinstance(frozen, list) and all(isinstance(name, str) for name in frozen)
         check(is_names, "frozen", "a list of names of parameters", repr(frozen))
+        if said["sample"] is not None:
+            check_described(said["sample"])
+            check(said["guide"] is None, "guide", "null, beside a sample", repr(said["guide"]))
         return cls(**said)
 
     @property

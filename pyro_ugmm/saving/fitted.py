@@ -1,4 +1,4 @@
-"""Fitted models and their guides in files, without pickles."""
+"""Fitted models with their guides or samples in files, without pickles."""
 
 import os
 from typing import Any
@@ -13,24 +13,29 @@ from ..models.base import BayesianModel
 from ..pyro_state import exclusive_pyro
 from ..randomness import seeded
 from ..safetensors_file import read_safetensors, write_safetensors
+from ..sampling import PosteriorSample
 from .description import Description
 from .guides import GUIDES
 from .models import MODELS
+from .samples import restore_sample, tensors_of_sample
 from .tensors import check_shape, check_tensors, load_state
 
 __all__ = ["load_fitted", "save_fitted"]
 
-_FORMAT = "pyro_ugmm fitted model 3"
+_FORMAT = "pyro_ugmm fitted model 4"
+_SAMPLE = "sample."
 
 
-def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide | None) -> None:
-    """Writes a model and its fitted guide to a safetensors file, atomically.
+def save_fitted(
+    path: str | os.PathLike, model: BayesianModel, guide: AutoGuide | PosteriorSample | None
+) -> None:
+    """Writes a model and its fitted guide, or a sample, to a safetensors file, atomically.
 
     Args:
         path: the file.
         model: the model.
         guide: what a function of :mod:`pyro_ugmm.guides` made, or Pyro's autoguides of these
-            kinds; None for a model at maximum likelihood.
+            kinds; a sample of the model's posterior; None for a model at maximum likelihood.
 
     Raises:
         ValueError: if the model or guide is of another kind, or has not run yet; or a prior is
@@ -55,17 +60,17 @@ def save_fitted(path: str | os.PathLike, model: BayesianModel, guide: AutoGuide 
         UGMMClassifier(UGMMNetwork([2, 4, 3], n_parameters=60), priors=Priors(...))
     """
     said = Description.of(model, guide).to_json()
-    parts = {"model": model} | ({} if guide is None else {"guide": guide})
-    tensors = {
-        f"{part}.{name}": tensor
-        for part, module in parts.items()
-        for name, tensor in module.state_dict().items()
-    }
+    parts = {"model": model.state_dict()}
+    if isinstance(guide, PosteriorSample):
+        parts["sample"] = tensors_of_sample(guide)
+    elif guide is not None:
+        parts["guide"] = guide.state_dict()
+    tensors = {f"{part}.{name}": tensor for part in parts for name, tensor in parts[part].items()}
     write_safetensors(path, tensors, {"format": _FORMAT, "description": said})
 
 
 def load_fitted(path: str | os.PathLike) -> tuple[Any, Any]:
-    """Reads what :func:`save_fitted` wrote: the model, and its guide or None, on the CPU.
+    """Reads what :func:`save_fitted` wrote: the model, and its guide, sample or None, on the CPU.
 
     Raises:
         ValueError: if the file is damaged, or not of a fitted model; the message names the file and
@@ -103,12 +108,17 @@ def _described(metadata: dict[str, str]) -> Description:
 
 @torch.inference_mode(False)  # so that it can be trained, wherever it is loaded
 def _restore(said: Description, tensors: dict[str, Tensor]) -> tuple[Any, Any]:
-    check_tensors(tensors, said.torch_dtype)
-    prefixes = ("model.",) if said.guide is None else ("model.", "guide.")
+    of_sample = {name: tensor for name, tensor in tensors.items() if name.startswith(_SAMPLE)}
+    check_tensors({n: tensors[n] for n in tensors.keys() - of_sample.keys()}, said.torch_dtype)
+    prefixes = ["model."]
+    prefixes += ["guide."] * (said.guide is not None) + [_SAMPLE] * (said.sample is not None)
     with exclusive_pyro(), seeded(0):  # what is drawn at random here is replaced below
         model = _restore_model(said, tensors)
-        unknown = sorted(name for name in tensors if not name.startswith(prefixes))
+        unknown = sorted(name for name in tensors if not name.startswith(tuple(prefixes)))
         check(not unknown, "tensors", f"none but those of {' and '.join(prefixes)}", unknown)
+        if said.sample is not None:
+            parts = {name.removeprefix(_SAMPLE): tensor for name, tensor in of_sample.items()}
+            return model, restore_sample(said.sample, parts, model, said.torch_dtype)
         if said.guide is None:
             return model, None
         guide = GUIDES[said.guide].make(said.rank, model, tensors)

@@ -286,7 +286,7 @@ NO_PRIORS = UGMMClassifier(UGMMNetwork([2, 2]))
 ROWS = torch.zeros(6, 2)
 REFUSED = {
     "no model": ((3, prior, X), {}, "model: expected a Pyro model"),
-    "nothing observed": ((line, prior, X), {}, r"model: .* one observed site, given data"),
+    "nothing observed": ((line, prior, X), {}, r"model: .* an observed site, given data"),
     "a score": ((SCORE, prior, ROWS), {}, "model: expected one with a likelihood"),
     "no priors": ((NO_PRIORS, prior, ROWS), {}, "model: expected a model with priors"),
     "a scaled prior": ((scaled, prior, X), {}, "model: expected priors that are densities"),

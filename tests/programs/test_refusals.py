@@ -7,6 +7,7 @@ import torch
 
 from pyro_ugmm.diagnostics import to_inference_data
 from pyro_ugmm.guides import mean_field
+from pyro_ugmm.sampling import sample_posterior
 from pyro_ugmm.training import fit_mle, fit_svi
 from tests.programs.regressions import X, Y, with_size, without_size
 
@@ -20,61 +21,27 @@ def nothing_observed(x, y=None):
         pyro.sample("y", dist.Normal(normal(), 1.0))
 
 
-def two_observed(x, y=None):
-    w = normal()
-    with pyro.plate("data", len(x)):
-        pyro.sample("x", dist.Normal(w, 1.0).expand([3]).to_event(1), obs=x)
-        pyro.sample("y", dist.Normal(w, 1.0), obs=y)
+def without_a_plate(x, y=None):
+    pyro.sample("y", dist.Normal(normal(), 1.0).expand([len(x)]), obs=y)
 
 
-def a_factor(x, y=None):
-    without_size(x, y)
-    pyro.factor("more", torch.tensor(1.0))
-
-
-def no_plate(x, y=None):
-    pyro.sample("y", dist.Normal(normal(), 1.0).expand([len(x)]).to_event(1), obs=y)
-
-
-def nested_plates(x, y=None):
-    w = normal()
-    with pyro.plate("features", 3, dim=-1), pyro.plate("data", len(x), dim=-2):
-        pyro.sample("x", dist.Normal(w, 1.0), obs=x)
-
-
-def subsamples(x, y=None):
-    w = normal()
-    with pyro.plate("data", len(x), subsample_size=5) as at:
-        pyro.sample("y", dist.Normal(w, 1.0), obs=y[at])
-
-
-def other_rows(x, y=None):
-    w = normal()
-    with pyro.plate("data", 7):
-        pyro.sample("y", dist.Normal(w, 1.0), obs=y[:7])
-
-
-def a_discrete_site(x, y=None):
-    w = pyro.sample("w", dist.Bernoulli(0.5))
+def a_count(x, y=None):
+    w = pyro.sample("w", dist.Poisson(2.0))
     with pyro.plate("data", len(x)):
         pyro.sample("y", dist.Normal(w, 1.0), obs=y)
 
 
-def a_local_site(x, y=None):
+def a_point(x, y=None):
+    w = pyro.sample("w", dist.Delta(torch.tensor(1.0)))
     with pyro.plate("data", len(x)):
-        pyro.sample("y", dist.Normal(normal(), 1.0), obs=y)
+        pyro.sample("y", dist.Normal(w, 1.0), obs=y)
 
 
 REFUSED = {
-    nothing_observed: r"one observed site, given data .*, got observed sites \[\]",
-    two_observed: r"one observed site, .*, got observed sites \['x', 'y'\]",
-    a_factor: r"one observed site, .*, got observed sites \['y', 'more'\]",
-    no_plate: "y in one plate, at dimension -1, of all 30 rows, got plates none",
-    nested_plates: "x in one plate, at dimension -1, of all 30 rows, got plates 'features'",
-    subsamples: "y in one plate, .* got plates 'data' at -1 of 5 of 30",
-    other_rows: "y in one plate, .* got plates 'data' at -1 of 7 of 7",
-    a_discrete_site: "continuous latent sites .*, got w with support Boolean",
-    a_local_site: "latent sites outside of the plate 'data' of the rows, got w in it",
+    nothing_observed: r"an observed site, given data .*, got .* draws of \['w', 'y'\]",
+    without_a_plate: r"y in a plate for each of its dimensions .*, got .* \(30,\) in plates {}",
+    a_count: "discrete latent sites whose values Pyro can enumerate, .*, got w with support",
+    a_point: "latent sites with a density .*, got w, a Delta",
 }
 
 
@@ -86,6 +53,7 @@ def test_programs_that_cannot_be_seen_through(program):
         lambda: fit_svi(program, lambda x, y, size=None: None, X, Y, steps=2, progress=False),
         lambda: fit_mle(program, X, Y, steps=2, progress=False),
         lambda: to_inference_data(program, lambda x, y: None, X, Y),
+        lambda: sample_posterior(program, X, Y, progress=False),
     ):
         with pytest.raises(ValueError, match=message):
             call()
@@ -115,6 +83,23 @@ def test_programs_that_cannot_be_seen_through(program):
         (
             lambda: to_inference_data(with_size, lambda x, y: None, X, Y),
             "inference: expected a draw of the site 'w'",
+        ),
+        (
+            lambda: fit_svi(with_size, lambda x, y, size=None: None, X, Y, steps=2),
+            "guide: expected one that draws the site 'w', got draws of",
+        ),
+        (
+            lambda: mean_field(with_size, x={"x": X, "z": Y}),
+            r"x: expected a dictionary of the model's arguments \['x', 'y', 'size'\], got",
+        ),
+        (lambda: mean_field(with_size, x={"x": X}, y=Y), "y: expected all data in the dictionary"),
+        (
+            lambda: mean_field(lambda *, x: None, x={"x": X}),
+            "x: expected arguments that can be given by position, got .'x'. by name alone",
+        ),
+        (
+            lambda: to_inference_data(with_size, mean_field(with_size), {"x": X}),
+            r"model: expected .* an observed site, given data",
         ),
     ],
 )

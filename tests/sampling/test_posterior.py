@@ -9,46 +9,26 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoLaplaceApproximation
-from torch.distributions import MultivariateNormal
 
-import pyro_ugmm.sampling.posterior
 from pyro_ugmm.diagnostics import class_probabilities, loo, relabel, to_inference_data
 from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
-from pyro_ugmm.sampling import sample_posterior
+from pyro_ugmm.sampling import sample_posterior, smc
 from pyro_ugmm.sampling.agreement import nested_r_hat
 from pyro_ugmm.sampling.path import Path
 from pyro_ugmm.sampling.smc import Rung, State
 from pyro_ugmm.sampling.target import Target
 from pyro_ugmm.sampling.verdict import verdict
+from pyro_ugmm.saving import load_fitted, save_fitted
 from pyro_ugmm.status import Status
 from pyro_ugmm.training import fit_svi
 from tests.diagnostics.arviz_words import TOTAL
 from tests.models.networks import data
 
+from .lines import X, Y, exact_regression, regression
+
 QUIET = {"progress": False, "seed": 0}
-X = torch.linspace(-1.0, 2.0, 30)
-Y = 0.7 * X - 0.4 + 0.3 * torch.randn(30, generator=torch.Generator().manual_seed(0))
-
-
-def regression(x, y=None):
-    """A line with known noise: everything about it has a closed form."""
-    slope = pyro.sample("slope", dist.Normal(0.0, 2.0))
-    intercept = pyro.sample("intercept", dist.Normal(0.0, 2.0))
-    with pyro.plate("data", len(x)):
-        return pyro.sample("y", dist.Normal(intercept + slope * x, 0.5), obs=y)
-
-
-def exact_regression():
-    """The posterior of slope and intercept, and the log evidence."""
-    design = torch.stack([X, torch.ones(30)], -1).double()
-    y = Y.double()
-    precision = design.T @ design / 0.25 + torch.eye(2, dtype=torch.float64) / 4
-    covariance = torch.linalg.inv(precision)
-    marginal = design @ design.T * 4 + 0.25 * torch.eye(30, dtype=torch.float64)
-    evidence = MultivariateNormal(torch.zeros(30, dtype=torch.float64), marginal).log_prob(y)
-    return covariance @ design.T @ y / 0.25, covariance, float(evidence)
 
 
 def lines(sample):
@@ -140,6 +120,25 @@ def test_a_mixture_for_arviz(covariance):
         assert math.isfinite(loo(idata)[TOTAL])
 
 
+def test_three_components_are_relabeled(tmp_path):
+    """Populations mix the orders of components; each draw is brought into the same one."""
+    at = torch.tensor([-10.0, 0.0, 10.0])
+    x = (at + torch.randn(12, 3, generator=torch.Generator().manual_seed(0))).reshape(-1, 1)
+    priors = Priors(means=dist.Normal(0.0, 10.0), weights=None, variances=None)
+    model = BayesianGaussianMixture(3, 1, priors=priors)
+    sample = sample_posterior(model, x, num_particles=64, most_moves=8, **QUIET)
+    save_fitted(tmp_path / "sample.safetensors", model, sample)
+    again, found = load_fitted(tmp_path / "sample.safetensors")
+    idata = to_inference_data(again, found, x, num_samples=5, seed=0)
+    mixed = idata.posterior["means"].std(("chain", "draw")).values
+    assert (mixed > 3).any()
+    posterior = relabel(idata, reference=at.unsqueeze(-1)).posterior
+    assert posterior.attrs["relabeled"] == "all components are told apart"
+    assert (posterior["means"].std(("chain", "draw")).values < 1).all()
+    centers = posterior["means"].mean(("chain", "draw")).values[:, 0]
+    assert centers == pytest.approx(at.tolist(), abs=1)
+
+
 def test_a_network():
     x, y = data(60)
     torch.manual_seed(0)
@@ -179,7 +178,7 @@ def test_a_seed_is_all_the_chance_and_generators_are_left_alone():
 
 
 def test_an_interruption_returns_what_there_is(monkeypatch):
-    step, n_steps = pyro_ugmm.sampling.posterior.smc.step, 0
+    step, n_steps = smc.step, 0
 
     def interrupted(*args, **options):
         nonlocal n_steps
@@ -188,7 +187,7 @@ def test_an_interruption_returns_what_there_is(monkeypatch):
             raise KeyboardInterrupt
         return step(*args, **options)
 
-    monkeypatch.setattr(pyro_ugmm.sampling.posterior.smc, "step", interrupted)
+    monkeypatch.setattr(smc, "step", interrupted)
     sample = sample_posterior(regression, X, Y, num_particles=64, **QUIET)
     assert sample.status is Status.INTERRUPTED and sample.interrupted and not sample.converged
     assert sample.num_particles == 64 and len(sample.rungs) == 2
@@ -306,7 +305,8 @@ def test_particles_that_never_move_do_not_agree():
     rung = Rung(1.0, 0.5, n_moves=4, n_gradients=9, acceptance=0.0, forgotten=False)
     particles = Path(lambda u: (u.sum(-1), u.sum(-1))).at(torch.zeros(4, 1), 1.0)
     state = State(particles, torch.zeros(2), temperature=1.0, rungs=(rung,))
-    assert verdict(state, {"rows": 1.0}, False)[0] is Status.LIMIT_REACHED
+    status, reason = verdict(state, {"rows": 1.0}, False)
+    assert status is Status.LIMIT_REACHED and "collapsed to a point" in reason
     moved = replace(state, rungs=(replace(rung, acceptance=0.8),))
     assert verdict(moved, {"rows": 1.0}, False)[0] is Status.CONVERGED
     assert verdict(moved, {"rows": math.nan, "log_prior": 1.0}, False)[0] is Status.LIMIT_REACHED
@@ -325,7 +325,7 @@ def test_values_beyond_the_numbers_are_never_entered():
             pyro.sample("x", dist.Normal(0.0, scale), obs=x)
 
     target = Target(strict, (X,))
-    position = target.start(4)
+    position = target.start(4).position
     position[2] = 1e4
     particles = target.path.at(position, 1.0)
     alone = target.path.at(position[[0, 1, 3]], 1.0)

@@ -166,7 +166,7 @@ def test_a_reparametrized_site_is_a_function_of_others():
     assert [*samples[1].draws] == ["tau", "at_decentered"]
     assert samples[0].log_evidence == pytest.approx(samples[1].log_evidence, abs=0.2)
     idata = to_inference_data(apart, samples[1], X, Y, num_samples=10, seed=0)
-    assert [*idata.posterior] == ["tau", "at_decentered"]
+    assert [*idata.posterior] == ["tau", "at_decentered", "at"]
 
 
 def test_parameters_are_held_and_not_left_behind():

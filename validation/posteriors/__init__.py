@@ -1,0 +1,1 @@
+"""Posteriors by sequential Monte Carlo, against long chains of NUTS, and their evidence."""
