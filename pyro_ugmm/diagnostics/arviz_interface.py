@@ -25,7 +25,7 @@ __all__ = [
     "elpd_data",
     "group_names",
     "make_inference_data",
-    "psis_loo",
+    "relative_efficiency",
     "smoothed_weights",
     "with_draws",
     "with_log_likelihood",
@@ -33,10 +33,13 @@ __all__ = [
 
 Groups = Mapping[str, Mapping[str, np.ndarray]]
 Arrays = tuple[Any, Any]
+_LATER_NAMES = {"elpd_loo": "elpd", "p_loo": "p", "loo_i": "elpd_i"}  # of LOO, from 1.0 on
 
 
 class _Version(ABC):
     """What differs between ArviZ's versions; the functions below say what each method does."""
+
+    ddof: int  # of the variance over rows, as numpy has it
 
     def __init__(self, arviz: Any) -> None:
         self.arviz = arviz
@@ -56,7 +59,7 @@ class _Version(ABC):
         """Puts a ``Dataset`` in the place of a group."""
 
     @abstractmethod
-    def smoothed_weights(self, log_ratio: Any) -> Arrays: ...
+    def smoothed_weights(self, log_ratio: np.ndarray, efficiency: float) -> Arrays: ...
 
     @abstractmethod
     def elpd_data(self, values: Mapping[str, Any]) -> Any: ...
@@ -71,6 +74,8 @@ class _Version(ABC):
 class _Version0(_Version):
     """Up to 0.23."""
 
+    ddof = 0
+
     def group_names(self, idata: Any) -> list[str]:
         return [*idata.groups()] if hasattr(idata, "groups") else []
 
@@ -83,11 +88,15 @@ class _Version0(_Version):
     def replace(self, idata: Any, group: str, data_set: Any) -> None:
         setattr(idata, group, data_set)
 
-    def smoothed_weights(self, log_ratio: Any) -> Arrays:
-        return self.arviz.psislw(log_ratio)
+    def smoothed_weights(self, log_ratio: np.ndarray, efficiency: float) -> Arrays:
+        return self.arviz.psislw(log_ratio, efficiency)
 
     def elpd_data(self, values: Mapping[str, Any]) -> Any:
-        return self.arviz.stats.stats_utils.ELPDData(dict(values))
+        """By the names of both versions."""
+        later = {
+            _LATER_NAMES[name]: value for name, value in values.items() if name in _LATER_NAMES
+        }
+        return self.arviz.stats.stats_utils.ELPDData({**values, **later})
 
     def density_estimate(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.arviz.kde(draws)
@@ -99,7 +108,7 @@ class _Version0(_Version):
 class _Version1(_Version):
     """From 1.0 on."""
 
-    _ELPD_NAMES = {"elpd_loo": "elpd", "p_loo": "p", "loo_i": "elpd_i"}
+    ddof = 1
 
     def group_names(self, idata: Any) -> list[str]:
         return [*idata.children] if hasattr(idata, "children") else []
@@ -113,25 +122,15 @@ class _Version1(_Version):
     def replace(self, idata: Any, group: str, data_set: Any) -> None:
         idata[group] = type(idata)(data_set)
 
-    def smoothed_weights(self, log_ratio: Any) -> Arrays:
-        """Smooths where ratios differ, as ArviZ refuses those that do not."""
+    def smoothed_weights(self, log_ratio: np.ndarray, efficiency: float) -> Arrays:
         from arviz_stats.base import array_stats
 
-        values = np.asarray(log_ratio, dtype=float)
-        weights = np.full(values.shape, -math.log(values.shape[-1]))
-        k = np.full(values.shape[:-1], -math.inf)
-        differ = np.ptp(values, -1) > 0
-        if differ.any():
-            weights[differ], k[differ] = array_stats.psislw(-values[differ])
-        if isinstance(log_ratio, np.ndarray):
-            return weights, k
-        one = log_ratio.isel({log_ratio.dims[-1]: 0}, drop=True)
-        return log_ratio.copy(data=weights), one.copy(data=k)
+        return array_stats.psislw(-log_ratio, r_eff=efficiency)
 
     def elpd_data(self, values: Mapping[str, Any]) -> Any:
         from arviz_stats.utils import ELPDDataLOO
 
-        named = {self._ELPD_NAMES.get(name, name): value for name, value in values.items()}
+        named = {_LATER_NAMES.get(name, name): value for name, value in values.items()}
         return ELPDDataLOO(**named)
 
     def density_estimate(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -196,22 +195,42 @@ def with_log_likelihood(idata: "InferenceData", name: str, values: Any) -> "Infe
     return result
 
 
-def smoothed_weights(log_ratio: Any) -> Arrays:
+def smoothed_weights(log_ratio: Any, efficiency: float = 1.0) -> Arrays:
     """Log weights that sum to one, smoothed by Pareto's distribution, and its shapes k.
 
-    The draws are the last dimension.
+    The draws are the last dimension; efficiency is what one is worth in independent draws. Where
+    all ratios are the same there is nothing to smooth, and k is minus infinity.
     """
-    return _version().smoothed_weights(log_ratio)
+    values = np.asarray(log_ratio, dtype=float)
+    weights = np.full(values.shape, -math.log(values.shape[-1]))
+    k = np.full(values.shape[:-1], -math.inf)
+    differ = np.ptp(values, -1) > 0
+    if differ.any():
+        weights[differ], k[differ] = _version().smoothed_weights(values[differ], efficiency)
+    if isinstance(log_ratio, np.ndarray):
+        return weights, k
+    one = log_ratio.isel({log_ratio.dims[-1]: 0}, drop=True)
+    return log_ratio.copy(data=weights), one.copy(data=k)
 
 
-def psis_loo(idata: "InferenceData") -> Any:
-    """ArviZ's own LOO, row by row, of draws from the posterior."""
-    return _version().arviz.loo(idata, pointwise=True)
+def relative_efficiency(idata: "InferenceData") -> float:
+    """How many independent draws one of the posterior is worth, on average over its values."""
+    sizes = idata.posterior.sizes
+    if sizes["chain"] == 1:
+        return 1.0  # as ArviZ has it
+    found = _version().arviz.ess(idata, method="mean")
+    effective = np.concatenate([found[name].values.ravel() for name in found.data_vars])
+    return float(effective.mean()) / (sizes["chain"] * sizes["draw"])
 
 
 def elpd_data(values: Mapping[str, Any]) -> Any:
-    """What ``arviz.compare`` takes, by the names of ArviZ's LOO before version 1."""
-    return _version().elpd_data(values)
+    """What ``arviz.compare`` takes, of values by the names of ArviZ's LOO before version 1.
+
+    The total and its standard error are those of the rows, ``loo_i``.
+    """
+    rows, version = values["loo_i"], _version()
+    error = float((rows.size * rows.var(ddof=version.ddof)) ** 0.5)
+    return version.elpd_data({"elpd_loo": float(rows.sum()), **values, "se": error})
 
 
 def density_estimate(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..checks import check
 from .arviz_interface import (
     check_inference_data,
     elpd_data,
     group_names,
-    psis_loo,
+    relative_efficiency,
     smoothed_weights,
 )
 from .importance import good_k, warn_of_held_sites
@@ -64,25 +66,26 @@ def loo(idata: "InferenceData", *, var_name: str | None = None) -> Any:
     (site,) = idata.log_likelihood.data_vars
     n_samples = idata.posterior.sizes["chain"] * idata.posterior.sizes["draw"]
     check(n_samples > 1, "idata", "two draws or more", "one")
-    if "sample_stats" not in groups or "log_q" not in idata.sample_stats:
-        return psis_loo(idata)
-    is_held = warn_of_held_sites(idata)
-    sample = {"__sample__": ("chain", "draw")}
-    log_likelihood = idata.log_likelihood[site].astype(float).stack(sample)
-    log_ratio = (idata.sample_stats["log_p"] - idata.sample_stats["log_q"]).stack(sample)
-    weights, pareto_k = smoothed_weights((log_ratio - log_likelihood).transpose(..., "__sample__"))
+    stacked = idata.log_likelihood[site].astype(float).stack(__sample__=("chain", "draw"))
+    log_likelihood = stacked.transpose(..., "__sample__")
+    is_guide = "sample_stats" in groups and "log_q" in idata.sample_stats
+    is_held = is_guide and warn_of_held_sites(idata)
+    log_ratio, efficiency = np.zeros(n_samples), 1.0
+    if is_guide:
+        difference = idata.sample_stats["log_p"] - idata.sample_stats["log_q"]
+        log_ratio = difference.values.reshape(-1)
+    else:
+        efficiency = relative_efficiency(idata)
+    weights, pareto_k = smoothed_weights(log_ratio - log_likelihood, efficiency)
     posterior_weights, _ = smoothed_weights(log_ratio)
     pointwise, fitted = (
         (log_likelihood + w).reduce(logsumexp, dim="__sample__")
         for w in (weights, posterior_weights)
     )
     limit = good_k(n_samples)
-    total = float(pointwise.sum())
     return elpd_data(
         {
-            "elpd_loo": total,
-            "se": float((pointwise.size * pointwise.var()) ** 0.5),
-            "p_loo": float(fitted.sum()) - total,
+            "p_loo": float((fitted - pointwise).sum()),
             "n_samples": n_samples,
             "n_data_points": pointwise.size,
             "warning": is_held or bool((pareto_k > limit).any()),

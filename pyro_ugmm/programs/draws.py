@@ -1,12 +1,14 @@
 """Functions of one draw, of which many are wanted: they never see two at a time."""
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 __all__ = ["evaluated", "repeated"]
 
@@ -26,7 +28,7 @@ def evaluated(
     """
     n_draws = len(next(iter(draws.values())))
     size = max(1, min(_MOST_VALUES // max(values_per_draw, 1), n_draws))
-    with pyro.validation_enabled(False):
+    with _without_validation():
         while True:
             try:
                 return torch.vmap(function, randomness="same", chunk_size=size)(dict(draws))
@@ -70,3 +72,15 @@ def _stacked(values: Sequence[Any]) -> Any:
     if isinstance(first, Mapping):
         return {key: _stacked([one[key] for one in values]) for key in first}
     return tuple(_stacked(parts) for parts in zip(*values, strict=True))
+
+
+@contextlib.contextmanager
+def _without_validation() -> Iterator[None]:
+    """Also of values under distributions made before, which ``vmap`` cannot do in older torch."""
+    validate = Distribution._validate_sample
+    Distribution._validate_sample = lambda *_: None
+    try:
+        with pyro.validation_enabled(False):
+            yield
+    finally:
+        Distribution._validate_sample = validate

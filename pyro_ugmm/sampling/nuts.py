@@ -12,9 +12,9 @@ __all__ = ["NUTSWithEnergy"]
 class NUTSWithEnergy(NUTS):
     r"""Pyro's ``NUTS``, the same draws, which keeps the energy of each transition.
 
-    :func:`pyro_ugmm.diagnostics.to_inference_data` stores it as ``energy`` in ``sample_stats``, by
-    which ``arviz.plot_energy`` and ``arviz.bfmi`` tell whether new momenta carry a chain through all
-    of the posterior; Pyro's own kernels keep none. It is the Hamiltonian
+    :func:`pyro_ugmm.diagnostics.to_inference_data` stores it as ``energy`` in ``sample_stats``,
+    by which ``arviz.plot_energy`` and ``arviz.bfmi`` tell whether new momenta carry a chain through
+    all of the posterior; Pyro's own kernels keep none. It is the Hamiltonian
 
     .. math:: E = -\log p(\text{data}, z) + \tfrac{1}{2} p^\top M^{-1} p
 
