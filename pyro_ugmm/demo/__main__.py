@@ -53,7 +53,7 @@ def _evidence(models: dict[str, Sampled]) -> str:
 def _left_out(estimate: Any) -> str:
     """What is expected of a row that was left out, and of how many rows that is known."""
     good = int((estimate.pareto_k <= estimate.good_k).sum())
-    elpd, error = float(estimate.elpd_loo), float(estimate.se)
+    elpd, error = float(estimate.elpd), float(estimate.se)
     return (
         f"  leave-one-out of one layer: elpd {elpd:.1f} ± {error:.1f}, "
         f"k within {estimate.good_k:.2f} in {good} of {estimate.pareto_k.size} rows\n"

@@ -1,6 +1,7 @@
 """Posterior diagnostics: draws for ArviZ, predictive probabilities."""
 
 from .calibration_result import SimulatedCalibration
+from .chains import concatenate_chains
 from .ensemble_predictions import EnsemblePredictions, judge_ensemble
 from .importance import importance_resample, pareto_k
 from .inference_data import to_inference_data
@@ -18,6 +19,7 @@ __all__ = [
     "Uncertainty",
     "calibration",
     "class_probabilities",
+    "concatenate_chains",
     "importance_resample",
     "judge_ensemble",
     "loo",

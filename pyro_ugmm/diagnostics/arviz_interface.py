@@ -4,6 +4,7 @@ What differs between its versions is in a class for each: before version 1 draws
 ``InferenceData``, from then on an xarray ``DataTree``.
 """
 
+import contextlib
 import functools
 import math
 import warnings
@@ -27,6 +28,7 @@ __all__ = [
     "make_inference_data",
     "relative_efficiency",
     "smoothed_weights",
+    "with_chains_of",
     "with_draws",
     "with_log_likelihood",
 ]
@@ -123,9 +125,15 @@ class _Version1(_Version):
         idata[group] = type(idata)(data_set)
 
     def smoothed_weights(self, log_ratio: np.ndarray, efficiency: float) -> Arrays:
+        """Of tails of fewer than five values, or of one, it refuses what was k = inf before."""
         from arviz_stats.base import array_stats
 
-        return array_stats.psislw(-log_ratio, r_eff=efficiency)
+        weights = log_ratio - np.logaddexp.reduce(log_ratio, -1, keepdims=True)
+        k = np.full(log_ratio.shape[:-1], math.inf)
+        for at in np.ndindex(k.shape):
+            with contextlib.suppress(ValueError):
+                weights[at], k[at] = array_stats.psislw(-log_ratio[at], r_eff=efficiency)
+        return weights, k
 
     def elpd_data(self, values: Mapping[str, Any]) -> Any:
         from arviz_stats.utils import ELPDDataLOO
@@ -185,6 +193,20 @@ def with_draws(
     for group in {*groups} & {*group_names(idata)}:
         taken = version.data_set(idata, group).isel(draw=chosen).assign_coords(draw=numbers)
         version.replace(result, group, taken.drop_vars(without, errors="ignore"))
+    return result
+
+
+def with_chains_of(idatas: Sequence["InferenceData"]) -> "InferenceData":
+    """A copy of the first with the chains of all, numbered anew."""
+    import xarray
+
+    result, version = idatas[0].copy(), _version()
+    for group in group_names(result):
+        parts = [version.data_set(idata, group) for idata in idatas]
+        if "chain" in parts[0].dims:
+            joined = xarray.concat(parts, "chain", combine_attrs="override")
+            numbers = np.arange(joined.sizes["chain"])
+            version.replace(result, group, joined.assign_coords(chain=numbers))
     return result
 
 

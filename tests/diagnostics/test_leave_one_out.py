@@ -71,3 +71,12 @@ def test_the_names_of_arviz_1_are_known_before():
     assert estimate.elpd_i is estimate[BY_ROW]
     assert estimate.elpd == pytest.approx(float(estimate.elpd_i.sum()))
     assert str(estimate).startswith("Computed from 500 posterior samples and 6 observations")
+
+
+def test_draws_too_few_to_smooth_are_not_to_be_trusted():
+    mean, log_likelihood, *_ = normal_draws()
+    few = {"mean": mean[:, :12]}, {"y": log_likelihood[:, :12]}
+    estimate = loo(draws_of(posterior=few[0], log_likelihood=few[1]))
+    assert (estimate.pareto_k == np.inf).all() and estimate.warning
+    harmonic = -np.log(np.exp(-log_likelihood[0, :12]).mean(0))
+    np.testing.assert_allclose(estimate.elpd_i, harmonic, rtol=1e-10)
