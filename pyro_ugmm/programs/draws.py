@@ -78,9 +78,9 @@ def _stacked(values: Sequence[Any]) -> Any:
 def _without_validation() -> Iterator[None]:
     """Also of values under distributions made before, which ``vmap`` cannot do in older torch."""
     validate = Distribution._validate_sample
-    Distribution._validate_sample = lambda *_: None
+    Distribution._validate_sample = lambda *_: None  # type: ignore[method-assign]
     try:
         with pyro.validation_enabled(False):
             yield
     finally:
-        Distribution._validate_sample = validate
+        Distribution._validate_sample = validate  # type: ignore[method-assign]
