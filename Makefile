@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
+.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate validate-models bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
@@ -51,6 +51,9 @@ tutorials: $(VENV)/.installed  ## all notebooks of tutorials/, run in full, with
 
 validate: $(VENV)/.installed  ## slow checks of inference, up to an hour: calibration, SVI against NUTS; writes validation/results
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.inference
+
+validate-models: $(VENV)/.installed  ## which model: evidence against BIC, rows left out against brute force, half an hour
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.models
 
 test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without a compiler, half an hour
 	$(RUN) validation/elsewhere.py

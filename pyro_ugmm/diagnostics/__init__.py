@@ -1,5 +1,6 @@
 """Posterior diagnostics: draws for ArviZ, predictive probabilities."""
 
+from .folds import kfold
 from .importance import importance_resample, pareto_k
 from .inference_data import to_inference_data
 from .label_switching import relabel
@@ -14,6 +15,7 @@ __all__ = [
     "calibration",
     "class_probabilities",
     "importance_resample",
+    "kfold",
     "loo",
     "mixture_draws",
     "pareto_k",

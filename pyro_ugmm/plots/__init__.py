@@ -6,6 +6,7 @@ first is drawn.
 
 from .components import plot_components
 from .density import plot_density
+from .evidence import plot_evidence
 from .losses import plot_losses
 from .mixture import plot_mixture
 from .neuron import plot_neuron
@@ -17,6 +18,7 @@ from .uncertainty import plot_uncertainty
 __all__ = [
     "plot_components",
     "plot_density",
+    "plot_evidence",
     "plot_losses",
     "plot_mixture",
     "plot_neuron",

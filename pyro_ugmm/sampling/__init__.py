@@ -1,7 +1,17 @@
 """Posteriors by sequential Monte Carlo."""
 
+from .evidence import EvidenceTable, ModelEvidence, compare_evidence
+from .evidence_criterion import Evidence
 from .posterior import sample_posterior
 from .result import PosteriorSample
 from .smc import Rung
 
-__all__ = ["PosteriorSample", "Rung", "sample_posterior"]
+__all__ = [
+    "Evidence",
+    "EvidenceTable",
+    "ModelEvidence",
+    "PosteriorSample",
+    "Rung",
+    "compare_evidence",
+    "sample_posterior",
+]
