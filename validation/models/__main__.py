@@ -26,7 +26,7 @@ def main() -> None:
     quick = options.quick
     runs = {
         "components": lambda: count_components(1 if quick else 50, 32 if quick else 128),
-        "left_out": lambda: leave_out(30 if quick else 1, 64 if quick else 512),
+        "left_out": lambda: leave_out(12 if quick else 1, 64 if quick else 512),
     }
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "models.json"
