@@ -55,7 +55,8 @@ def kfold(
     judged: no weights are needed, and none can fail. Without, it is the posterior's, by sequential
     Monte Carlo, of all folds at once: where the draws given all rows do not tell of a fold, by
     Pareto's k of their weights, from one mixture of the posteriors without each fold, as in
-    :func:`loo`; a fold of which these do not tell either is left out by itself.
+    :func:`loo`; a fold of which these do not tell either is left out by itself. What has no prior
+    is learned with a guide, and held where it is by sampling.
 
     Args:
         model: the model, which is not changed.

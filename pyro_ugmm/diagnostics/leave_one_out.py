@@ -51,7 +51,7 @@ def loo(
     the data, the call mends them: :func:`~pyro_ugmm.sampling.sample_posterior` draws from a mixture
     of the posteriors without these rows, under which weights are bounded, and once more for what is
     left of them, with better shares; what these draws do not tell either is left out row by row,
-    those of the highest k first.
+    those of the highest k first. What has no prior is held where it is.
 
     Args:
         idata: what :func:`to_inference_data` made, given data.
