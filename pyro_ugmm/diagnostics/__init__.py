@@ -2,6 +2,7 @@
 
 from .calibration_result import SimulatedCalibration
 from .ensemble_predictions import EnsemblePredictions, judge_ensemble
+from .folds import kfold
 from .importance import importance_resample, pareto_k
 from .inference_data import to_inference_data
 from .label_switching import relabel
@@ -20,6 +21,7 @@ __all__ = [
     "class_probabilities",
     "importance_resample",
     "judge_ensemble",
+    "kfold",
     "loo",
     "mixture_draws",
     "pareto_k",

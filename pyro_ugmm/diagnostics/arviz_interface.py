@@ -59,6 +59,9 @@ class _Version(ABC):
     def smoothed_weights(self, log_ratio: Any) -> Arrays: ...
 
     @abstractmethod
+    def psis_loo(self, idata: Any) -> Arrays: ...
+
+    @abstractmethod
     def elpd_data(self, values: Mapping[str, Any]) -> Any: ...
 
     @abstractmethod
@@ -85,6 +88,10 @@ class _Version0(_Version):
 
     def smoothed_weights(self, log_ratio: Any) -> Arrays:
         return self.arviz.psislw(log_ratio)
+
+    def psis_loo(self, idata: Any) -> Arrays:
+        found = self.arviz.loo(idata, pointwise=True, scale="log")
+        return found.loo_i, found.pareto_k
 
     def elpd_data(self, values: Mapping[str, Any]) -> Any:
         return self.arviz.stats.stats_utils.ELPDData(dict(values))
@@ -127,6 +134,10 @@ class _Version1(_Version):
             return weights, k
         one = log_ratio.isel({log_ratio.dims[-1]: 0}, drop=True)
         return log_ratio.copy(data=weights), one.copy(data=k)
+
+    def psis_loo(self, idata: Any) -> Arrays:
+        found = self.arviz.loo(idata, pointwise=True)
+        return found.elpd_i, found.pareto_k
 
     def elpd_data(self, values: Mapping[str, Any]) -> Any:
         from arviz_stats.utils import ELPDDataLOO
@@ -204,9 +215,11 @@ def smoothed_weights(log_ratio: Any) -> Arrays:
     return _version().smoothed_weights(log_ratio)
 
 
-def psis_loo(idata: "InferenceData") -> Any:
-    """ArviZ's own LOO, row by row, of draws from the posterior."""
-    return _version().arviz.loo(idata, pointwise=True)
+def psis_loo(idata: "InferenceData") -> Arrays:
+    """ArviZ's own LOO of draws from the posterior: log densities of rows, and Pareto k."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of Pareto k, which is returned
+        return _version().psis_loo(idata)
 
 
 def elpd_data(values: Mapping[str, Any]) -> Any:
