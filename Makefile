@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate references bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
+.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
@@ -56,6 +56,9 @@ validate: $(VENV)/.installed  ## slow checks of inference, two hours: calibratio
 references: $(VENV)/.installed  ## long chains of NumPyro's NUTS, an hour; writes validation/references
 	$(PIP) install --quiet --editable '.[references]'
 	XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.posteriors.references
+
+validate-models: $(VENV)/.installed  ## which model: evidence against BIC, rows left out against brute force, half an hour
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.models
 
 test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without a compiler, half an hour
 	$(RUN) validation/elsewhere.py

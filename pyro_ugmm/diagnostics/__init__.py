@@ -3,6 +3,7 @@
 from .calibration_result import SimulatedCalibration
 from .chains import concatenate_chains
 from .ensemble_predictions import EnsemblePredictions, judge_ensemble
+from .folds import kfold
 from .importance import importance_resample, pareto_k
 from .inference_data import to_inference_data
 from .label_switching import relabel
@@ -22,6 +23,7 @@ __all__ = [
     "concatenate_chains",
     "importance_resample",
     "judge_ensemble",
+    "kfold",
     "loo",
     "mixture_draws",
     "pareto_k",

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check
 from ..programs.deterministic import Deterministic
 from ..programs.joint import joint_of
 from ..programs.names import names_of
@@ -75,15 +76,30 @@ class Answers:
 
     def densities(self, draws: dict[str, Tensor]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The log joint density of each draw, and what rows add to it, by observed site."""
-
-        def of_some(some: dict[str, Tensor]) -> dict[str, Tensor]:
-            return self.joint.site_terms(*self._rows, draws=some)
-
-        terms = self._in_blocks(of_some, draws)
+        terms = self._site_terms(draws)
         log_p = self.joint.log_prior(draws).cpu().numpy().astype(np.float64)
         for term in terms.values():
             log_p = log_p + term.reshape(len(term), -1).sum(-1, dtype=np.float64)
         return log_p, terms
+
+    def row_terms(self, draws: dict[str, Tensor]) -> np.ndarray:
+        """What rows add to it, ``(S, n)``, of all observed sites together.
+
+        Raises:
+            ValueError: if these are not of the same rows, in one plate.
+        """
+        terms = [*self._site_terms(draws).values()]
+        shapes = {term.shape[1:] for term in terms}
+        expected = "observed sites of the same rows, in one plate"
+        fits = len(shapes) == 1 and len(min(shapes)) == 1
+        check(fits, "model", expected, f"{[*self.names.observed_rows(*self._rows).values]}")
+        return np.sum(terms, 0)
+
+    def _site_terms(self, draws: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        def of_some(some: dict[str, Tensor]) -> dict[str, Tensor]:
+            return self.joint.site_terms(*self._rows, draws=some)
+
+        return self._in_blocks(of_some, draws)
 
     def _in_blocks(self, function: Callable, draws: dict[str, Tensor]) -> dict[str, np.ndarray]:
         return in_blocks(function, draws, count_rows(self._rows) * self.joint.values_per_row)

@@ -35,7 +35,7 @@ __all__ = [
 
 Groups = Mapping[str, Mapping[str, np.ndarray]]
 Arrays = tuple[Any, Any]
-_LATER_NAMES = {"elpd_loo": "elpd", "p_loo": "p", "loo_i": "elpd_i"}  # of LOO, from 1.0 on
+_EARLIER_NAMES = {"elpd": "elpd_loo", "p": "p_loo", "elpd_i": "loo_i"}  # of LOO, before 1.0
 
 
 class _Version(ABC):
@@ -95,10 +95,8 @@ class _Version0(_Version):
 
     def elpd_data(self, values: Mapping[str, Any]) -> Any:
         """By the names of both versions."""
-        later = {
-            _LATER_NAMES[name]: value for name, value in values.items() if name in _LATER_NAMES
-        }
-        return self.arviz.stats.stats_utils.ELPDData({**values, **later})
+        earlier = {_EARLIER_NAMES.get(name, name): value for name, value in values.items()}
+        return self.arviz.stats.stats_utils.ELPDData({**earlier, **values})
 
     def density_estimate(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.arviz.kde(draws)
@@ -138,8 +136,7 @@ class _Version1(_Version):
     def elpd_data(self, values: Mapping[str, Any]) -> Any:
         from arviz_stats.utils import ELPDDataLOO
 
-        named = {_LATER_NAMES.get(name, name): value for name, value in values.items()}
-        return ELPDDataLOO(**named)
+        return ELPDDataLOO(**values)
 
     def density_estimate(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from arviz_stats.base import array_stats
@@ -246,13 +243,13 @@ def relative_efficiency(idata: "InferenceData") -> float:
 
 
 def elpd_data(values: Mapping[str, Any]) -> Any:
-    """What ``arviz.compare`` takes, of values by the names of ArviZ's LOO before version 1.
+    """What ``arviz.compare`` takes, of values by the names of ArviZ's LOO from version 1 on.
 
-    The total and its standard error are those of the rows, ``loo_i``.
+    The total and its standard error are those of the rows, ``elpd_i``.
     """
-    rows, version = values["loo_i"], _version()
+    rows, version = values["elpd_i"], _version()
     error = float((rows.size * rows.var(ddof=version.ddof)) ** 0.5)
-    return version.elpd_data({"elpd_loo": float(rows.sum()), **values, "se": error})
+    return version.elpd_data({"elpd": float(rows.sum()), "se": error, **values})
 
 
 def density_estimate(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

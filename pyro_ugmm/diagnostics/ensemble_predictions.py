@@ -75,8 +75,7 @@ def _row_scores(fit: FitResult, rows: Rows, num_samples: int) -> Tensor:
         if fit.guide is None:
             return joint_of(fit.model, rows).row_terms(*rows).cpu().double()
         draws = posterior_draws(fit.model, fit.guide, num_samples, rows).values
-        _, by_site = Answers(fit.model, rows).densities(draws)
-        terms = torch.stack([torch.from_numpy(term).double() for term in by_site.values()]).sum(0)
+        terms = torch.from_numpy(Answers(fit.model, rows).row_terms(draws)).double()
         return terms.logsumexp(0) - math.log(len(terms))
 
 

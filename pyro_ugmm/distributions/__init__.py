@@ -7,6 +7,8 @@ from .covariance import (
     SphericalCovariance,
     TiedCovariance,
 )
+from .divergence import kl_bounds, kl_monte_carlo, kl_variational
+from .entropy import entropy_bounds
 from .imputation import impute
 from .multivariate import GaussianMixture
 from .univariate import UnivariateGaussianMixture
@@ -19,5 +21,9 @@ __all__ = [
     "SphericalCovariance",
     "TiedCovariance",
     "UnivariateGaussianMixture",
+    "entropy_bounds",
     "impute",
+    "kl_bounds",
+    "kl_monte_carlo",
+    "kl_variational",
 ]

@@ -11,18 +11,19 @@ from ..checks import check, check_broadcast, check_same_kind, check_values
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tables import Table, as_table
-from .arguments import checked_dims, given_values, sample_size
+from .arguments import checked_dims, given_values
 from .conditioning import conditional, marginal
+from .draws import SampledMixture
 from .evaluation import RowEvaluator
 from .interchange import StoredMixture
+from .one_dimension import OrderedMixture
 from .reductions import LogDensity, MostProbable, Reduction, Responsibilities
-from .sampling import draw_components, draw_rows
-from .unavailable import NoClosedFormOfRows
+from .unavailable import NoClosedForm
 
 __all__ = ["GaussianMixture"]
 
 
-class GaussianMixture(NoClosedFormOfRows, StoredMixture):
+class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixture):
     r"""A mixture of :math:`K` Gaussians over :math:`\mathbb{R}^D`.
 
     .. math:: p(x) = \sum_{k=1}^K w_k \, \mathcal{N}(x \mid \mu_k, \Sigma_k)
@@ -36,10 +37,10 @@ class GaussianMixture(NoClosedFormOfRows, StoredMixture):
             which is integrated out (``"marginalize"``): the density is then that of the rest.
 
     Batch dimensions broadcast; ``event_shape`` is ``(D,)``. Densities differentiate with respect
-    to all parameters and the value; samples carry no gradients. Where no gradient is asked for,
-    one mixture evaluates many rows in blocks, so memory does not grow with rows times components;
-    a batch of mixtures evaluates them at once. What blocks need of the parameters is kept until
-    these hold other numbers, however they were changed.
+    to all parameters and the value, draws of ``rsample`` to all parameters. Where no gradient is
+    asked for, one mixture evaluates many rows in blocks, so memory does not grow with rows times
+    components; a batch of mixtures evaluates them at once. What blocks need of the parameters is
+    kept until these hold other numbers, however they were changed.
 
     Rows may also come as arrays, masked arrays, data frames or lists. A tensor has to be of the
     mixture's dtype; anything else is taken as it is, and computed with in the wider of the two.
@@ -65,7 +66,6 @@ class GaussianMixture(NoClosedFormOfRows, StoredMixture):
     """
 
     arg_constraints: dict[str, Any] = {}
-    has_rsample = False
 
     @property
     def mean(self) -> Tensor:
@@ -158,25 +158,6 @@ class GaussianMixture(NoClosedFormOfRows, StoredMixture):
         shape = tuple(as_table("value", value).values.shape)
         check(len(shape) == 2, "value", "rows, shape (n, D)", shape)
         return float(self.log_prob(value).sum()), shape[0]
-
-    # -- samples ----------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def sample_with_component(
-        self, sample_shape=(), generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draws rows, ``sample_shape + batch_shape + (D,)``, and the component of each.
-
-        Args:
-            sample_shape: of how many draws; sizes may be zero.
-            generator: of random numbers, on the mixture's device; torch's own by default.
-        """
-        component = draw_components(self.weights, sample_size(sample_shape), generator)
-        return draw_rows(self.means, self.covariance, component, generator), component
-
-    def sample(self, sample_shape=(), generator: torch.Generator | None = None) -> Tensor:
-        """Draws rows of shape ``sample_shape + batch_shape + (D,)``, without gradients."""
-        return self.sample_with_component(sample_shape, generator)[0]
 
     # -- marginals and conditionals ---------------------------------------------------------
 

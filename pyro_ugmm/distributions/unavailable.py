@@ -4,10 +4,10 @@ from typing import NoReturn
 
 from torch import Tensor
 
-__all__ = ["NoClosedForm", "NoClosedFormOfRows"]
+__all__ = ["NoClosedForm", "no_closed_form"]
 
 
-def _no_closed_form(name: str, remedy: str) -> NotImplementedError:
+def no_closed_form(name: str, remedy: str) -> NotImplementedError:
     """The error of a quantity without a closed form."""
     return NotImplementedError(f"{name}: a mixture has no closed form of it; take {remedy}")
 
@@ -17,12 +17,13 @@ class NoClosedForm:
 
     def entropy(self) -> Tensor:
         """The entropy has no closed form."""
-        raise _no_closed_form("entropy", "-mixture.log_prob(mixture.sample((10_000,))).mean(0)")
+        by_draws = "-mixture.log_prob(mixture.sample((10_000,))).mean(0)"
+        raise no_closed_form("entropy", f"{by_draws}, or entropy_bounds of a GaussianMixture")
 
     @property
     def mode(self) -> Tensor:
         """The mode has no closed form."""
-        raise _no_closed_form(
+        raise no_closed_form(
             "mode", "the most probable of many draws, improved by gradients of log_prob"
         )
 
@@ -30,20 +31,3 @@ class NoClosedForm:
         """A continuous support is not enumerated."""
         remedy = "sample, or enumerate the component as a Categorical"
         raise NotImplementedError(f"enumerate_support: a mixture's support is continuous; {remedy}")
-
-
-class NoClosedFormOfRows(NoClosedForm):
-    """What a mixture of several dimensions refuses besides."""
-
-    def rsample(self, sample_shape=()) -> Tensor:
-        """Draws of several dimensions have no pathwise gradients."""
-        remedy = "draw the component, and from it by torch's MultivariateNormal"
-        raise NotImplementedError(f"rsample: no pathwise gradients of a mixture's rows; {remedy}")
-
-    def cdf(self, value: Tensor) -> Tensor:
-        """The probability below a row has no closed form."""
-        raise _no_closed_form("cdf", "mixture.marginal([dim]), or the share of draws below")
-
-    def icdf(self, value: Tensor) -> Tensor:
-        """Rows have no order, so no quantiles."""
-        raise _no_closed_form("icdf", "torch.quantile(mixture.sample((10_000,)), q, 0)")

@@ -25,6 +25,7 @@ __all__ = ["Candidate", "Selection", "select"]
 
 _CRITERIA = ("bic", "aic", "icl")
 _UNSOUND = ("collapsed", "singular", "underdetermined")
+_EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Candidate:
         icl: the integrated completed likelihood, bic plus twice the entropy of the
             responsibilities: it asks for components that do not overlap.
         result: the fit.
+        sample: from the posterior of the Bayesian mixture, where the criterion is the evidence.
 
     Example:
         >>> import torch
@@ -59,6 +61,13 @@ class Candidate:
     aic: float
     icl: float
     result: EMResult
+    sample: Any = None
+
+    @property
+    def evidence(self) -> float:
+        r""":math:`-2 \log p(x)`, which the bic approximates; infinite where it is not known."""
+        log_evidence = math.nan if self.sample is None else self.sample.log_evidence
+        return -2 * log_evidence if math.isfinite(log_evidence) else math.inf
 
     @property
     def unsound(self) -> tuple[str, ...]:
@@ -74,7 +83,8 @@ class Selection:
     Attributes:
         table: the candidates, in the order they were fitted.
         best: the one with the lowest criterion, of those without collapsed or singular components
-            if there are any: near such a component the likelihood has no bound.
+            if there are any: near such a component the likelihood has no bound. (The evidence has
+            one, and needs no exception.)
         criterion: by which the best was chosen.
         interrupted: whether the keyboard ended it before all were fitted.
 
@@ -93,15 +103,32 @@ class Selection:
     criterion: str
     interrupted: bool = False
 
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """Of the candidates given the data, all alike before, where the criterion is the evidence.
+
+        :func:`~pyro_ugmm.sampling.compare_evidence` of their samples has them with errors, and with
+        other probabilities before.
+        """
+        check(self.criterion == _EVIDENCE, "criterion", "'evidence'", repr(self.criterion))
+        halves = torch.tensor([-0.5 * row.evidence for row in self.table], dtype=torch.float64)
+        return tuple(halves.softmax(0).tolist())
+
     def __repr__(self) -> str:
+        by_evidence = self.criterion == _EVIDENCE
         head = f"{'covariance':<11}{'components':>11}{'log L':>13}{'p':>7}"
-        lines = [head + "".join(f"{name:>13}" for name in _CRITERIA) + "  "]
-        for row in self.table:
+        head += "".join(f"{name:>13}" for name in _CRITERIA)
+        lines = [head + (f"{'log evidence':>14}{'':>9}{'probability':>13}" if by_evidence else "")]
+        for i, row in enumerate(self.table):
             line = f"{row.covariance:<11}{row.n_components:>11}{row.log_likelihood:>13.1f}"
             line += f"{row.n_parameters:>7}"
             line += "".join(f"{getattr(row, name):>13.1f}" for name in _CRITERIA)
+            if by_evidence:
+                line += f"{row.sample.log_evidence:>14.2f} ± {row.sample.log_evidence_error:<6.2f}"
+                line += f"{self.probabilities[i]:>13.3f}"
             notes = [f"best by {self.criterion}"] if row is self.best else []
             notes += [] if row.result.converged else ["not converged"]
+            notes += [] if not by_evidence or row.sample.converged else ["sample not converged"]
             lines.append(f"{line}  {', '.join([*notes, *row.unsound])}")
         if self.interrupted:
             lines.append("interrupted: the fits that were left are not in the table")
@@ -123,7 +150,7 @@ def select(
     n_components: int | Iterable[int] = range(1, 11),
     covariance: str | Iterable[str] = "full",
     *,
-    criterion: str = "bic",
+    criterion: Any = "bic",
     fitter: EMFitter | None = None,
     n_init: int = 1,
     seed: int | None = None,
@@ -141,7 +168,12 @@ def select(
         x: rows ``(n, D)``, as for :meth:`EMFitter.fit`.
         n_components: the number of components, or several to try.
         covariance: the structure, or several to try.
-        criterion: ``"bic"``, ``"aic"`` or ``"icl"``, by which the best is chosen.
+        criterion: ``"bic"``, ``"aic"`` or ``"icl"``, by which the best is chosen; or
+            ``"evidence"``, for which the posterior of a Bayesian mixture of each is sampled beside
+            the fit, some seconds each: it knows how likely each number is, given the priors, where
+            components overlap and rows are few. :class:`~pyro_ugmm.sampling.Evidence` takes priors
+            of one's own. It needs the rows in memory, without weights, in one process, and a
+            structure that has priors.
         fitter: the settings of the fits.
         n_init: the restarts of each.
         seed: for the starts.
@@ -151,7 +183,7 @@ def select(
         progress: whether to show a progress bar on runs of more than a second.
 
     Raises:
-        ValueError: if a criterion or structure is unknown, or as fitting does.
+        ValueError: if a criterion or structure is unknown or does not fit, or as fitting does.
 
     Source: Schwarz (1978) for the BIC, Akaike (1974) for the AIC, Biernacki, Celeux and Govaert
     (2000), *Assessing a mixture model for clustering with the integrated completed likelihood*.
@@ -168,25 +200,48 @@ def select(
     interrupted = False
     with together(getattr(fitter, "group", None)) as processes:
         check(isinstance(fitter, EMFitter), "fitter", "an EMFitter", type(fitter).__name__)
-        check_choice("criterion", criterion, _CRITERIA)
+        judge = _judge(criterion)
+        criterion = criterion if judge is None else _EVIDENCE
         pairs = _pairs(n_components, covariance)
         options = {"n_init": check_integer("n_init", n_init), "seed": check_seed("seed", seed)}
         check_flag("progress", progress)
         missing = (fitter.missing or "error") if missing is None else missing
         mixture_rule(missing)
         processes.agree({"criterion": criterion, "pairs of covariance and n_components": pairs})
-        x = source_of(x)
+        if judge is not None:
+            check(sample_weight is None, "sample_weight", "None, by evidence", "weights")
+            check(processes.size == 1, "criterion", "'bic', in several processes", "'evidence'")
+            models = judge.models(x, pairs, missing)
+        given, x = x, source_of(x)
         try:
-            for name, size in tqdm(pairs, desc="select", disable=not progress, delay=1):
+            for i, (name, size) in enumerate(
+                tqdm(pairs, desc="select", disable=not progress, delay=1)
+            ):
                 one = _fit(replace(fitter, missing=missing), x, size, name, sample_weight, options)
+                if judge is not None:
+                    one = replace(one, sample=judge.sample(models[i], given, options["seed"]))
+                    if one.sample.interrupted:
+                        raise KeyboardInterrupt
                 table.append(one)
         except KeyboardInterrupt:
             if not table or processes.size > 1:
                 raise
             interrupted = True
-    sound = [row for row in table if not row.unsound]
+    sound = [row for row in table if judge is not None or not row.unsound]
     best = min(sound or table, key=lambda row: getattr(row, criterion))
     return Selection(tuple(table), best, criterion, interrupted)
+
+
+def _judge(criterion: Any) -> Any:
+    """What samples posteriors, where the criterion is the evidence; None where it is EM's."""
+    if criterion == _EVIDENCE:
+        from ..sampling import Evidence  # from a floor above, as plots are
+
+        return Evidence()
+    if hasattr(criterion, "models") and hasattr(criterion, "sample"):
+        return criterion
+    check_choice("criterion", criterion, (*_CRITERIA, _EVIDENCE))
+    return None
 
 
 def _pairs(n_components: Any, covariance: Any) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ first is drawn.
 from .calibration import plot_calibration
 from .components import plot_components
 from .density import plot_density
+from .evidence import plot_evidence
 from .losses import plot_losses
 from .mixture import plot_mixture
 from .neuron import plot_neuron
@@ -19,6 +20,7 @@ __all__ = [
     "plot_calibration",
     "plot_components",
     "plot_density",
+    "plot_evidence",
     "plot_losses",
     "plot_mixture",
     "plot_neuron",

@@ -48,7 +48,8 @@ def plot_selection(selection: Any, *, ax: Any = None) -> "Axes":
     at = selection.best.n_components, getattr(selection.best, criterion)
     ring = {"markersize": 14, "markerfacecolor": "none", "markeredgecolor": "black"}
     ax.plot(*at, "o", label="best", **ring)
-    ax.set(xlabel="components", ylabel=f"{criterion.upper()} (nats, lower is better)")
+    name = "-2 log evidence" if criterion == "evidence" else criterion.upper()
+    ax.set(xlabel="components", ylabel=f"{name} (nats, lower is better)")
     ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     add_legend(ax)
     return ax

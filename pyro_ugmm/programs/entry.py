@@ -11,10 +11,18 @@ from ..checks import check
 from ..nn import UGMMNetwork
 from ..tables import as_table, as_vector
 from .names import Names
-from .parameters import signature_of
+from .parameters import argument_names, signature_of
 from .traced import Rows
 
-__all__ = ["ChecksData", "check_program", "device_of", "enter", "enter_observed", "unchecked"]
+__all__ = [
+    "ChecksData",
+    "as_entered",
+    "check_program",
+    "device_of",
+    "enter",
+    "enter_observed",
+    "unchecked",
+]
 
 
 @runtime_checkable
@@ -100,6 +108,15 @@ def enter_observed(model: Callable, x: Any, y: Any, expected: str) -> Rows:
         for name, value in model.observed_rows(*rows).values.items():
             check(value is not None, name, expected, "None")
     return rows
+
+
+def as_entered(model: Callable, rows: Rows) -> tuple:
+    """Data that entered, as they would again: ``x`` and ``y``, or a dictionary of arguments."""
+    if isinstance(model, ChecksData) or (
+        len(rows) < 3 and all(isinstance(part, Tensor) and part.dim() for part in rows)
+    ):
+        return rows
+    return (dict(zip(argument_names(model), rows, strict=False)),)
 
 
 def _bound(model: Callable, data: Mapping[str, Any]) -> Rows:

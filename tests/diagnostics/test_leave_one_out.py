@@ -8,7 +8,10 @@ from pyro_ugmm.diagnostics import loo
 from tests.diagnostics.arviz_words import BY_ROW, IS_BEFORE_1, PARAMETERS, TOTAL, draws_of
 
 N_DRAWS, N_ROWS = 500, 6
-pytestmark = pytest.mark.filterwarnings("ignore:Estimated shape parameter")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Estimated shape parameter"),
+    pytest.mark.filterwarnings("ignore:Pareto k of"),
+]
 
 
 def normal_draws(n_chains=1, width=1.0):

@@ -102,11 +102,10 @@ def test_what_neither_mixture_has(ask, make):
         ask(make())
 
 
-@pytest.mark.parametrize("method", ["cdf", "icdf", "rsample"])
-def test_what_the_multivariate_mixture_has_not(method):
-    arguments = () if method == "rsample" else (torch.zeros(2).double(),)
-    with pytest.raises(NotImplementedError, match=f"{method}: "):
-        getattr(random_mixture()[0], method)(*arguments)
+@pytest.mark.parametrize("method", ["cdf", "icdf"])
+def test_what_a_mixture_of_several_dimensions_has_not(method):
+    with pytest.raises(NotImplementedError, match=f"{method}: .*marginal"):
+        getattr(random_mixture()[0], method)(torch.zeros(2).double())
 
 
 # -- shapes ---------------------------------------------------------------------------------

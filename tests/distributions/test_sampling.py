@@ -33,8 +33,7 @@ def test_shapes_of_draws(make, shape, batch):
     value, component = mixture.sample_with_component(shape)
     assert component.shape == expected and component.dtype == torch.long
     assert value.shape == mixture.sample(shape).shape == expected + mixture.event_shape
-    if mixture.has_rsample:
-        assert mixture.rsample(shape).shape == expected
+    assert mixture.rsample(shape).shape == expected + mixture.event_shape
     assert mixture.expand((3, *batch)).sample(shape).shape == (
         *shape,
         3,
@@ -45,7 +44,7 @@ def test_shapes_of_draws(make, shape, batch):
 
 @by_maker
 @pytest.mark.parametrize("shape", [5, -1, (-1,), (2.5,), ("a",), (True,), None, (3, -2)])
-@pytest.mark.parametrize("method", ["sample", "sample_with_component"])
+@pytest.mark.parametrize("method", ["sample", "sample_with_component", "rsample"])
 def test_shapes_that_are_none(make, shape, method):
     with pytest.raises(ValueError, match=r"sample_shape: expected .*integer"):
         getattr(make(), method)(shape)
@@ -55,8 +54,6 @@ def test_shapes_that_are_none(make, shape, method):
 @pytest.mark.parametrize("method", ["sample", "sample_with_component", "rsample"])
 def test_a_generator_is_all_that_is_drawn_from(make, method):
     mixture = make()
-    if method == "rsample" and not mixture.has_rsample:
-        pytest.skip("no pathwise gradients")
     state, draws = torch.get_rng_state(), []
     for seed in (1, 1, 2):
         found = getattr(mixture, method)((5,), generator=torch.Generator().manual_seed(seed))

@@ -53,7 +53,9 @@ def test_what_a_density_depends_on(structure, n_components, method, missing):
 
 
 @by_structure
-@pytest.mark.parametrize("of", ["sample", "condition", "marginal", "mean", "covariance_matrix"])
+@pytest.mark.parametrize(
+    "of", ["sample", "rsample", "condition", "marginal", "mean", "covariance_matrix"]
+)
 def test_what_other_results_depend_on(structure, of):
     mixture, _ = random_mixture(structure)
     tracked = [
@@ -62,6 +64,7 @@ def test_what_other_results_depend_on(structure, of):
     other = GaussianMixture(*tracked[:2], type(mixture.covariance)(tracked[2]))
     found = {
         "sample": lambda: other.sample((3,)),
+        "rsample": lambda: other.rsample((3,)),
         "condition": lambda: other.condition({0: 1.0}).log_prob(X[:, 1:]),
         "marginal": lambda: other.marginal([0]).log_prob(X[:, :1]),
         "mean": lambda: other.mean,

@@ -36,7 +36,7 @@ def run_chains(
     case: Case, n_chains: int, n_draws: int, thinning: int = 1, n_warmup: int = 2000, seed: int = 0
 ) -> Chains:
     """Samples chains that start at draws from the prior, of which every so many are kept."""
-    kernel = NUTS(program_of(case), init_strategy=init_to_sample, target_accept_prob=0.9)
+    kernel = NUTS(program_of(case), init_strategy=init_to_sample, target_accept_prob=0.98)
     mcmc = MCMC(
         kernel,
         num_warmup=n_warmup,

@@ -1,0 +1,1 @@
+"""Which model: evidences against BIC, and rows left out against brute force."""
