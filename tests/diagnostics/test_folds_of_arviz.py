@@ -56,9 +56,10 @@ def refitted():
 
 
 def test_it_is_arvizs():
+    """But for the error, whose variance ArviZ divides by n here, and by n - 1 for LOO."""
     idata, wrapper = refitted()
     theirs = az.loo_kfold(idata, wrapper, folds=FOLDS + 1, k=3, pointwise=True)
     ours = kfold(center, None, torch.as_tensor(Y), folds=FOLDS, seed=0, progress=False)
     np.testing.assert_allclose(ours.elpd_i.values, theirs.elpd_i.values, atol=0.06)
     assert ours.elpd == pytest.approx(theirs.elpd, abs=0.15)
-    assert ours.se == pytest.approx(theirs.se, rel=0.05)
+    assert ours.se == pytest.approx(theirs.se * (12 / 11) ** 0.5, rel=0.05)
