@@ -24,6 +24,7 @@ class TensorBatches(Batches):
     def __init__(self, data: tuple[Tensor, ...], batch_size: int | None, size: int | None) -> None:
         self._data, self._count = data, len(data[0])
         self.n_rows = self._count if size is None else check_integer("size", size, self._count)
+        self.n_own = self._count
         self._size = None if batch_size is None or batch_size >= self._count else batch_size
         self._order = torch.zeros(0, dtype=torch.long)
 
