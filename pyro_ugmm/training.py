@@ -1,7 +1,6 @@
 """Training by maximum likelihood and by stochastic variational inference."""
 
 import contextlib
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -321,20 +320,22 @@ def fit_svi(
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     num_starts, model = _check_starts(num_starts, checkpoint), holding_parameters(model)
+    if num_starts == 1:
+        guide = holding_parameters(guide)
     with _training(schedule, model, guide):
 
         def make_batches() -> Batches:
             return _make_batches(model, x, y, batch_size, size)
 
         def fit(model: Any, guide: Any) -> FitResult:
-            batches, guide = make_batches(), holding_parameters(guide)
-            return _fit_svi(model, guide, batches, schedule, stopping, file, num_particles)
+            return _fit_svi(model, guide, make_batches(), schedule, stopping, file, num_particles)
 
         if num_starts == 1:
             return fit(model, guide)
         rows = make_batches().first_rows(_ROWS_NOTED)
-        pairs = svi_starts(model, guide, rows, num_starts)
-        return fit_ensemble(itertools.starmap(fit, pairs), num_starts, rows)
+        starts = svi_starts(model, guide, rows, num_starts)
+        fits = (fit(model, holding_parameters(guide)) for model, guide in starts)
+        return fit_ensemble(fits, num_starts, rows)
 
 
 def _make_elbo(model: Any, num_particles: int) -> Trace_ELBO:
