@@ -10,7 +10,7 @@ import functools
 import signal
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -28,6 +28,7 @@ __all__ = [
     "as_one",
     "check_group",
     "current",
+    "in_group",
     "is_distributed",
     "together",
 ]
@@ -79,6 +80,7 @@ class Processes:
         self.size = distributed.get_world_size(self.group) if shares else 1
         self.rank = distributed.get_rank(self.group) if shares else 0
         self.interrupts = 0
+        self._heeds_interrupts = True
         self._out_of_step = False
 
     def all_reduce(self, tensors: list[Tensor]) -> list[Tensor]:
@@ -91,6 +93,20 @@ class Processes:
             distributed.all_reduce(packed, group=self.group)
         parts = packed.split([t.numel() for t in tensors])
         return [part.reshape(t.shape).to(t) for t, part in zip(tensors, parts, strict=True)]
+
+    def any_of(self, *flags: bool) -> list[bool]:
+        """Says of each flag whether it is set on some process."""
+        if self.size == 1:
+            return [*flags]
+        return [bool(total) for total in self.all_reduce([torch.tensor([*map(float, flags)])])[0]]
+
+    @torch.no_grad()
+    def copy_first(self, tensors: Sequence[Tensor]) -> None:
+        """Gives tensors the values that they have on the first process."""
+        if self.size > 1:
+            own = [t.detach() if self.rank == 0 else torch.zeros_like(t) for t in tensors]
+            for tensor, first in zip(tensors, self.all_reduce(own), strict=True):
+                tensor.copy_(first)
 
     def gather(self, what: str, value: Any) -> list[Any]:
         """Returns what each process gave, in the order of their ranks; ``what`` says what it is."""
@@ -117,6 +133,10 @@ class Processes:
                     got = f"{first} on rank 0 and {other} on rank {rank}"
                     check(False, name, "the same on all processes", got)
 
+    def defer_interrupts(self) -> None:
+        """Leaves ``interrupts`` to the caller to look at: meetings do not fail by them any more."""
+        self._heeds_interrupts = False
+
     def fail(self, error: BaseException) -> None:
         """Tells the others of an error, which all raise; without others, nothing happens."""
         if self.size == 1 or self._out_of_step:
@@ -133,11 +153,13 @@ class Processes:
 
     @contextmanager
     def _meeting(self, what: int) -> Iterator[None]:
-        error = self._meet(what, _INTERRUPTED if self.interrupts else None)
+        is_interrupted = self._heeds_interrupts and self.interrupts
+        error = self._meet(what, _INTERRUPTED if is_interrupted else None)
         if error is not None:
             raise error
         self._out_of_step = True
-        yield
+        with _answered():
+            yield
         self._out_of_step = False
 
     def _meet(self, what: int, failure: str | None) -> ValueError | None:
@@ -145,10 +167,11 @@ class Processes:
         self._out_of_step = True
         values = [int(failure is not None), what, -what]
         state = torch.tensor(values, device=self._device(torch.device("cpu")))
-        distributed.all_reduce(state, distributed.ReduceOp.MAX, group=self.group)
-        failed, largest, smallest = state.tolist()
-        if failed or largest != -smallest:
-            return _error(self._gathered(failure))
+        with _answered():
+            distributed.all_reduce(state, distributed.ReduceOp.MAX, group=self.group)
+            failed, largest, smallest = state.tolist()
+            if failed or largest != -smallest:
+                return _error(self._gathered(failure))
         self._out_of_step = False
         return None
 
@@ -165,6 +188,18 @@ class Processes:
         if "cuda:" in reached:
             return torch.device("cuda", torch.cuda.current_device())
         return torch.device(reached.split(":")[0])
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Says of a collective that fails what it means."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionError(
+            "another process died, or did not answer within the time-out of its process group "
+            f"({error})"
+        ) from error
 
 
 def _words(error: BaseException) -> str:
@@ -235,6 +270,17 @@ def as_one(
     def shared(self: Any, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         with together(self.group):
             return method(self, *args, **kwargs)
+
+    return shared
+
+
+def in_group(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Lets the processes of a function's keyword ``group`` compute :func:`together` in it."""
+
+    @functools.wraps(function)
+    def shared(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with together(kwargs.get("group")):
+            return function(*args, **kwargs)
 
     return shared
 

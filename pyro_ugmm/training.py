@@ -1,7 +1,6 @@
 """Training by maximum likelihood and by stochastic variational inference."""
 
 import contextlib
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,8 +22,10 @@ from .optimization.descent import Descent
 from .optimization.result import FitResult
 from .optimization.run_identity import guide_identity, same_run
 from .optimization.schedule import Schedule
+from .optimization.shared_start import common_seed, rows_of_all, share_start
 from .optimization.stopping import MakesRule
 from .precision import full_precision
+from .processes import current, in_group, is_distributed
 from .programs.entry import check_program, device_of, enter_observed, unchecked
 from .programs.enumeration import in_parallel
 from .programs.joint import LogJoint, joint_of
@@ -34,7 +35,7 @@ from .programs.sites import LatentSites, discrete_sites, sites_of
 from .programs.traced import Rows, count_rows
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
-from .sources import Batches, Batching, source_of
+from .sources import Batches, Batching, SharedBatches, source_of
 from .trainable import trainable
 
 __all__ = ["Ensemble", "FitResult", "fit_mle", "fit_svi"]
@@ -49,7 +50,8 @@ def _make_batches(
     def convert(x: Any, y: Any = None) -> Rows:
         return enter_observed(model, x, y, "labels, one for each row")
 
-    return source_of(x).batches(y, Batching(batch_size, size, device_of(model), convert))
+    batches = source_of(x).batches(y, Batching(batch_size, size, device_of(model), convert))
+    return SharedBatches(batches, size, current()) if is_distributed() else batches
 
 
 def _traced_rows(model: Callable, batches: Batches) -> Rows:
@@ -69,6 +71,7 @@ def _learnable(**parts: Any) -> dict[str, Tensor]:
 
 
 @full_precision
+@in_group
 def fit_mle(
     model: Callable,
     x: Any,
@@ -85,6 +88,7 @@ def fit_mle(
     num_starts: int = 1,
     seed: int | None = None,
     progress: bool = True,
+    group: Any = None,
 ) -> FitResult:
     r"""Maximizes the likelihood of a model without priors, over its own parameters.
 
@@ -125,6 +129,10 @@ def fit_mle(
             those that break down do not count.
         seed: for dropout and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
+        group: the processes of ``torch.distributed`` that fit together, as to
+            :class:`pyro_ugmm.em.EMFitter`: each gives its own rows, and all get the fit to the rows
+            of all. ``size`` counts those of all. They start where the first one's model is, which
+            reads and writes the checkpoint for all.
 
     Raises:
         ValueError: if the model is none or has priors, the data do not fit it, a learning rate
@@ -162,6 +170,8 @@ def fit_mle(
 
 def _check_starts(num_starts: Any, checkpoint: Any) -> int:
     num_starts = check_integer("num_starts", num_starts)
+    is_one = num_starts == 1 or not is_distributed()
+    check(is_one, "num_starts", "1 with several processes, or group=False", num_starts)
     check(
         num_starts == 1 or checkpoint is None, "checkpoint", "None for several starts", checkpoint
     )
@@ -191,8 +201,9 @@ def _fit_mle(
     def note() -> None:
         if isinstance(model, NotesFit):
             with training_mode(model, False):
-                model.note_fit(*batches.first_rows(_ROWS_NOTED))
+                model.note_fit(*rows_of_all(batches, _ROWS_NOTED))
 
+    share_start(model=model)
     parameters, title = _learnable(model=model), "maximum likelihood"
     with same_run(file, batches, model=model) as run, training_mode(model, True):
         descent = Descent(
@@ -210,12 +221,13 @@ def _fit_mle(
 @contextlib.contextmanager
 def _training(schedule: Schedule, *programs: Callable) -> Iterator[None]:
     """The state of the process in which runs are alike: one at a time, with gradients, seeded."""
-    own_store = pyro.get_param_store().scope()
-    with exclusive_pyro(), own_store, trainable(*programs), seeded(schedule.seed):
+    own_store, seed = pyro.get_param_store().scope(), common_seed(schedule.seed)
+    with exclusive_pyro(), own_store, trainable(*programs), seeded(seed):
         yield
 
 
 @full_precision
+@in_group
 def fit_svi(
     model: Callable,
     guide: Callable,
@@ -234,6 +246,7 @@ def fit_svi(
     num_starts: int = 1,
     seed: int | None = None,
     progress: bool = True,
+    group: Any = None,
 ) -> FitResult:
     r"""Fits a guide to the posterior of a model by maximizing the evidence lower bound.
 
@@ -281,6 +294,10 @@ def fit_svi(
             ``make_guide(model, start=...)``.
         seed: for the draws and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
+        group: the processes of ``torch.distributed`` that fit together, as to
+            :class:`pyro_ugmm.em.EMFitter`: each gives its own rows, and all get the fit to the rows
+            of all. ``size`` counts those of all. They start where the first one's model is, which
+            reads and writes the checkpoint for all.
 
     Raises:
         ValueError: if the data do not fit the model, there is nothing to train, a learning rate
@@ -304,20 +321,22 @@ def fit_svi(
     schedule = Schedule(steps, learning_rate, max_gradient_norm, seed, progress)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     num_starts, model = _check_starts(num_starts, checkpoint), holding_parameters(model)
+    if num_starts == 1:
+        guide = holding_parameters(guide)
     with _training(schedule, model, guide):
 
         def make_batches() -> Batches:
             return _make_batches(model, x, y, batch_size, size)
 
         def fit(model: Any, guide: Any) -> FitResult:
-            batches, guide = make_batches(), holding_parameters(guide)
-            return _fit_svi(model, guide, batches, schedule, stopping, file, num_particles)
+            return _fit_svi(model, guide, make_batches(), schedule, stopping, file, num_particles)
 
         if num_starts == 1:
             return fit(model, guide)
         rows = make_batches().first_rows(_ROWS_NOTED)
-        pairs = svi_starts(model, guide, rows, num_starts)
-        return fit_ensemble(itertools.starmap(fit, pairs), num_starts, rows)
+        starts = svi_starts(model, guide, rows, num_starts)
+        fits = (fit(model, holding_parameters(guide)) for model, guide in starts)
+        return fit_ensemble(fits, num_starts, rows)
 
 
 def _make_elbo(model: Any, num_particles: int, sums_out: bool) -> ELBO:
@@ -363,6 +382,7 @@ def _fit_svi(
     with training_mode(model, True):
         sites = sites_of(model, first).latent_sites()
         first_run(elbo, program, guide, sites, first, **size)
+        share_start(model=model, guide=guide)
         direct = direct_elbo(model, guide, num_particles, batches.n_rows)
         loss_of_rows = traced_loss if direct is None else direct.loss
         parameters = _learnable(model=model, guide=guide)

@@ -234,14 +234,13 @@ def select(
 
 def _judge(criterion: Any) -> Any:
     """What samples posteriors, where the criterion is the evidence; None where it is EM's."""
-    if criterion == _EVIDENCE:
-        from ..sampling import Evidence  # from a floor above, as plots are
-
-        return Evidence()
     if hasattr(criterion, "models") and hasattr(criterion, "sample"):
         return criterion
-    check_choice("criterion", criterion, (*_CRITERIA, _EVIDENCE))
-    return None
+    if check_choice("criterion", criterion, (*_CRITERIA, _EVIDENCE)) != _EVIDENCE:
+        return None
+    from ..sampling import Evidence  # from a floor above, as plots are
+
+    return Evidence()
 
 
 def _pairs(n_components: Any, covariance: Any) -> list[tuple[str, int]]:

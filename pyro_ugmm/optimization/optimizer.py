@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..processes import current
 from .schedule import Schedule
 
 __all__ = ["Optimizer"]
@@ -16,6 +17,8 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 class Optimizer:
     """Parameters, moved by Adam along a schedule; the last step can be taken back.
 
+    Those of several processes move alike, along the sum of their gradients.
+
     Args:
         tensors: the parameters.
         schedule: the steps and their learning rates.
@@ -24,14 +27,24 @@ class Optimizer:
     def __init__(self, tensors: Sequence[Tensor], schedule: Schedule) -> None:
         self._tensors, self._schedule = list(tensors), schedule
         self._optimizer = torch.optim.Adam(self._tensors, lr=1.0, fused=True)
+        self._processes = current()
         self._before = [tensor.detach().clone() for tensor in self._tensors]
 
-    def step(self, loss: Tensor, step: int) -> None:
-        """Takes a step, counted from zero, down the gradient of a loss."""
-        with torch.no_grad():
-            torch._foreach_copy_(self._before, self._tensors)
+    def differentiate(self, loss: Tensor) -> Tensor:
+        """Takes the gradient of a loss, of which each process has a part; returns all of it."""
         self._optimizer.zero_grad()
         loss.backward()
+        if self._processes.size == 1:
+            return loss.detach()
+        gradients = [tensor.grad for tensor in self._tensors if tensor.grad is not None]
+        total, *sums = self._processes.all_reduce([loss.detach(), *gradients])
+        torch._foreach_copy_(gradients, sums)
+        return total
+
+    def step(self, step: int) -> None:
+        """Takes a step, counted from zero, down the gradient."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._before, self._tensors)
         if self._schedule.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._tensors, self._schedule.max_gradient_norm)
         self._optimizer.param_groups[0]["lr"] = self._schedule.rate(step)

@@ -18,10 +18,11 @@ from ..checkpoint import Checkpoint
 from ..fingerprints import fingerprint, is_of_library
 from ..models.families import describe, show
 from ..models.priors import Priors
+from ..processes import is_distributed
 from ..programs.arguments import HasArguments
 from ..sources import Batches
 
-__all__ = ["guide_identity", "model_identity", "same_run", "start_of"]
+__all__ = ["guide_identity", "model_identity", "same_run", "start_of", "values_of"]
 
 _UNITS = ("center", "spread")
 _PLAIN = (bool, int, float, str, tuple)
@@ -99,20 +100,25 @@ def _settings(module: torch.nn.Module) -> list[Any]:
 
 def start_of(part: Any) -> str:
     """What tells the values of a model or guide from others: all parameters, and buffers."""
-    values = [(name, tensor.detach()) for name, tensor in part.named_parameters()]
+    return fingerprint([*values_of(part).items()])
+
+
+def values_of(part: Any) -> dict[str, Tensor]:
+    """The parameters and buffers of a model or guide."""
+    named = dict(part.named_parameters())
     if isinstance(part, torch.nn.Module):
-        values += [(name, tensor.detach()) for name, tensor in part.named_buffers()]
-    return fingerprint(values)
+        named |= dict(part.named_buffers())
+    return {name: tensor.detach() for name, tensor in named.items()}
 
 
 @contextlib.contextmanager
 def same_run(file: Checkpoint | None, batches: Batches, **parts: Any) -> Iterator[dict[str, str]]:
     """Says what tells a run's model and guide, and where they start, from others.
 
-    Without a checkpoint nothing is asked.
+    Without a checkpoint, nothing is asked, but of what several processes have to agree on.
     """
     if file is None:
-        yield {}
+        yield model_identity(parts["model"]) if is_distributed() else {}
         return
     batches.check_resumable()
     starts = {part: start_of(of) for part, of in parts.items()}

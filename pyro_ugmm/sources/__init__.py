@@ -2,6 +2,7 @@
 
 from .batches import Batches, Batching
 from .kinds import SOURCES, source_of
+from .shared_batches import SharedBatches
 from .source import Part, Source
 
-__all__ = ["SOURCES", "Batches", "Batching", "Part", "Source", "source_of"]
+__all__ = ["SOURCES", "Batches", "Batching", "Part", "SharedBatches", "Source", "source_of"]

@@ -41,6 +41,12 @@ class Batches(ABC):
     n_rows: int
     """The number of rows of the full data."""
 
+    n_own: float | None
+    """How many of them these batches give; None where there is no telling."""
+
+    share = 1.0
+    """What a loss of the full data, estimated from these batches, counts for."""
+
     @abstractmethod
     def first_rows(self, count: int) -> tuple[Tensor, ...]:
         """Returns some rows, for a model to be set up with: ``count``, or fewer."""

@@ -10,7 +10,7 @@ from ..checks import check, check_integer
 from .batches import Batches, Batching
 from .loader_generators import LoaderGenerators
 from .loader_identity import LoaderIdentity
-from .reach import count_rows, length_of
+from .reach import count_own_rows, count_rows, length_of
 
 __all__ = ["LoaderBatches"]
 
@@ -31,6 +31,7 @@ class LoaderBatches(Batches):
         check(length_of(loader) != 0, "x", "a DataLoader of at least one batch", "none")
         size = batching.size
         self.n_rows = count_rows(loader) if size is None else check_integer("size", size)
+        self.n_own = count_own_rows(loader)
         self._iterator: Iterator[Any] | None = None
         self._position = 0
         self._generators = LoaderGenerators(loader)

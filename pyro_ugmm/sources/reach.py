@@ -18,7 +18,7 @@ from torch.utils.data import (
 
 from ..checks import check
 
-__all__ = ["count_rows", "length_of"]
+__all__ = ["count_own_rows", "count_rows", "length_of"]
 
 
 def length_of(value: Any) -> int | None:
@@ -52,6 +52,18 @@ def count_rows(loader: DataLoader) -> int:
     check(n_rows, "x", "a DataLoader that reaches at least one row", "none")
     assert n_rows is not None
     return n_rows
+
+
+def count_own_rows(loader: DataLoader) -> float | None:
+    """Counts the rows of the full data that a process's loader brings, if there is telling.
+
+    A ``DistributedSampler`` brings one part of the data set; of any other, all that it reaches.
+    """
+    n_rows = _count(loader)
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if n_rows is None or not isinstance(sampler, DistributedSampler):
+        return n_rows
+    return n_rows / sampler.num_replicas
 
 
 def _count(loader: DataLoader) -> int | None:

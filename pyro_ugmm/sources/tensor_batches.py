@@ -26,6 +26,7 @@ class TensorBatches(Batches):
         self._data, self._count = data, next((length for length in lengths if length), 1)
         self._are_rows = [length == self._count for length in lengths]
         self.n_rows = self._count if size is None else check_integer("size", size, self._count)
+        self.n_own = self._count
         self._size = None if batch_size is None or batch_size >= self._count else batch_size
         self._order = torch.zeros(0, dtype=torch.long)
 

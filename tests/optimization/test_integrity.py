@@ -81,8 +81,8 @@ CHANGES = [
     without("optimizer", "moments", 0, 1),
     without("rule", "sums", 0, 0),
     without("batches", "order"),
-    without("random", "torch"),
-    without("random", "numpy"),
+    without("random", 0, "torch"),
+    without("random", 0, "numpy"),
     put(with_nan, "optimizer", "parameters", 0),
     put(lambda t: t[..., :0], "optimizer", "parameters", 0),
     put(lambda t: t.sum(), "optimizer", "parameters", 0),
@@ -92,7 +92,7 @@ CHANGES = [
     put(lambda t: t[..., :0], "optimizer", "moments", 0, 1),
     put(lambda t: torch.zeros(5), "losses"),
     put(None, "losses"),
-    put(lambda t: t[:3], "random", "torch"),
+    put(lambda t: t[:3], "random", 0, "torch"),
     put("much", "rule", "done"),
 ]
 
