@@ -15,6 +15,7 @@ from torch import Tensor
 from ..datasets import iris
 from ..diagnostics import class_probabilities, loo, to_inference_data
 from ..nn import UGMMNetwork
+from ..sampling import compare_evidence
 from ..training import FitResult
 from . import ONE_LAYER, Sampled, figures, sample, train_both
 
@@ -37,17 +38,6 @@ def _score(name: str, probs: Tensor, y: Tensor) -> str:
 def _course(result: FitResult) -> str:
     steps = torch.linspace(0, result.n_steps - 1, 6).long().tolist()
     return "   ".join(f"{step}: {-result.losses[step].item():.1f}" for step in steps)
-
-
-def _evidence(models: dict[str, Sampled]) -> str:
-    """Compares models by their evidence, each as probable as the others before the data."""
-    found = torch.tensor([one.sample.log_evidence for one in models.values()])
-    lines = [
-        f"  log evidence of {name:<12} {one.sample.log_evidence:8.2f} "
-        f"± {one.sample.log_evidence_error:.2f}   probability {share:.3f}"
-        for (name, one), share in zip(models.items(), found.softmax(0).tolist(), strict=True)
-    ]
-    return "\n".join(lines)
 
 
 def _left_out(estimate: Any) -> str:
@@ -102,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(_score(f"posterior, {name}", probabilities, y_test))
     print("\nthe posterior by sequential Monte Carlo:")
     print("\n".join(f"  {name}: {found.sample.reason}" for name, found in models.items()))
-    print(_evidence(models))
+    print(f"\n{compare_evidence({name: one.sample for name, one in models.items()})}")
 
     coords = {"input": data.feature_names, "class": data.class_names}
     idata = to_inference_data(*smaller, x_train, y_train, num_samples=512, coords=coords)
