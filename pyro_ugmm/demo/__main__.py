@@ -17,7 +17,7 @@ from ..diagnostics import class_probabilities, loo, to_inference_data
 from ..nn import UGMMNetwork
 from ..sampling import compare_evidence
 from ..training import FitResult
-from . import ONE_LAYER, Sampled, figures, sample, train_both
+from . import ONE_LAYER, figures, sample, train_both
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:
