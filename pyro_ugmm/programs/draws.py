@@ -32,6 +32,7 @@ def evaluated(
                 return torch.vmap(function, randomness="same", chunk_size=size)(dict(draws))
             except (RuntimeError, TypeError, ValueError) as error:
                 if not _wants_memory(error):
+                    reason = str(error).partition("\n")[0]
                     break  # what is wrong with it for one draw, the loop says
                 if size == 1:
                     raise
@@ -39,8 +40,8 @@ def evaluated(
         values = [
             function({site: value[i] for site, value in draws.items()}) for i in range(n_draws)
         ]
-    said = "torch.vmap cannot run the model: its draws are evaluated one after the other"
-    warnings.warn(said, stacklevel=2)
+    said = "torch.vmap cannot run the model, so its draws are evaluated one after the other"
+    warnings.warn(f"{said}: {reason}", stacklevel=2)
     return _stacked(values)
 
 
