@@ -1,5 +1,6 @@
 """Functions of one draw, of which many are wanted: they never see two at a time."""
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -32,7 +33,7 @@ def evaluated(
                 return torch.vmap(function, randomness="same", chunk_size=size)(dict(draws))
             except (RuntimeError, TypeError, ValueError) as error:
                 if not _wants_memory(error):
-                    reason = str(error).partition("\n")[0]
+                    reason = re.split(r"\. |\n", str(error))[0]
                     break  # what is wrong with it for one draw, the loop says
                 if size == 1:
                     raise

@@ -3,7 +3,6 @@
 import numpy as np
 import pyro
 import pytest
-import torch
 from pyro.infer import MCMC, NUTS
 
 from pyro_ugmm.diagnostics import loo, to_inference_data
