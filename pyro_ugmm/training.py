@@ -320,13 +320,13 @@ def fit_svi(
         return fit_ensemble(itertools.starmap(fit, pairs), num_starts, rows)
 
 
-def _make_elbo(model: Any, num_particles: int, sums_out: bool) -> ELBO:
+def _make_elbo(model: Any, num_particles: int, sums_out: bool, n_plate_dims: int) -> ELBO:
     """Draws the particles at once for a model that is known to evaluate many draws."""
+    options: dict[str, Any] = {"num_particles": num_particles, "max_plate_nesting": n_plate_dims}
     if sums_out:
-        return TraceEnum_ELBO(num_particles=num_particles)
-    if num_particles == 1 or not isinstance(model, LogJoint):
-        return Trace_ELBO(num_particles=num_particles)
-    return Trace_ELBO(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
+        return TraceEnum_ELBO(**options)
+    at_once = num_particles > 1 and isinstance(model, LogJoint)
+    return Trace_ELBO(vectorize_particles=at_once, **options)
 
 
 def _check_whole(rows: Rows, batches: Batches) -> None:
@@ -347,8 +347,8 @@ def _fit_svi(
 ) -> FitResult:
     size = {"size": batches.n_rows} if takes_size(model) else {}
     first = batches.first_rows(1 if isinstance(model, LatentSites) else batches.n_rows)
-    discrete = discrete_sites(model, first)
-    elbo, program = _make_elbo(model, num_particles, bool(discrete)), unchecked(model)
+    discrete, n_plate_dims = discrete_sites(model, first)
+    elbo, program = _make_elbo(model, num_particles, bool(discrete), n_plate_dims), unchecked(model)
     if discrete:
         program = in_parallel(program, discrete)
 

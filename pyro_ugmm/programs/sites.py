@@ -108,9 +108,15 @@ def check_start(start: Any) -> Mapping[str, Any]:
     return start or {}
 
 
-def discrete_sites(model: Callable, rows: Rows) -> frozenset[str]:
-    """The discrete latent sites of a plain program, which are summed out; our models have none."""
-    return frozenset() if isinstance(model, LatentSites) else Traced(model, rows).discrete
+def discrete_sites(model: Callable, rows: Rows) -> tuple[frozenset[str], int]:
+    """The discrete latent sites of a plain program, which are summed out; our models have none.
+
+    And how many dimensions plates take, to the left of which is room for their values.
+    """
+    if isinstance(model, LatentSites):
+        return frozenset(), 1
+    traced = Traced(model, rows)
+    return traced.discrete, traced.n_plate_dims
 
 
 def sites_of(model: Callable, rows: Rows) -> LatentSites:
