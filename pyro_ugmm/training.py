@@ -9,6 +9,7 @@ from typing import Any
 
 import pyro
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from .checkpoint import Checkpoint
@@ -30,7 +31,7 @@ from .programs.enumeration import in_parallel
 from .programs.joint import LogJoint, joint_of
 from .programs.notes import NotesFit
 from .programs.parameters import holding_parameters, takes_size
-from .programs.sites import LatentSites, discrete_sites, sites_of
+from .programs.sites import LatentSites, discrete_sites, sites_of, sites_of_rows
 from .programs.traced import Rows, count_rows
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
@@ -329,11 +330,15 @@ def _make_elbo(model: Any, num_particles: int, sums_out: bool, n_plate_dims: int
     return Trace_ELBO(vectorize_particles=at_once, **options)
 
 
-def _check_whole(rows: Rows, batches: Batches) -> None:
-    """Checks that a step is of all rows, as it has to be of a program that takes no ``size``."""
+def _check_whole(rows: Rows, batches: Batches, takes_parts: bool, own: list[str]) -> None:
+    """Checks that a step is of all rows, where the program or its guide cannot take fewer."""
     count = count_rows(rows)
+    is_whole = count == batches.n_rows
     expected = f"one that takes size, as steps are of {count} of {batches.n_rows} rows"
-    check(count == batches.n_rows, "model", expected, "one without")
+    check(is_whole or takes_parts, "model", expected, "one without")
+    expected = f"None, as {own} have a value for each row, and the guide holds those of all"
+    remedy = "a guide written as a function draws those of a step"
+    check(is_whole or not own, "batch_size", expected, f"steps of {count} rows ({remedy})")
 
 
 def _fit_svi(
@@ -351,10 +356,11 @@ def _fit_svi(
     elbo, program = _make_elbo(model, num_particles, bool(discrete), n_plate_dims), unchecked(model)
     if discrete:
         program = in_parallel(program, discrete)
+    holds_all = isinstance(guide, AutoGuide) and guide.create_plates is None
+    own = sites_of_rows(model, first) if holds_all else []
 
     def traced_loss(*rows: Tensor) -> Tensor:
-        if not size:
-            _check_whole(rows, batches)
+        _check_whole(rows, batches, bool(size), own)
         return elbo.differentiable_loss(program, guide, *rows, **size)
 
     def diagnose(*rows: Tensor) -> str | None:

@@ -3,7 +3,6 @@
 import itertools
 import warnings
 
-import pyro
 import pytest
 import torch
 from pyro import poutine
@@ -18,6 +17,7 @@ from tests.programs.examples.regressions import REGRESSIONS
 from tests.programs.users_programs import CONTINUOUS, DISCRETE, LINE, subsampled
 
 N_DRAWS = 3
+pytestmark = pytest.mark.usefixtures("own_store")
 ALL_CONTINUOUS = CONTINUOUS | LEVELS | REGRESSIONS | SERIES
 ALL_DISCRETE = DISCRETE | HIDDEN
 
@@ -32,12 +32,6 @@ def trace_of(program, data, draw):
     trace = poutine.trace(poutine.condition(program, data=draw)).get_trace(**data)
     trace.compute_log_prob()
     return trace
-
-
-@pytest.fixture(autouse=True)
-def store():
-    with pyro.get_param_store().scope():
-        yield
 
 
 @pytest.mark.filterwarnings("ignore:torch.vmap cannot")

@@ -17,15 +17,10 @@ from tests.programs.examples.regressions import REGRESSIONS
 QUIET = {"seed": 0, "progress": False}
 EXAMPLES = LEVELS | REGRESSIONS | SERIES | HIDDEN
 pytestmark = [
+    pytest.mark.usefixtures("own_store"),
     pytest.mark.filterwarnings("ignore:Estimated shape"),
     pytest.mark.filterwarnings("ignore:torch.vmap cannot"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def store():
-    with pyro.get_param_store().scope():  # Pyro's Gaussian processes leave parameters there
-        yield
 
 
 def by_svi(model, data):
