@@ -155,7 +155,10 @@ class Traced:
         return sum(latent, next(iter(terms.values())).value.new_zeros(())), terms
 
     def _check(self, seen: Mapping[str, Any]) -> None:
-        expected = "a Pyro program with an observed site, given data (sample(..., obs=y))"
+        expected = (
+            "a Pyro program with an observed site, given data (sample(..., obs=y); arguments other "
+            "than x and y by name, in a dictionary x)"
+        )
         check(seen, "model", expected, f"observed sites [], and draws of {[*self._drawn]}")
         for name, node in seen.items():
             sizes = {frame.dim: frame.size for frame in plates_of(node)}
