@@ -14,6 +14,8 @@ from .programs.sites import LatentSite
 
 __all__ = ["first_run"]
 
+_TRIES = 20  # until a draw is odd
+
 
 def first_run(
     elbo: ELBO,
@@ -27,8 +29,9 @@ def first_run(
     try:
         with torch.no_grad(), _made_whole(guide):
             elbo.loss(model, guide, *rows, **size)
-    except (TypeError, ValueError) as error:
-        reason = _disagreement(guide, sites, rows, **size)
+    except (RuntimeError, TypeError, ValueError) as error:
+        tries = (_disagreement(guide, sites, rows, **size) for _ in range(_TRIES))
+        reason = next((words for words in tries if words is not None), None)
         if reason is None:
             raise
         function = getattr(guide, "function", guide)
@@ -44,15 +47,18 @@ def first_run(
 def _disagreement(
     guide: Any, sites: Mapping[str, LatentSite], rows: Sequence[Tensor], **size: int
 ) -> str | None:
-    """What keeps a guide from going with a model: it does not run, or draws other shapes."""
+    """What keeps a guide from going with a model: it does not run, or draws what that does not."""
     try:
         drawn = poutine.trace(guide).get_trace(*rows, **size).nodes
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         return str(error).partition("\n")[0]
-    for name, site in sites.items():
-        if name in drawn and drawn[name]["value"].shape != site.shape:
-            shape, own = tuple(drawn[name]["value"].shape), tuple(site.shape)
+    for name in sites.keys() & drawn.keys():
+        value, site = drawn[name]["value"], sites[name]
+        if value.shape != site.shape:
+            shape, own = tuple(value.shape), tuple(site.shape)
             return f"it draws {name} of shape {shape}, the model of {own}"
+        if not site.support.check(value).all():
+            return f"it draws values of {name} that are not within {site.support}"
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyro
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from .checkpoint import Checkpoint
@@ -31,7 +32,7 @@ from .programs.enumeration import in_parallel
 from .programs.joint import LogJoint, joint_of
 from .programs.notes import NotesFit
 from .programs.parameters import holding_parameters, takes_size
-from .programs.sites import LatentSites, discrete_sites, sites_of
+from .programs.sites import LatentSites, discrete_sites, sites_of, sites_of_rows
 from .programs.traced import Rows, count_rows
 from .pyro_state import exclusive_pyro
 from .randomness import seeded
@@ -339,20 +340,24 @@ def fit_svi(
         return fit_ensemble(fits, num_starts, rows)
 
 
-def _make_elbo(model: Any, num_particles: int, sums_out: bool) -> ELBO:
+def _make_elbo(model: Any, num_particles: int, sums_out: bool, n_plate_dims: int) -> ELBO:
     """Draws the particles at once for a model that is known to evaluate many draws."""
+    options: dict[str, Any] = {"num_particles": num_particles, "max_plate_nesting": n_plate_dims}
     if sums_out:
-        return TraceEnum_ELBO(num_particles=num_particles)
-    if num_particles == 1 or not isinstance(model, LogJoint):
-        return Trace_ELBO(num_particles=num_particles)
-    return Trace_ELBO(num_particles=num_particles, vectorize_particles=True, max_plate_nesting=1)
+        return TraceEnum_ELBO(**options)
+    at_once = num_particles > 1 and isinstance(model, LogJoint)
+    return Trace_ELBO(vectorize_particles=at_once, **options)
 
 
-def _check_whole(rows: Rows, batches: Batches) -> None:
-    """Checks that a step is of all rows, as it has to be of a program that takes no ``size``."""
+def _check_whole(rows: Rows, batches: Batches, takes_parts: bool, own: list[str]) -> None:
+    """Checks that a step is of all rows, where the program or its guide cannot take fewer."""
     count = count_rows(rows)
+    is_whole = count == batches.n_rows
     expected = f"one that takes size, as steps are of {count} of {batches.n_rows} rows"
-    check(count == batches.n_rows, "model", expected, "one without")
+    check(is_whole or takes_parts, "model", expected, "one without")
+    expected = f"None, as {own} have a value for each row, and the guide holds those of all"
+    remedy = "a guide written as a function draws those of a step"
+    check(is_whole or not own, "batch_size", expected, f"steps of {count} rows ({remedy})")
 
 
 def _fit_svi(
@@ -366,14 +371,15 @@ def _fit_svi(
 ) -> FitResult:
     size = {"size": batches.n_rows} if takes_size(model) else {}
     first = batches.first_rows(1 if isinstance(model, LatentSites) else batches.n_rows)
-    discrete = discrete_sites(model, first)
-    elbo, program = _make_elbo(model, num_particles, bool(discrete)), unchecked(model)
+    discrete, n_plate_dims = discrete_sites(model, first)
+    elbo, program = _make_elbo(model, num_particles, bool(discrete), n_plate_dims), unchecked(model)
     if discrete:
         program = in_parallel(program, discrete)
+    holds_all = isinstance(guide, AutoGuide) and guide.create_plates is None
+    own = sites_of_rows(model, first) if holds_all else []
 
     def traced_loss(*rows: Tensor) -> Tensor:
-        if not size:
-            _check_whole(rows, batches)
+        _check_whole(rows, batches, bool(size), own)
         return elbo.differentiable_loss(program, guide, *rows, **size)
 
     def diagnose(*rows: Tensor) -> str | None:

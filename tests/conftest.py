@@ -66,3 +66,10 @@ def seeded():
 )
 def device(request):
     return torch.device(request.param)
+
+
+@pytest.fixture
+def own_store():
+    """A parameter store for this test alone, where Pyro itself leaves parameters."""
+    with pyro.get_param_store().scope():
+        yield

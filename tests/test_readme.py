@@ -12,11 +12,13 @@ README = ROOT / "README.md"
 
 
 @pytest.mark.skipif(not README.exists(), reason="an installed package has no README")
+@pytest.mark.filterwarnings("ignore:Estimated shape")  # of a school unlike the others
 def test_the_code_runs():
     blocks = (run(block, README, {}) for block in python_blocks(README))
-    network, sampled, mixture, posterior = blocks
+    network, sampled, own, mixture, posterior = blocks
     assert {"posterior", "log_likelihood"} <= set(group_names(network["idata"]))
     assert sampled["idata"].posterior.sizes["chain"] == 4
+    assert own["idata"].posterior["theta"].dims == ("chain", "draw", "school")
     assert mixture["result"].converged
     assert {"pareto_k", "verdict"} <= set(posterior["idata"].posterior.attrs)
 

@@ -1,6 +1,7 @@
 """Functions of one draw, of which many are wanted: they never see two at a time."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,7 @@ def evaluated(
                 return torch.vmap(function, randomness="same", chunk_size=size)(dict(draws))
             except (RuntimeError, TypeError, ValueError) as error:
                 if not _wants_memory(error):
+                    reason = re.split(r"\. |\n", str(error))[0]
                     break  # what is wrong with it for one draw, the loop says
                 if size == 1:
                     raise
@@ -41,8 +43,8 @@ def evaluated(
         values = [
             function({site: value[i] for site, value in draws.items()}) for i in range(n_draws)
         ]
-    said = "torch.vmap cannot run the model: its draws are evaluated one after the other"
-    warnings.warn(said, stacklevel=2)
+    said = "torch.vmap cannot run the model, so its draws are evaluated one after the other"
+    warnings.warn(f"{said}: {reason}", stacklevel=2)
     return _stacked(values)
 
 

@@ -10,9 +10,17 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints
 
 from ..checks import check
-from .traced import Rows, Traced, layers_of
+from .plates import plates_of
+from .traced import Rows, Traced, count_rows, layers_of
 
-__all__ = ["LatentSite", "LatentSites", "check_start", "discrete_sites", "sites_of"]
+__all__ = [
+    "LatentSite",
+    "LatentSites",
+    "check_start",
+    "discrete_sites",
+    "sites_of",
+    "sites_of_rows",
+]
 
 
 class LatentSite(NamedTuple):
@@ -108,9 +116,26 @@ def check_start(start: Any) -> Mapping[str, Any]:
     return start or {}
 
 
-def discrete_sites(model: Callable, rows: Rows) -> frozenset[str]:
-    """The discrete latent sites of a plain program, which are summed out; our models have none."""
-    return frozenset() if isinstance(model, LatentSites) else Traced(model, rows).discrete
+def discrete_sites(model: Callable, rows: Rows) -> tuple[frozenset[str], int]:
+    """The discrete latent sites of a plain program, which are summed out; our models have none.
+
+    And how many dimensions plates take, to the left of which is room for their values.
+    """
+    if isinstance(model, LatentSites):
+        return frozenset(), 1
+    traced = Traced(model, rows)
+    return traced.discrete, traced.n_plate_dims
+
+
+def sites_of_rows(model: Callable, rows: Rows) -> list[str]:
+    """The latent sites of a plain program that have a value for each row; our models have none."""
+    if isinstance(model, LatentSites):
+        return []
+    traced, n_rows = Traced(model, rows), count_rows(rows)
+    frames = (frame for node in traced.observed.values() for frame in plates_of(node))
+    plates = {frame.name for frame in frames if frame.size == n_rows}
+    latent = traced.latent.items()
+    return [name for name, node in latent if plates & {frame.name for frame in plates_of(node)}]
 
 
 def sites_of(model: Callable, rows: Rows) -> LatentSites:

@@ -93,6 +93,7 @@ class Traced:
         observed: the nodes of observed sites.
         factors: the names of ``pyro.factor``'s.
         deterministic: the nodes of sites that are functions of those.
+        n_plate_dims: how many dimensions plates take, from the right.
         terms: the plates of what observed sites and factors add to the log joint density.
 
     Raises:
@@ -118,13 +119,14 @@ class Traced:
             self._check(seen)
             self.discrete = frozenset(k for k, node in self._drawn.items() if _is_discrete(node))
             self.latent = {k: node for k, node in self._drawn.items() if k not in self.discrete}
-            self.terms = self._known_terms(rows, nodes)
+            dims = (frame.dim for node in nodes.values() for frame in plates_of(node))
+            self.n_plate_dims = -min(dims, default=0)
+            self.terms = self._known_terms(rows)
 
-    def _known_terms(self, rows: Rows, nodes: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    def _known_terms(self, rows: Rows) -> dict[str, tuple[str, ...]]:
         """The plates of terms; and forgets functions of what is summed out."""
-        dims = (frame.dim for node in nodes.values() for frame in plates_of(node))
         if self.discrete:
-            self._program = enumerated(self.model, self.discrete, -min(dims, default=0))
+            self._program = enumerated(self.model, self.discrete, self.n_plate_dims)
         trace = self.scored(rows, {name: node["value"] for name, node in self.latent.items()})
         self.deterministic = {
             name: node
@@ -153,7 +155,10 @@ class Traced:
         return sum(latent, next(iter(terms.values())).value.new_zeros(())), terms
 
     def _check(self, seen: Mapping[str, Any]) -> None:
-        expected = "a Pyro program with an observed site, given data (sample(..., obs=y))"
+        expected = (
+            "a Pyro program with an observed site, given data (sample(..., obs=y); arguments other "
+            "than x and y by name, in a dictionary x)"
+        )
         check(seen, "model", expected, f"observed sites [], and draws of {[*self._drawn]}")
         for name, node in seen.items():
             sizes = {frame.dim: frame.size for frame in plates_of(node)}

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoContinuous, AutoNormal
+from pyro.infer.autoguide import AutoContinuous, AutoGuideList, AutoNormal
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
@@ -99,10 +99,53 @@ class _OfFunction:
         return log_q + volume
 
 
+class _OfAutoGuideList:
+    """Guides of some sites each, independent of each other."""
+
+    def __init__(self, guide: AutoGuideList, coordinates: Coordinates, rows: Rows) -> None:
+        places = coordinates.split(torch.arange(coordinates.n_values))
+        parts = [_coordinates_of(part, coordinates, rows) for part in guide]
+        self._parts = [_reference_of(*pair, rows) for pair in zip(guide, parts, strict=True)]
+        self._sizes = [part.n_values for part in parts]
+        self._order = torch.cat([places[name].flatten() for part in parts for name in part.sites])
+        self._back = self._order.argsort()
+
+    def sample(self, num_samples: int) -> Tensor:
+        return torch.cat([part.sample(num_samples) for part in self._parts], -1)[:, self._back]
+
+    def log_density(self, position: Tensor) -> Tensor:
+        values = position[:, self._order].split(self._sizes, -1)
+        pairs = zip(self._parts, values, strict=True)
+        return torch.stack([part.log_density(value) for part, value in pairs]).sum(0)
+
+
+def _coordinates_of(guide: Callable, coordinates: Coordinates, rows: Rows) -> Coordinates:
+    """Those of the sites that a guide draws."""
+    with torch.no_grad():
+        drawn = poutine.trace(guide).get_trace(*rows).nodes
+    return Coordinates({name: site for name, site in coordinates.sites.items() if name in drawn})
+
+
 _KINDS: list[tuple[type, type]] = [
     (AutoNormal, _OfAutoNormal),
     (AutoContinuous, _OfAutoContinuous),
+    (AutoGuideList, _OfAutoGuideList),
 ]
+
+
+def _reference_of(guide: Any, coordinates: Coordinates, rows: Rows) -> Reference:
+    """Makes the reference of a guide that draws the sites."""
+    for kind, reference in _KINDS:
+        if isinstance(guide, kind):
+            return reference(guide, coordinates, rows)
+    with torch.no_grad():
+        drawn = poutine.trace(guide).get_trace(*rows).nodes
+    auxiliary = [name for name, node in drawn.items() if node.get("infer", {}).get("is_auxiliary")]
+    points = [name for name in coordinates.shapes if is_point(drawn[name]["fn"])]
+    expected = "a guide with a density: AutoNormal, one of Pyro's AutoContinuous, or a function"
+    got = f"{type(guide).__name__}, which draws {[*auxiliary, *points]}"
+    check(not auxiliary and not points, "start", expected, got)
+    return _OfFunction(guide, coordinates, rows)
 
 
 def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Reference:
@@ -125,12 +168,4 @@ def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Referen
         shape = tuple(drawn[name]["value"].shape)
         expected = f"a guide that draws {name} of shape {tuple(site.shape)}"
         check(shape == tuple(site.shape), "start", expected, f"shape {shape}")
-    for kind, reference in _KINDS:
-        if isinstance(guide, kind):
-            return reference(guide, coordinates, rows)
-    auxiliary = [name for name, node in drawn.items() if node.get("infer", {}).get("is_auxiliary")]
-    points = [name for name in coordinates.shapes if is_point(drawn[name]["fn"])]
-    expected = "a guide with a density: AutoNormal, one of Pyro's AutoContinuous, or a function"
-    got = f"{type(guide).__name__}, which draws {[*auxiliary, *points]}"
-    check(not auxiliary and not points, "start", expected, got)
-    return _OfFunction(guide, coordinates, rows)
+    return _reference_of(guide, coordinates, rows)

@@ -87,7 +87,7 @@ class Target:
     def _evaluated(self, position: Tensor) -> tuple[Tensor, Tensor]:
         values, volume = self.coordinates.values(position)
         log_prior, terms = self._joint.log_joint(*self._rows, draws=values)
-        return log_prior + volume, terms.sum(-1)
+        return (log_prior + volume).to(position), terms.sum(-1).to(position)
 
     def _ratio(self, position: Tensor) -> tuple[Tensor, Tensor]:
         assert self._guide is not None

@@ -192,7 +192,7 @@ def test_chains_of_a_program_with_discrete_sites():
     assert loo(idata)[TOTAL] == pytest.approx(found[TOTAL], abs=1.0)
 
 
-def test_the_evidence_of_a_label_is_the_sum_in_closed_form():
+def test_the_evidence_of_a_label_is_the_sum_in_closed_form(caplog):
     x, y = LINE["x"], LINE["y"]
     covariance = torch.eye(12) + 4 * torch.ones(12, 12)
     terms = [
@@ -206,6 +206,7 @@ def test_the_evidence_of_a_label_is_the_sum_in_closed_form():
     guide = full_rank(switch, x=LINE)
     result = fit_svi(switch, guide, LINE, steps=200, learning_rate=0.05, **QUIET)
     assert float(result.losses[-80:].mean()) == pytest.approx(-evidence, abs=0.5)
+    assert "Guessed" not in caplog.text
 
 
 def effects(sigma, y=None):

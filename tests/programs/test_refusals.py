@@ -37,6 +37,28 @@ def a_point(x, y=None):
         pyro.sample("y", dist.Normal(w, 1.0), obs=y)
 
 
+def own_effects(x, y=None, size=None):
+    """An effect of its own for each row."""
+    n_rows = len(x) if size is None else size
+    with pyro.plate("data", n_rows, subsample=torch.arange(len(x))):
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(effect, 1.0), obs=y)
+
+
+def of_two(x, y=None, size=None):
+    pyro.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+
+
+def one_scale(x, y=None):
+    scale = pyro.sample("scale", dist.HalfNormal(1.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("y", dist.Normal(0.0, scale), obs=y)
+
+
+def of_both_signs(x, y=None):
+    pyro.sample("scale", dist.Normal(torch.zeros(()), 1.0))
+
+
 REFUSED = {
     nothing_observed: r"an observed site, given data .*, got .* draws of \['w', 'y'\]",
     without_a_plate: r"y in a plate for each of its dimensions .*, got .* \(30,\) in plates {}",
@@ -78,6 +100,18 @@ def test_programs_that_cannot_be_seen_through(program):
         (
             lambda: fit_svi(without_size, mean_field(without_size), X, Y, batch_size=10, steps=2),
             "model: expected one that takes size, as steps are of 10 of 30 rows",
+        ),
+        (
+            lambda: fit_svi(own_effects, mean_field(own_effects), X, Y, batch_size=10, steps=2),
+            r"batch_size: expected None, as \['effect'\] have a value for each row, .* of 10 rows",
+        ),
+        (
+            lambda: fit_svi(with_size, of_two, X, Y, steps=2),
+            r"guide: .*got of_two: it draws w of shape \(2,\), the model of \(3,\)",
+        ),
+        (
+            lambda: fit_svi(one_scale, of_both_signs, X, Y, steps=2),
+            "guide: .*got of_both_signs: it draws values of scale that are not within Greater",
         ),
         (lambda: fit_mle(with_size, X, Y), r"model: expected a model without priors.*\['w'\]"),
         (

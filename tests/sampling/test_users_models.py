@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoMultivariateNormal, AutoNormal
 from pyro.infer.reparam import LocScaleReparam
 from pyro.poutine.runtime import _PYRO_STACK
 
@@ -267,3 +268,44 @@ def test_densities_that_are_infinite_are_never_entered():
     assert sample.converged, sample.reason
     assert float(sample.draws["rate"].mean()) == pytest.approx(1.0, abs=0.1)
     assert float(sample.draws["rate"].std()) == pytest.approx(3**-0.5, abs=0.1)
+
+
+def plane(x, y=None):
+    """A line of three coefficients in two sites."""
+    slopes = pyro.sample("slopes", dist.Normal(0.0, 2.0).expand([2]).to_event(1))
+    level = pyro.sample("level", dist.Normal(0.0, 2.0))
+    observe(level + slopes[0] * x + slopes[1] * x.square(), y)
+
+
+def in_parts(slopes, level=AutoNormal):
+    """A guide whose parts are in another order than the sites."""
+    guide = AutoGuideList(plane)
+    guide.append(level(poutine.block(plane, expose=["level"])))
+    guide.append(slopes(poutine.block(plane, expose=["slopes"])))
+    guide(X, Y)
+    return guide
+
+
+@pytest.mark.usefixtures("own_store")
+@pytest.mark.parametrize("slopes", [AutoNormal, AutoMultivariateNormal])
+def test_guides_in_a_list(slopes):
+    guide = in_parts(lambda model: slopes(model, init_scale=0.5))
+    sample = sample_posterior(plane, X, Y, start=guide, num_particles=512, **QUIET)
+    features = torch.stack([torch.ones(20), X, X.square()])
+    covariance = 4 * features.mT @ features + torch.eye(20)
+    exact = dist.MultivariateNormal(torch.zeros(20), covariance).log_prob(Y)
+    error = max(0.2, 6 * sample.log_evidence_error)
+    assert sample.log_evidence == pytest.approx(float(exact), abs=error)
+
+
+@pytest.mark.usefixtures("own_store")
+def test_a_list_with_a_point_is_refused():
+    with pytest.raises(ValueError, match=r"start: expected a guide with a density: .*'level'"):
+        sample_posterior(plane, X, Y, start=in_parts(AutoNormal, AutoDelta), **QUIET)
+
+
+def test_data_in_another_precision_than_the_priors():
+    sample = sample_posterior(line, X.double(), Y.double(), num_particles=512, **QUIET)
+    covariance = 4 * X[:, None] * X + torch.eye(20)
+    exact = dist.MultivariateNormal(torch.zeros(20), covariance).log_prob(Y)
+    assert sample.log_evidence == pytest.approx(float(exact), abs=0.3)
