@@ -52,7 +52,7 @@ def _disagreement(
         drawn = poutine.trace(guide).get_trace(*rows, **size).nodes
     except (RuntimeError, TypeError, ValueError) as error:
         return str(error).partition("\n")[0]
-    for name in sites.keys() & drawn.keys():
+    for name in [name for name in sites if name in drawn]:
         value, site = drawn[name]["value"], sites[name]
         if value.shape != site.shape:
             shape, own = tuple(value.shape), tuple(site.shape)
