@@ -109,7 +109,7 @@ def gradient_ms(device: Device, where: str, repetitions: int) -> float:
     case = cases(where)[1]
     with pyro.validation_enabled(False):
         target = Target(case.model, case.data)
-        position = target.start(DRAWS)
+        position = target.start(DRAWS).position
         return median_ms(lambda: target.path.at(position, 1.0), device, repetitions)
 
 
