@@ -7,17 +7,19 @@ from .covariance import (
     SphericalCovariance,
     TiedCovariance,
 )
-from .divergence import kl_bounds, kl_monte_carlo, kl_variational
-from .entropy import entropy_bounds
+from .divergence import MonteCarloEstimate, kl_bounds, kl_monte_carlo, kl_variational
+from .entropy import Bounds, entropy_bounds
 from .imputation import impute
 from .multivariate import GaussianMixture
 from .univariate import UnivariateGaussianMixture
 
 __all__ = [
+    "Bounds",
     "Covariance",
     "DiagonalCovariance",
     "FullCovariance",
     "GaussianMixture",
+    "MonteCarloEstimate",
     "SphericalCovariance",
     "TiedCovariance",
     "UnivariateGaussianMixture",

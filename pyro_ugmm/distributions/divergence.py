@@ -20,7 +20,18 @@ _LEAST_LOG_WEIGHT = -1e4  # of a component of none, without minus infinity in di
 
 
 class MonteCarloEstimate(NamedTuple):
-    """A mean over draws, and its standard error, which carries no gradients."""
+    """A mean over draws, and its standard error, which carries no gradients.
+
+    Attributes:
+        value: the mean.
+        standard_error: of it.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.distributions import MonteCarloEstimate
+        >>> MonteCarloEstimate(torch.tensor(0.7), torch.tensor(0.1)).value
+        tensor(0.7000)
+    """
 
     value: Tensor
     standard_error: Tensor

@@ -14,7 +14,19 @@ __all__ = ["Bounds", "cross_entropy_bounds", "entropy_bounds"]
 
 
 class Bounds(NamedTuple):
-    """What a quantity lies between, in nats."""
+    """What a quantity lies between, in nats.
+
+    Attributes:
+        lower: at least this.
+        upper: at most this.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.distributions import Bounds
+        >>> bounds = Bounds(lower=torch.tensor(1.0), upper=torch.tensor(1.5))
+        >>> bounds.upper - bounds.lower
+        tensor(0.5000)
+    """
 
     lower: Tensor
     upper: Tensor

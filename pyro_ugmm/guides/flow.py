@@ -26,6 +26,12 @@ class AutoFlow(AutoContinuous):
         init_scale: by which the flow is scaled at first.
         transforms: how many layers the flow has.
         hidden_features: the widths of the networks in each.
+
+    Example:
+        >>> from pyro_ugmm.guides import AutoFlow, flow
+        >>> from pyro_ugmm.models import BayesianGaussianMixture
+        >>> isinstance(flow(BayesianGaussianMixture(1, 1), hidden_features=[8]), AutoFlow)
+        True
     """
 
     def __init__(
