@@ -114,7 +114,7 @@ def _plot(found: dict[str, Any], path: Path) -> None:
 
     results = simulated(found)
     shape = {"figsize": (11, 3.6 * len(results)), "squeeze": False, "layout": "constrained"}
-    figure, rows = plt.subplots(len(results), 2, sharex=True, sharey=True, **shape)
+    figure, rows = plt.subplots(len(results), 2, sharex=True, sharey="row", **shape)
     for axes, (inference, result) in zip(rows, results.items(), strict=True):
         plot_calibration(result, ax=axes)
         axes[0].set_title(f"{inference}: {axes[0].get_title()}", fontsize=10)
