@@ -102,7 +102,8 @@ class Components:
         if self.given_log_weights is not None:
             named["log_weights"] = self.given_log_weights
         parts = self.covariance.tensors(computed=computed)
-        return named | {f"covariance.{name}": tensor for name, tensor in parts.items()}
+        # Not by "|", which the compiler of torch 2.6 does not know.
+        return {**named, **{f"covariance.{name}": tensor for name, tensor in parts.items()}}
 
     @staticmethod
     def names(structure: type[Covariance]) -> set[str]:

@@ -150,7 +150,7 @@ class MatrixCovariance(Covariance):
         return other
 
     def tensors(self, *, computed: bool = False) -> dict[str, Tensor]:
-        return super().tensors() | ({"factor": self.factor} if computed else {})
+        return {**super().tensors(), **({"factor": self.factor} if computed else {})}
 
     @classmethod
     def from_tensors(
