@@ -43,13 +43,16 @@ def moments(model, inference, data):
 
 @pytest.mark.parametrize("kind", MIXTURE_PROGRAMS)
 def test_inferences_agree(kind):
-    """Chains and fits are short: within a standard deviation and a half, of many of them."""
+    """Chains and fits are short: within two standard deviations, and widths by a factor of three.
+
+    The tutorial of these programs runs them to their ends.
+    """
     model, data, start = MIXTURE_PROGRAMS[kind]
     mean, spread = moments(model, sample_posterior(model, data, **QUIET), data)
     for infer in (by_svi, by_nuts):
         center, width = moments(model, infer(model, data, start), data)
-        assert np.abs((center - mean) / spread).max() < 1.5
-        assert np.abs(np.log(width / spread)).mean() < 0.7
+        assert np.abs((center - mean) / spread).max() < 2.0
+        assert np.abs(np.log(width / spread)).mean() < 1.1
 
 
 def terms_of(kind):
