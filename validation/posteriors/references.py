@@ -37,7 +37,7 @@ _LENGTHS = {
     "old_faithful": _Length(4000, 50),
     "petals": _Length(4000, 5),
     "galaxies": _Length(4000, 5),
-    "network_4_3": _Length(4000, 5, is_bridged=True),
+    "network_4_3": _Length(8000, 5, is_bridged=True),
     "network_4_8_3": _Length(4000, 2),
 }
 
