@@ -20,7 +20,7 @@ def test_the_code_runs():
     assert sampled["idata"].posterior.sizes["chain"] == 4
     assert own["idata"].posterior["theta"].dims == ("chain", "draw", "school")
     assert mixture["result"].converged
-    assert {"pareto_k", "verdict"} <= set(posterior["idata"].posterior.attrs)
+    assert posterior["sample"].moved.n_temperatures == len(posterior["sample"].rungs)
 
 
 def test_pictures_and_targets_are_there():

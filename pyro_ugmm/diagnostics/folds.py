@@ -96,8 +96,10 @@ def kfold(
         40
     """
     check_program(model)
-    is_one = make_guide is None or callable(make_guide)
-    check(is_one, "make_guide", "a function of the model, or None", type(make_guide).__name__)
+    is_guide = hasattr(make_guide, "prototype_trace")
+    is_one = make_guide is None or (callable(make_guide) and not is_guide)
+    expected = "a function that makes a guide of a model, such as mean_field, or None"
+    check(is_one, "make_guide", expected, type(make_guide).__name__)
     num_samples, seed = check_integer("num_samples", num_samples), check_seed("seed", seed)
     options = {"seed": seed, "progress": check_flag("progress", progress), **options}
     with evaluation(model, None):

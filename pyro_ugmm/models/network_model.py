@@ -28,8 +28,8 @@ __all__ = ["NetworkModel"]
 def _log_shares(scores: Tensor, labels: Tensor) -> Tensor:
     """The log probabilities of labels ``(n,)``, given scores ``(n, C)`` or ``(S, n, C)``.
 
-    As those of a categorical distribution, in two and a half times less time: the classes of many
-    draws are not the last dimension of what is reduced.
+    As those of a categorical distribution, but with the classes of many draws before the rows,
+    which torch reduces faster than a last dimension of a few.
     """
     target = labels.long().expand(scores.shape[:-1])
     by_class = scores.movedim(-1, 1) if scores.dim() > 2 else scores

@@ -179,8 +179,9 @@ def test_what_does_not_fit_is_refused(idata):
     for folds in (FOLDS[1:], FOLDS + 1, torch.zeros(15, dtype=torch.long), FOLDS.double()):
         with pytest.raises(ValueError, match="folds: expected the fold of each of 15 rows"):
             kfold(line, None, X, Y, folds)
-    with pytest.raises(ValueError, match="make_guide: expected a function of the model, or None"):
-        kfold(line, 3, X, Y)
+    for wrong in (3, mean_field(line, x=X, y=Y)):  # the guide itself is none
+        with pytest.raises(ValueError, match="make_guide: expected a function that makes a guide"):
+            kfold(line, wrong, X, Y)
     free = BayesianGaussianMixture(
         1, 1, priors=Priors(means=None, variances=None, weights=None, correlations=None)
     )

@@ -1,6 +1,5 @@
 """Fits that are killed, interrupted or damaged wherever it may be, and rows as bad as may be."""
 
-import datetime
 import functools
 import os
 import random
@@ -11,6 +10,7 @@ import torch
 import torch.multiprocessing as mp
 
 from pyro_ugmm.em import EMFitter, initialize, select
+from tests.gloo import join
 
 from ..attacking import damaged, interrupted_after, interrupted_at, killed_after, timed
 from .cases import STRUCTURE_NAMES, clusters, parameters
@@ -178,11 +178,7 @@ def choice(number):
 
 
 def _process(rank, file, numbers, results):
-    torch.set_num_threads(1)
-    minute = datetime.timedelta(seconds=60)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{file}", rank=rank, world_size=2, timeout=minute
-    )
+    join(rank, 2, file)
     try:
         for number in numbers:
             at_fault, fault, at = choice(number)

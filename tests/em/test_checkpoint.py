@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
 from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize
+from tests.gloo import join
 
 from .cases import STRUCTURE_NAMES, clusters, parameters
 
@@ -257,9 +258,7 @@ def test_a_killed_process_loses_nothing(tmp_path):
 def _process(rank, folder, results):
     torch.set_num_threads(1)
     start = starts()  # of all rows, alone
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
-    )
+    join(rank, 2, f"{folder}/meeting")
     mine = X[:50] if rank == 0 else X[50:]
     options = {"checkpoint": f"{folder}/fit", "checkpoint_every": 1}
     with pytest.MonkeyPatch.context() as patch:

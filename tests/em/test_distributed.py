@@ -1,6 +1,5 @@
 """EM over the processes of torch.distributed."""
 
-import datetime
 import signal
 
 import numpy as np
@@ -17,6 +16,7 @@ from pyro_ugmm.em import (
     initialize,
     select,
 )
+from tests.gloo import join, outcome
 
 from .cases import STRUCTURE_NAMES, clusters
 
@@ -241,23 +241,11 @@ def plain(value):
 
 
 def attempt(call, *arguments):
-    try:
-        return plain(call(*arguments))
-    except ValueError as error:
-        return f"ValueError: {error}"
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
+    return outcome(lambda: plain(call(*arguments)))
 
 
 def _process(rank, world_size, file, results):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{file}",
-        rank=rank,
-        world_size=world_size,
-        timeout=datetime.timedelta(seconds=60),
-    )
+    join(rank, world_size, file)
     before = signal.getsignal(signal.SIGINT)
     try:
         for parts, slices in PARTS.items():

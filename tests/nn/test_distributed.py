@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from pyro_ugmm.nn import UGMMNetwork
+from tests.gloo import join
 
 
 def _problem():
@@ -23,10 +24,7 @@ def _step(network, x, y):
 
 
 def _process(rank, world_size, file, results):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{file}", rank=rank, world_size=world_size
-    )
+    join(rank, world_size, file)
     try:
         network, x, y = _problem()
         rows = slice(rank, None, world_size)

@@ -1,6 +1,5 @@
 """Training over the processes of torch.distributed: each gives its rows, all get the whole fit."""
 
-import datetime
 import functools
 import multiprocessing
 import os
@@ -20,6 +19,7 @@ from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.optimization.stopping import StoppingRule, Verdict
 from pyro_ugmm.status import Status
 from pyro_ugmm.training import fit_mle, fit_svi
+from tests.gloo import join, outcome
 from tests.models.mixtures import NOTHING
 
 N = 90
@@ -259,20 +259,11 @@ def plain(result):
 
 
 def attempt(call, *arguments):
-    try:
-        return plain(call(*arguments))
-    except ValueError as error:
-        return f"ValueError: {error}"
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
+    return outcome(lambda: plain(call(*arguments)))
 
 
 def _process(rank, folder, results):
-    torch.set_num_threads(1)
-    minute = datetime.timedelta(seconds=60)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=minute
-    )
+    join(rank, 2, f"{folder}/meeting")
     for name, call in SHARED.items():
         results[name, rank] = attempt(call, PARTS[rank])
     for name, call in ALIKE.items():

@@ -1,6 +1,5 @@
 """Sampling over the processes of torch.distributed: each evaluates a part, all get the whole."""
 
-import datetime
 import signal
 
 import pyro
@@ -10,6 +9,7 @@ import torch
 import torch.multiprocessing as mp
 
 from pyro_ugmm.sampling import sample_posterior, smc
+from tests.gloo import join, outcome
 
 from .lines import X, Y, guide_about_the_posterior, regression
 
@@ -105,23 +105,11 @@ REFUSED = {
 
 
 def attempt(call, *arguments):
-    try:
-        return plain(call(*arguments))
-    except ValueError as error:
-        return f"ValueError: {error}"
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
+    return outcome(lambda: plain(call(*arguments)))
 
 
 def _process(rank, world_size, folder, results):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meeting",
-        rank=rank,
-        world_size=world_size,
-        timeout=datetime.timedelta(seconds=60),
-    )
+    join(rank, world_size, f"{folder}/meeting")
     try:
         for name, call in SHARED.items():
             results[name, rank] = attempt(call)
