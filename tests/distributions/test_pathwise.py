@@ -61,12 +61,13 @@ def moved(mixture, x):
 
 
 def quadrature(mixture, function, a):
-    """The expectation as a sum over a grid that moves with the parameters."""
-    axis = torch.linspace(-16, 16, 200).double()
+    """The expectation as a sum over a grid that moves with the parameters, where draws may be."""
+    axis = torch.linspace(-16, 16, 200, dtype=torch.float64)
     grid = torch.cartesian_prod(*[axis] * mixture.n_features).reshape(-1, mixture.n_features)
     cell = (axis[1] - axis[0]) ** mixture.n_features
     mass = cell * mixture.log_prob(grid).exp().detach()
-    return (mass * function(moved(mixture, grid) @ a)).sum()
+    drawn = mass > 1e-16
+    return (mass[drawn] * function(moved(mixture, grid[drawn]) @ a)).sum()
 
 
 @by_structure
@@ -85,7 +86,9 @@ def test_the_density_is_carried_along(structure, n_features):
 
 @by_structure
 def test_second_derivatives(structure):
-    mixture, a = random_mixture(structure, 2, 2)[0], direction(2)
+    """Of components near one another: between far ones draws move so fast that no grid sees it."""
+    (logits, means, values), a = leaves(random_mixture(structure, 2, 2)[0]), direction(2)
+    mixture = of_leaves(structure, logits, 0.5 * means, values)
 
     def hessian(expectation):
         def function(*tensors):

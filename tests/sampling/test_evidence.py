@@ -110,7 +110,7 @@ MIXED, ALIKE = torch.tensor([0.0, 1.0, 0.0]), torch.zeros(3)
 @pytest.mark.parametrize(("x", "status"), [(MIXED, "CONVERGED"), (ALIKE, "LIMIT_REACHED")])
 def test_a_prior_beyond_the_numbers_has_no_evidence(x, status):
     """A third of Beta(0.01, 0.01) rounds to zero or to one; of tosses alike, the posterior too."""
-    sample = sample_posterior(coin(0.01), x, num_particles=128, **QUIET)
+    sample = sample_posterior(coin(0.01), x, num_particles=1024, **QUIET)
     assert sample.status is Status[status], sample.reason
     assert math.isnan(sample.log_evidence) and sample.log_evidences.isnan().all()
     assert "There is no log_evidence" in sample.reason and "float64" in sample.reason
