@@ -131,7 +131,7 @@ def test_folds_are_those_of_the_closed_form(by_guide):
     options = {"steps": 250, "learning_rate": 0.05} if by_guide else {}
     found = kfold(line, make_guide if by_guide else None, X, MILD, FOLDS, progress=False, **options)
     assert found[BY_ROW].dims == ("data",)
-    np.testing.assert_allclose(found[BY_ROW], OF_FOLDS, atol=0.4)
+    np.testing.assert_allclose(found[BY_ROW], OF_FOLDS, rtol=0.15, atol=0.4)
     assert ({*found.pareto_k.method.values} == {"guide"}) == by_guide
     p = float(SEEN_OF_FOLDS.sum()) - OF_FOLDS.sum()
     assert by_guide or found[PARAMETERS] == pytest.approx(p, abs=0.5)

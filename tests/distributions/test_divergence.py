@@ -111,7 +111,7 @@ def test_far_components_and_equal_ones_are_nearly_exact():
     for bound in entropy_bounds(far):
         assert bound.item() == pytest.approx(exact)
     for got in (kl_bounds(mixture, mixture).upper, kl_variational(mixture, mixture)):
-        assert got.item() == pytest.approx(0, abs=1e-12)
+        assert got.item() == pytest.approx(0, abs=1e-8)
     assert kl_divergence(mixture, mixture) == 0
 
 

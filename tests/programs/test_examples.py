@@ -80,4 +80,4 @@ def test_what_is_left_out_is_as_likely_by_each(kind):
         inference = infer(model, data)
         idata = to_inference_data(model, inference, data, num_samples=500, seed=0)
         found.append(loo(idata)[TOTAL])
-    assert found == pytest.approx([found[-1]] * 3, abs=1.5)
+    assert found == pytest.approx([found[-1]] * 3, abs=3.0)
