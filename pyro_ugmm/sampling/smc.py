@@ -32,9 +32,10 @@ from .tuning import Tuning, scales
 __all__ = ["Rung", "State", "init", "move_until_forgotten", "step"]
 
 
-# The shares of quantities that moves make the particles forget: on the way to the posterior it is
-# enough that ancestors' descendants part; there the draws are to be independent.
-_FORGOTTEN_ON_THE_WAY, _FORGOTTEN_AT_LAST = 0.5, 0.9
+# The share of quantities that moves make the particles forget, and the fewest moves: on the way to
+# the posterior it is enough that ancestors' descendants part; there the draws are to be independent,
+# and two moves say little of what four would do.
+_ON_THE_WAY, _AT_LAST = (0.5, 2), (0.9, 8)
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,10 @@ def move_until_forgotten(
     particles, tuning, displacements = state.particles, state.tuning, Displacements(state.particles)
     n_moves, n_gradients, accepted = 0, 1, 0.0
     scale = scales(particles.position, particles.gradient)
-    share = _FORGOTTEN_AT_LAST if state.temperature == 1 else _FORGOTTEN_ON_THE_WAY
-    while n_moves < most_moves and not displacements.are_saturated(share):
+    share, fewest = _AT_LAST if state.temperature == 1 else _ON_THE_WAY
+    while n_moves < min(fewest, most_moves) or (
+        n_moves < most_moves and not displacements.are_saturated(share)
+    ):
         before, n_steps = particles.position, tuning.n_steps
         made = move(path, particles, state.temperature, scale, tuning.step_size, n_steps, generator)
         particles, tuning = made.particles, tuning.after(made, before, scale)

@@ -119,7 +119,7 @@ def test_tuning_follows_acceptance_and_length():
         tuning = tuning.after(made, particles.position, scale)
         particles = made.particles
         acceptances.append(float(made.acceptance.mean()))
-    assert sum(acceptances[-50:]) / 50 == pytest.approx(0.8, abs=0.1)
+    assert sum(acceptances[-50:]) / 50 == pytest.approx(0.9, abs=0.1)
     assert 0.8 < tuning.time < 6.0
 
 

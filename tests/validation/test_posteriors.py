@@ -76,6 +76,12 @@ def test_gaps_are_in_posterior_deviations():
     assert distances["there"] == pytest.approx((abs(mean + 3), abs(high + 3)))
 
 
+def test_gaps_of_what_is_nearly_certain_are_in_hundredths():
+    draws = 1 - 1e-6 * torch.rand(4000, dtype=torch.float64)
+    reference, moved = (summarize({"share": values}, 4) for values in (draws, draws - 0.001))
+    assert gaps(moved, reference)["share"] == pytest.approx((0.1, 0.1))
+
+
 def test_a_reference_comes_back_from_its_file(tmp_path):
     reference = exact_reference()
     reference.save("mean", tmp_path)

@@ -75,11 +75,12 @@ def report(records: list[dict[str, Any]]) -> list[str]:
         "points, which rows share a component, ordered weights and means; of networks the "
         f"probabilities of all classes of 30 rows held out. {particles} particles in "
         f"{_N_POPULATIONS} populations from the prior, {len(records[0]['runs'])} seeds. Distances "
-        f"in posterior standard deviations: of means (target: at most {MOST_OF_MEANS}), and of the "
-        f"farther end of 90 % intervals (at most {MOST_OF_ENDS}): the median and the largest of "
-        "all quantities, and how many are within. Independent draws, 1,024 of them, would be off "
-        "by 0.03 and 0.07 themselves, and the worst of many quantities by three times that; so the "
-        "draws of all seeds are compared as well. The chains are NumPyro's, of the same models "
+        f"in posterior standard deviations, or in hundredths where those are smaller: of means "
+        f"(target: at most {MOST_OF_MEANS}), and of the farther end of 90 % intervals (at most "
+        f"{MOST_OF_ENDS}): the median and the largest of all quantities, and how many are within. "
+        "Independent draws, 1,024 of them, would be off by 0.03 and 0.07 themselves, 4,096 by half "
+        "as much, and the worst of many quantities by three times that; the draws of all seeds are "
+        "compared as well. The chains are NumPyro's, of the same models "
         "written by hand (`make references`).",
         "",
         "| posterior | NUTS: R-hat | smallest ESS | draws | s | means: median | largest | within | "
