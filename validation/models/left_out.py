@@ -89,7 +89,7 @@ def left_out_lines(found: dict[str, Any]) -> list[str]:
         "each row anew, by as many particles as the rest. Ten folds leave more out than a row, and "
         "so give less. The gap is of a row's elpd, in nats.",
         "",
-        "| model | from | elpd | by brute force | largest gap | median gap | rows by method | void |",
+        "| model | from | elpd | brute force | largest gap | median gap | rows by method | void |",
         "| :--- | :--- | ---: | ---: | ---: | ---: | :--- | ---: |",
     ]
     for model, one in found.items():
