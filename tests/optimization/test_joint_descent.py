@@ -11,6 +11,7 @@ from pyro_ugmm.batched_parameters import batched
 from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
+from pyro_ugmm.nn.dropout import drop_where_inputs_remain
 from pyro_ugmm.optimization.descent import Descent
 from pyro_ugmm.optimization.iterates import Iterates
 from pyro_ugmm.optimization.joint_descent import JointDescent
@@ -286,12 +287,17 @@ def test_each_start_drops_components_of_its_own(missing):
     assert len({tuple(of_one[0].tolist()) for of_one in scores}) > 4
 
 
-def test_no_start_drops_all_that_a_row_has():
-    """A row with one input left: neurons that would drop it keep all their components."""
-    x = torch.full((1, 4), torch.nan)
-    x[0, 2] = 0.5
-    layer = UGMMLayer(4, 3, dropout=0.9, missing="omit")
+def test_no_start_drops_all_that_a_row_has(monkeypatch):
+    """Neurons that would keep all their components where one start drops too many."""
     torch.manual_seed(0)
-    whole = batched([layer] * 20)
-    dropped = whole(x)
-    torch.testing.assert_close(dropped, layer.eval()(x).expand(20, 1, 3))
+    x, logits, draws = X[:3].clone(), torch.randn(2, 4), torch.rand(8, 1, 2, 4)
+    x[0, :3] = torch.nan
+
+    def dropped(logits, draws):
+        monkeypatch.setattr(torch, "rand_like", lambda _: draws)
+        return drop_where_inputs_remain(x, logits.double(), 0.5)
+
+    whole = dropped(logits.expand(8, 1, 2, 4), draws)
+    assert 0 < int((whole == -torch.inf).any(-1).sum()) < 16
+    for of_one, own in zip(whole, draws, strict=True):
+        assert torch.equal(of_one[0], dropped(logits, own[0]))
