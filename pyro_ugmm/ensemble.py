@@ -1,7 +1,7 @@
 """Several fits of one model, from several starts, as one answer."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from .programs.starts import draw_start
 from .programs.traced import Rows
 from .status import Status
 
-__all__ = ["Ensemble", "fit_ensemble", "model_starts", "svi_starts"]
+__all__ = ["Ensemble", "ensemble_of", "model_starts", "svi_starts"]
 
 _NUM_DRAWS = 100
 
@@ -41,7 +41,8 @@ class Ensemble(FitResult):
             down has none.
         losses: those of the fit that counts most.
         status: how they ended: the worst status among those that count.
-        reason: which starts broke down, and how far the others differ, in words.
+        reason: whether starts were fitted at once or one after the other, which of them broke down,
+            and how far the others differ, in words.
         guide: the mixture of the guides, a :class:`pyro_ugmm.guides.MixtureGuide` of the model;
             None if what has no prior was learned anew from each start, so that there is no one
             model, or the guides have no density in common coordinates.
@@ -145,31 +146,26 @@ def _mixture(fits: Sequence[FitResult], weights: Tensor, rows: Rows) -> MixtureG
     return MixtureGuide(fits[0].model, [fit.guide for fit in fits], weights, rows)
 
 
-def fit_ensemble(fits: Iterable[FitResult], num_starts: int, rows: Rows) -> Ensemble:
-    """Takes fits as they come, to the first interrupt, and weights those that are sound."""
-    done: list[FitResult] = []
-    for fit in fits:
-        done.append(fit)
-        if fit.interrupted:
-            break
-    counted = [i for i, fit in enumerate(done) if fit.status.is_whole]
-    counted = counted or [i for i, fit in enumerate(done) if fit.interrupted]
-    weights, guide = torch.zeros(len(done)), None
+def ensemble_of(fits: Sequence[FitResult], how: str, num_starts: int, rows: Rows) -> Ensemble:
+    """Weights the fits that are sound, of so many that were wanted; ``how`` they came to be."""
+    counted = [i for i, fit in enumerate(fits) if fit.status.is_whole]
+    counted = counted or [i for i, fit in enumerate(fits) if fit.interrupted]
+    weights, guide = torch.zeros(len(fits)), None
     if counted:
-        sound = [done[i] for i in counted]
+        sound = [fits[i] for i in counted]
         try:
             weights[counted] = _weights(sound, rows).to(weights)
         except KeyboardInterrupt:  # which comes too late to stop anything
             weights[counted] = _weights(sound, rows).to(weights)
         guide = _mixture(sound, weights[counted].to(rows[0].device), rows)
-    status, reason = _verdict(done, counted, num_starts)
+    status, reason = _verdict(fits, counted, f"of {num_starts} starts were fitted {how}")
     return Ensemble(
-        losses=done[int(weights.argmax())].losses,
+        losses=fits[int(weights.argmax())].losses,
         status=status,
         reason=reason,
         guide=guide,
-        model=done[0].model,
-        fits=tuple(done),
+        model=fits[0].model,
+        fits=tuple(fits),
         weights=weights,
     )
 
@@ -177,11 +173,9 @@ def fit_ensemble(fits: Iterable[FitResult], num_starts: int, rows: Rows) -> Ense
 _WORST = (Status.INTERRUPTED, Status.LIMIT_REACHED, Status.CONVERGED)
 
 
-def _verdict(
-    fits: Sequence[FitResult], counted: Sequence[int], num_starts: int
-) -> tuple[Status, str]:
+def _verdict(fits: Sequence[FitResult], counted: Sequence[int], fitted: str) -> tuple[Status, str]:
     broken = [i for i, fit in enumerate(fits) if fit.status is Status.BROKEN_DOWN]
-    said = [f"{len(fits)} of {num_starts} starts were fitted"]
+    said = [f"{len(fits)} {fitted}"]
     said += [f"start {i} broke down: {fits[i].reason}" for i in broken]
     if not counted:
         return Status.BROKEN_DOWN, "; ".join(said)

@@ -30,18 +30,26 @@ class DirectELBO:
         self, model: BayesianModel, draws: Reparameterized, num_particles: int, size: int
     ) -> None:
         self._model, self._draws, self._size = model, draws, size
-        self._priors = model.site_distributions()
-        self._batch = () if num_particles == 1 else (num_particles, 1)  # beside rows
+        self._priors, self._num_particles = model.site_distributions(), num_particles
 
     def loss(self, *rows: Tensor) -> Tensor:
         """Estimates it from rows, the last of which are observed."""
-        position, log_q = self._draws.rsample(self._batch)
+        batch = () if self._num_particles == 1 else (self._num_particles, 1)  # beside rows
+        return self._of_particles(batch, *rows).mean()
+
+    def losses(self, *rows: Tensor) -> Tensor:
+        """Estimates it for each of ``S`` models and guides, whose parameters are ``(S, 1)``."""
+        return self._of_particles((self._num_particles,), *rows).mean((0, 2))
+
+    def _of_particles(self, batch: tuple[int, ...], *rows: Tensor) -> Tensor:
+        """Estimates it from each particle."""
+        position, log_q = self._draws.rsample(batch)
         values, volume = self._draws.coordinates.values(position)
         difference = log_q - volume
         for name, prior in self._priors.items():
             difference = difference - prior.log_prob(values[name])
         terms = self._model.observation(values, *rows).log_prob(rows[-1])
-        return difference.mean() - terms.mean() * self._size
+        return difference - terms.mean(-1, keepdim=difference.dim() > 0) * self._size
 
 
 def direct_elbo(model: Any, guide: Any, num_particles: int, size: int) -> DirectELBO | None:

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -24,6 +25,8 @@ __all__ = ["Reparameterized", "reparameterized"]
 class Reparameterized(ABC):
     """A guide as what noise becomes; from one seed it draws what the guide itself does.
 
+    The guide's parameters may have dimensions before their own, of one guide each.
+
     Args:
         guide: the guide, which has run.
         coordinates: of its sites.
@@ -34,7 +37,10 @@ class Reparameterized(ABC):
 
     @abstractmethod
     def rsample(self, batch: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Draws positions ``B + (n,)``, and their log densities, which carry gradients."""
+        """Draws positions ``B + P + (n,)``, of guides ``P``, and their log densities.
+
+        Both carry gradients.
+        """
 
 
 def _log_normal(noise: Tensor) -> Tensor:
@@ -54,12 +60,17 @@ class _AutoNormal(Reparameterized):
         self._positive = transform_to(guide.scale_constraint)
 
     def rsample(self, batch: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        loc, scale = (
-            torch.cat([part.flatten() for part in parts]) for parts in (self._locs, self._scales)
+        loc, scale = map(self._flat, (self._locs, self._scales))
+        scale, batch = self._positive(scale), (*batch, *loc.shape[:-1])
+        sizes = (shape.numel() for shape in self.coordinates.shapes.values())
+        noise = torch.cat([loc.new_empty(*batch, size).normal_() for size in sizes], -1)
+        return torch.addcmul(loc, scale, noise), _log_normal(noise) - scale.log().sum(-1)
+
+    def _flat(self, parts: Iterable[Tensor]) -> Tensor:
+        pairs = zip(parts, self.coordinates.shapes.values(), strict=True)
+        return torch.cat(
+            [p.reshape(*p.shape[: p.dim() - len(shape)], -1) for p, shape in pairs], -1
         )
-        scale = self._positive(scale)
-        noise = torch.cat([loc.new_empty(*batch, p.numel()).normal_() for p in self._locs], -1)
-        return torch.addcmul(loc, scale, noise), _log_normal(noise) - scale.log().sum()
 
 
 class _AutoMultivariateNormal(Reparameterized):
@@ -67,9 +78,10 @@ class _AutoMultivariateNormal(Reparameterized):
 
     def rsample(self, batch: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         loc, scale = self._guide.loc, self._guide.scale
-        noise = torch.randn_like(loc.expand(*batch, -1))
-        log_q = _log_normal(noise) - scale.log().sum()
-        return loc + scale * (noise @ self._guide.scale_tril.mT), log_q
+        noise = torch.randn_like(loc.expand(*batch, *loc.shape))
+        log_q = _log_normal(noise) - scale.log().sum(-1)
+        turned = (noise.unsqueeze(-2) @ self._guide.scale_tril.mT).squeeze(-2)
+        return loc + scale * turned, log_q
 
 
 class _AutoLowRank(Reparameterized):

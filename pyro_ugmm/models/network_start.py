@@ -48,7 +48,7 @@ def copy_parameters(start: UGMMNetwork, to: UGMMNetwork, sites: Iterable[str]) -
             kept = "scale_unconstrained" if parameter == "scale" else parameter
             if f"layers.{i}.{name}" in sites or not getattr(own, kept).requires_grad:
                 continue
-            value = getattr(other, parameter).to(own.input_center)
+            value = getattr(other, parameter).detach().to(own.input_center)
             if parameter == "scale":
                 value = value.masked_fill(value <= own.min_scale, 2 * own.min_scale)
             setattr(own, parameter, value)

@@ -42,6 +42,9 @@ def score_observed(x: Tensor, loc: Tensor, scale: Tensor, log_weight: Tensor) ->
 
 @torch.no_grad()
 def leaves_nothing(x: Tensor, logits: Tensor) -> Tensor:
-    """Says which neurons have no weight for what is observed of a row of ``x``: ``(J, 1)``."""
-    left = _log_observed_weight(x, logits.log_softmax(-1)).reshape(-1, len(logits))
-    return (left == -math.inf).any(0).unsqueeze(-1)
+    """Says which neurons have no weight for what is observed of a row of ``x``.
+
+    Of logits ``P + (J, K)`` it is ``P + (J, 1)``.
+    """
+    nothing = _log_observed_weight(x, logits.log_softmax(-1)) == -math.inf
+    return nothing.int().sum_to_size(logits.shape[:-1]).bool().unsqueeze(-1)

@@ -1,7 +1,6 @@
 """Descent along stochastic gradients."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,13 +13,14 @@ from ..fingerprints import fingerprint
 from ..processes import current
 from ..random_states import random_states, restore_random_states
 from ..sources import Batches
-from ..status import Status
 from .breakdown import bad_parameter, largest_parameter
+from .objective import Objective
 from .optimizer import Optimizer
 from .result import FitResult
 from .resumption import Resumption
 from .schedule import Schedule
-from .stopping import MakesRule, Verdict
+from .stopping import MakesRule
+from .trajectory import Trajectory
 
 __all__ = ["Descent"]
 
@@ -32,35 +32,28 @@ class Descent:
     the same steps, each with rows of its own.
 
     Args:
-        loss_of_rows: the loss of the full data, estimated from rows.
-        parameters: what to learn, by name.
+        objective: the loss and its parameters.
         batches: where rows come from.
         schedule: the steps and their learning rates.
-        title: of the run.
-        diagnose: says which part of the loss of rows is not finite, if it can tell.
         run: what else tells this run from others, for checkpoints.
         stopping: makes what ends the run of the parameters and the schedule.
     """
 
     def __init__(
         self,
-        loss_of_rows: Callable[..., Tensor],
-        parameters: dict[str, Tensor],
+        objective: Objective,
         batches: Batches,
         schedule: Schedule,
-        title: str,
-        diagnose: Callable[..., str | None],
         run: Mapping[str, str],
         stopping: MakesRule,
     ) -> None:
-        self._loss_of_rows, self._parameters = loss_of_rows, parameters
-        self._diagnose, self._run = diagnose, run
-        self._batches, self._schedule, self._title = batches, schedule, title
-        self._optimizer = Optimizer([*parameters.values()], schedule)
-        expected = "the class of a rule, or a function that makes one"
-        check(callable(stopping), "stopping", expected, type(stopping).__name__)
-        self._rule, self._stopping = stopping([*parameters.values()], schedule), stopping
-        self._losses: list[Tensor] = []
+        self._objective, self._parameters = objective, objective.parameters
+        self._batches, self._schedule, self._run = batches, schedule, run
+        self._optimizer = Optimizer([*self._parameters.values()], schedule)
+        self._trajectory, self._stopping = (
+            Trajectory(self._parameters, schedule, stopping),
+            stopping,
+        )
         self._cause = ""
         self._processes = current()
         if self._processes.size > 1:
@@ -76,70 +69,61 @@ class Descent:
         except KeyboardInterrupt:
             if bad_parameter(self._parameters):
                 self._optimizer.take_back()
-            taken = f"interrupted after {len(self._losses)} of {self._schedule.steps} steps"
-            return self._result(Verdict(Status.INTERRUPTED, taken))
+            return self._agreed(self._trajectory.interrupted())
 
     def _take_steps(self, resumption: Resumption | None) -> FitResult:
         steps, hide = self._schedule.steps, not self._schedule.progress or self._processes.rank > 0
-        taken, is_done = len(self._losses), self.is_done
-        with tqdm(total=steps, initial=taken, desc=self._title, disable=hide, delay=1) as bar:
+        losses, title = self._trajectory.losses, self._objective.title
+        taken, is_done = len(losses), self.is_done
+        with tqdm(total=steps, initial=taken, desc=title, disable=hide, delay=1) as bar:
             while not is_done:
                 if not self._step():
-                    loss, at = self._losses[-1].item(), len(self._losses)
-                    return self._breakdown(f"the loss became {loss} at step {at}: {self._cause}")
-                taken, is_done = len(self._losses), self.is_done
+                    return self._taken_back(self._trajectory.lost(self._cause))
+                taken, is_done = len(losses), self.is_done
                 if is_done or (resumption and taken % resumption.every == 0):
                     cause = bad_parameter(self._parameters)
                     if cause and is_done:
-                        return self._breakdown(f"{cause} after step {taken}")
+                        return self._taken_back(
+                            self._trajectory.broke_down(f"{cause} after step {taken}")
+                        )
                     if resumption and not cause:
                         resumption.save()
                 bar.update()
                 if taken % 50 == 0:
-                    bar.set_postfix(loss=f"{self._losses[-1].item():.4g}", refresh=False)
-        verdict = self._rule.verdict(self._losses)
-        if verdict.average is not None:
-            self._optimizer.replace(verdict.average)
-        return self._result(replace(verdict, reason=f"took {taken} steps; {verdict.reason}"))
+                    bar.set_postfix(loss=f"{losses[-1].item():.4g}", refresh=False)
+        return self._agreed(self._trajectory.ended())
 
     def _step(self) -> bool:
         """Takes a step; returns False if the loss broke down."""
         rows, random_state = self._batches.next(), torch.get_rng_state()
-        loss = self._optimizer.differentiate(self._loss_of_rows(*rows) * self._batches.share)
-        self._losses.append(loss)
-        if not loss.isfinite():
+        loss = self._objective.loss_of_rows(*rows) * self._batches.share
+        losses = self._trajectory.losses
+        losses.append(self._optimizer.differentiate(loss))
+        if not losses[-1].isfinite():
             with torch.random.fork_rng():
                 torch.set_rng_state(random_state)
                 self._cause = self._find_cause(rows)
             return False
-        self._optimizer.step(len(self._losses) - 1)
-        self._rule.update(len(self._losses))
+        self._optimizer.step(len(losses) - 1)
+        self._trajectory.rule.update(len(losses))
         return True
 
     def _find_cause(self, rows: tuple[Tensor, ...]) -> str:
         cause = bad_parameter(self._parameters)
         if cause is None:
-            causes = self._processes.gather("causes", self._diagnose(*rows))
+            causes = self._processes.gather("causes", self._objective.diagnose(*rows))
             if len(causes) > 1:
                 causes = [one and f"{one} (on rank {rank})" for rank, one in enumerate(causes)]
             cause = next(filter(None, causes), None)
         return cause or f"there are {largest_parameter(self._parameters)}"
 
-    def _breakdown(self, what: str) -> FitResult:
+    def _taken_back(self, result: FitResult) -> FitResult:
         """Takes the last step back, if there was one."""
         self._optimizer.take_back()
-        if len(self._losses) == 1 and not self._losses[0].isfinite():
-            done, remedy = "no step was taken", "Check the scale of the data, and the start"
-        else:
-            done = "the last step was taken back"
-            remedy = "Lower the learning rate, or check the scale of the data"
-        return self._result(Verdict(Status.BROKEN_DOWN, f"{what}; {done}. {remedy}"))
+        return self._agreed(result)
 
-    def _result(self, verdict: Verdict) -> FitResult:
+    def _agreed(self, result: FitResult) -> FitResult:
         """What comes of the run, in all processes alike: machines may round otherwise."""
-        losses = torch.stack(self._losses).cpu() if self._losses else torch.zeros(0)
-        averaged_from = verdict.averaged_from
-        result = FitResult(losses, verdict.status, verdict.reason, averaged_from=averaged_from)
         self._processes.copy_first([*self._parameters.values()])
         return self._processes.from_first(result)
 
@@ -152,23 +136,25 @@ class Descent:
     def _identity(self, data: str) -> dict[str, str]:
         named = self._parameters.items()
         shapes = {name: (tuple(tensor.shape), str(tensor.dtype)) for name, tensor in named}
+        rule = type(self._trajectory.rule).__name__
         return {
-            "title": self._title,
+            "title": self._objective.title,
             "parameters": str(shapes),
             "data": data,
             **self._schedule.identity(),
-            "stopping rule": f"{type(self._rule).__name__} {fingerprint(self._stopping)}",
+            "stopping rule": f"{rule} {fingerprint(self._stopping)}",
             **self._run,
         }
 
     def state(self) -> dict[str, Any]:
         """All that the steps to come depend on, as tensors and numbers."""
         tensors = [tensor.detach() for tensor in self._parameters.values()]
-        losses = torch.stack(self._losses) if self._losses else tensors[0].new_zeros(0)
+        noted = self._trajectory.losses
+        losses = torch.stack(noted) if noted else tensors[0].new_zeros(0)
         random = random_states(on_gpu=any(tensor.is_cuda for tensor in tensors))
         return {
             "optimizer": self._optimizer.state(),
-            "rule": self._rule.state(),
+            "rule": self._trajectory.rule.state(),
             "losses": losses,
             "batches": self._batches.state(),
             "random": self._processes.gather("random states", random),
@@ -195,16 +181,16 @@ class Descent:
         self._batches.load(state["batches"])
         restore_random_states(state["random"][self._processes.rank])
         self._optimizer.load(state["optimizer"])
-        self._rule.load(state["rule"])
-        self._losses = list(losses.to(device))
+        self._trajectory.rule.load(state["rule"])
+        self._trajectory.losses[:] = losses.to(device)
 
     @property
     def is_done(self) -> bool:
         """Whether all steps are taken, or no more are needed; an interrupt of one process is one of
         all.
         """
-        is_done = len(self._losses) == self._schedule.steps or self._rule.is_met(self._losses)
-        is_done, interrupted = self._processes.any_of(is_done, self._processes.interrupts > 0)
+        processes = self._processes
+        is_done, interrupted = processes.any_of(self._trajectory.is_done, processes.interrupts > 0)
         if interrupted:
             raise KeyboardInterrupt
         return is_done

@@ -31,9 +31,12 @@ class Optimizer:
         self._before = [tensor.detach().clone() for tensor in self._tensors]
 
     def differentiate(self, loss: Tensor) -> Tensor:
-        """Takes the gradient of a loss, of which each process has a part; returns all of it."""
+        """Takes the gradient of a loss, of which each process has a part; returns all of it.
+
+        Of several losses, each of parameters of its own, it takes that of each.
+        """
         self._optimizer.zero_grad()
-        loss.backward()
+        loss.backward(torch.ones_like(loss))
         if self._processes.size == 1:
             return loss.detach()
         gradients = [tensor.grad for tensor in self._tensors if tensor.grad is not None]
@@ -51,13 +54,10 @@ class Optimizer:
         self._optimizer.step()
 
     @torch.no_grad()
-    def replace(self, values: Sequence[Tensor]) -> None:
-        """Gives the parameters other values."""
-        torch._foreach_copy_(self._tensors, list(values))
-
-    def take_back(self) -> None:
-        """Undoes the last step, if there was one."""
-        self.replace(self._before)
+    def take_back(self, part: Any = ...) -> None:
+        """Undoes the last step, if there was one; of a part of all parameters, or all of them."""
+        now, before = ([tensor[part] for tensor in of] for of in (self._tensors, self._before))
+        torch._foreach_copy_(now, before)
 
     def state(self) -> dict[str, Any]:
         """Returns all of this, as tensors and numbers."""
@@ -81,6 +81,6 @@ class Optimizer:
         ]
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": dict(enumerate(moments)), "param_groups": groups})
-        self.replace(state["parameters"])
         with torch.no_grad():
+            torch._foreach_copy_(self._tensors, state["parameters"])
             torch._foreach_copy_(self._before, self._tensors)

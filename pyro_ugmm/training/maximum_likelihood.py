@@ -1,7 +1,7 @@
 """Training by maximum likelihood."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,13 @@ from torch import Tensor
 
 from ..checkpoint import Checkpoint
 from ..checks import check
-from ..ensemble import fit_ensemble, model_starts
+from ..ensemble import ensemble_of, model_starts
 from ..nn.mode import training_mode
 from ..optimization.breakdown import bad_rows
 from ..optimization.convergence import Settled
 from ..optimization.descent import Descent
+from ..optimization.joint_descent import JointDescent
+from ..optimization.objective import Objective
 from ..optimization.result import FitResult
 from ..optimization.run_identity import same_run
 from ..optimization.schedule import Schedule
@@ -23,13 +25,15 @@ from ..optimization.stopping import MakesRule
 from ..precision import full_precision
 from ..processes import in_group
 from ..programs.entry import check_program
-from ..programs.joint import joint_of
+from ..programs.joint import LogJoint, joint_of
 from ..programs.notes import NotesFit
 from ..programs.parameters import holding_parameters
 from ..programs.sites import LatentSites, sites_of
 from ..programs.traced import Rows, count_rows
 from ..sources import Batches
+from ..trainable import trainable
 from .run import ROWS_NOTED, check_starts, in_training, learnable, make_batches_of
+from .starts import as_one_model, one_after_another
 
 __all__ = ["fit_mle"]
 
@@ -95,7 +99,9 @@ def fit_mle(
         checkpoint_every: in steps.
         num_starts: how many fits there are: the model's own, and those of copies of it that start
             elsewhere, at random. Of several, all alike in the :class:`Ensemble` that comes back;
-            those that break down do not count.
+            those that break down do not count. They are fitted at once, to the same rows at each
+            step; or one after the other, which the ``reason`` says, where a model does not
+            evaluate several sets of its parameters, or with ``max_gradient_norm``.
         seed: for dropout and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
         group: the processes of ``torch.distributed`` that fit together, as to
@@ -133,8 +139,55 @@ def fit_mle(
 
         if num_starts == 1:
             return fit(model)
-        rows = make_batches().first_rows(ROWS_NOTED)
-        return fit_ensemble(map(fit, model_starts(model, rows, num_starts)), num_starts, rows)
+        batches = make_batches()
+        rows = batches.first_rows(ROWS_NOTED)
+        models = model_starts(model, rows, num_starts)
+        with trainable(*models):
+            whole = as_one_model(models, rows) if max_gradient_norm is None else None
+            if whole is None:
+                fits, how = one_after_another(map(fit, models)), "one after the other"
+            else:
+                fits, how = _fit_at_once(models, whole, batches, schedule, stopping), "at once"
+        return ensemble_of(fits, how, num_starts, rows)
+
+
+def _loss(joint: LogJoint, n_rows: int) -> Callable[..., Tensor]:
+    """The loss of rows; of several sets of parameters, that of each."""
+
+    def loss_of_rows(*rows: Tensor) -> Tensor:
+        return -joint.row_terms(*rows).sum(-1) * (n_rows / count_rows(rows))
+
+    return loss_of_rows
+
+
+def _objective(model: Any, batches: Batches) -> Objective:
+    first = _traced_rows(model, batches)
+    sites = [*sites_of(model, first).latent_sites()]
+    expected = "a model without priors (fit one with priors by fit_svi)"
+    check(not sites, "model", expected, f"sites {sites}")
+    joint = joint_of(model, first)
+
+    def diagnose(*rows: Tensor) -> str | None:
+        return bad_rows(joint.row_terms(*rows))
+
+    share_start(model=model)
+    loss = _loss(joint, batches.n_rows)
+    return Objective(loss, learnable(model=model), "maximum likelihood", diagnose)
+
+
+def _noted(result: FitResult, model: Any, batches: Batches) -> FitResult:
+    """The result with its model, which takes note of its fit."""
+
+    def note() -> None:
+        if isinstance(model, NotesFit):
+            with training_mode(model, False):
+                model.note_fit(*rows_of_all(batches, ROWS_NOTED))
+
+    try:
+        note()
+    except KeyboardInterrupt:  # which comes too late to stop anything
+        note()
+    return replace(result, model=model)
 
 
 def _fit_mle(
@@ -144,34 +197,21 @@ def _fit_mle(
     stopping: MakesRule,
     file: Checkpoint | None,
 ) -> FitResult:
-    first = _traced_rows(model, batches)
-    sites = [*sites_of(model, first).latent_sites()]
-    expected = "a model without priors (fit one with priors by fit_svi)"
-    check(not sites, "model", expected, f"sites {sites}")
-    joint = joint_of(model, first)
-
-    def loss_of_rows(*rows: Tensor) -> Tensor:
-        terms = joint.row_terms(*rows)
-        return -terms.sum() * (batches.n_rows / count_rows(rows))
-
-    def diagnose(*rows: Tensor) -> str | None:
-        return bad_rows(joint.row_terms(*rows))
-
-    def note() -> None:
-        if isinstance(model, NotesFit):
-            with training_mode(model, False):
-                model.note_fit(*rows_of_all(batches, ROWS_NOTED))
-
-    share_start(model=model)
-    parameters, title = learnable(model=model), "maximum likelihood"
+    objective = _objective(model, batches)
     with same_run(file, batches, model=model) as run, training_mode(model, True):
-        descent = Descent(
-            loss_of_rows, parameters, batches, schedule, title, diagnose, run, stopping
-        )
+        descent = Descent(objective, batches, schedule, run, stopping)
         with pyro.validation_enabled(False):  # NaN is a result, no error
             result = descent.run(file)
-        try:
-            note()
-        except KeyboardInterrupt:  # which comes too late to stop anything
-            note()
-    return replace(result, model=model)
+        return _noted(result, model, batches)
+
+
+def _fit_at_once(
+    models: Sequence[Any], whole: Any, batches: Batches, schedule: Schedule, stopping: MakesRule
+) -> list[FitResult]:
+    """Fits all models, of which ``whole`` evaluates rows."""
+    objectives = [_objective(model, batches) for model in models]
+    losses, parameters = _loss(whole, batches.n_rows), learnable(model=whole)
+    with training_mode(whole, True), pyro.validation_enabled(False):
+        descent = JointDescent(objectives, losses, parameters, batches, schedule, stopping)
+        results = descent.run()
+    return [_noted(*pair, batches) for pair in zip(results, models, strict=True)]

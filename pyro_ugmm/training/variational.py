@@ -1,8 +1,9 @@
 """Training by stochastic variational inference."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain, starmap
 from typing import Any
 
 import pyro
@@ -12,13 +13,15 @@ from torch import Tensor
 
 from ..checkpoint import Checkpoint
 from ..checks import check, check_integer, kind_of
-from ..ensemble import fit_ensemble, svi_starts
+from ..ensemble import ensemble_of, svi_starts
 from ..first_run import first_run
 from ..guides.direct_elbo import direct_elbo
 from ..nn.mode import training_mode
 from ..optimization.breakdown import bad_site
 from ..optimization.convergence import Settled
 from ..optimization.descent import Descent
+from ..optimization.joint_descent import JointDescent
+from ..optimization.objective import Objective
 from ..optimization.result import FitResult
 from ..optimization.run_identity import guide_identity, same_run
 from ..optimization.schedule import Schedule
@@ -33,7 +36,9 @@ from ..programs.parameters import holding_parameters, takes_size
 from ..programs.sites import LatentSites, discrete_sites, sites_of, sites_of_rows
 from ..programs.traced import Rows, count_rows
 from ..sources import Batches
+from ..trainable import trainable
 from .run import ROWS_NOTED, check_starts, in_training, learnable, make_batches_of
+from .starts import as_one_guide, as_one_model, one_after_another
 
 __all__ = ["fit_svi"]
 
@@ -103,7 +108,9 @@ def fit_svi(
             start elsewhere, at random. Several come back as an :class:`Ensemble`, weighted by
             stacking; those that break down do not count. In place of a guide that
             ``mean_field``, ``low_rank`` or ``full_rank`` has not made, give what makes one:
-            ``make_guide(model, start=...)``.
+            ``make_guide(model, start=...)``. Our models under guides of these functions are fitted
+            at once, to the same rows at each step; all else, and with ``max_gradient_norm``, one
+            after the other, which the ``reason`` says.
         seed: for the draws and batches; torch's generator is used, and left alone if given.
         progress: whether to show a progress bar (on runs of more than a second).
         group: the processes of ``torch.distributed`` that fit together, as to
@@ -145,10 +152,16 @@ def fit_svi(
 
         if num_starts == 1:
             return fit(model, guide)
-        rows = make_batches().first_rows(ROWS_NOTED)
+        batches = make_batches()
+        rows, fits, how = batches.first_rows(ROWS_NOTED), None, "at once"
         starts = svi_starts(model, guide, rows, num_starts)
-        fits = (fit(model, holding_parameters(guide)) for model, guide in starts)
-        return fit_ensemble(fits, num_starts, rows)
+        starts = [(model, holding_parameters(guide)) for model, guide in starts]
+        with trainable(*chain.from_iterable(starts)):
+            if max_gradient_norm is None:
+                fits = _fit_at_once(starts, batches, schedule, stopping, num_particles, rows)
+            if fits is None:
+                fits, how = one_after_another(starmap(fit, starts)), "one after the other"
+        return ensemble_of(fits, how, num_starts, rows)
 
 
 def _make_elbo(model: Any, num_particles: int, sums_out: bool, n_plate_dims: int) -> ELBO:
@@ -171,15 +184,8 @@ def _check_whole(rows: Rows, batches: Batches, takes_parts: bool, own: list[str]
     check(is_whole or not own, "batch_size", expected, f"steps of {count} rows ({remedy})")
 
 
-def _fit_svi(
-    model: Any,
-    guide: Any,
-    batches: Batches,
-    schedule: Schedule,
-    stopping: MakesRule,
-    file: Checkpoint | None,
-    num_particles: int,
-) -> FitResult:
+def _objective(model: Any, guide: Any, batches: Batches, num_particles: int) -> Objective:
+    """The bound, by a model and guide that run here for the first time."""
     size = {"size": batches.n_rows} if takes_size(model) else {}
     first = batches.first_rows(1 if isinstance(model, LatentSites) else batches.n_rows)
     discrete, n_plate_dims = discrete_sites(model, first)
@@ -196,13 +202,25 @@ def _fit_svi(
     def diagnose(*rows: Tensor) -> str | None:
         return bad_site(program, guide, *rows, **size)
 
+    sites = sites_of(model, first).latent_sites()
+    first_run(elbo, program, guide, sites, first, **size)
+    share_start(model=model, guide=guide)
+    direct = direct_elbo(model, guide, num_particles, batches.n_rows)
+    loss = traced_loss if direct is None else direct.loss
+    return Objective(loss, learnable(model=model, guide=guide), "SVI", diagnose)
+
+
+def _fit_svi(
+    model: Any,
+    guide: Any,
+    batches: Batches,
+    schedule: Schedule,
+    stopping: MakesRule,
+    file: Checkpoint | None,
+    num_particles: int,
+) -> FitResult:
     with training_mode(model, True):
-        sites = sites_of(model, first).latent_sites()
-        first_run(elbo, program, guide, sites, first, **size)
-        share_start(model=model, guide=guide)
-        direct = direct_elbo(model, guide, num_particles, batches.n_rows)
-        loss_of_rows = traced_loss if direct is None else direct.loss
-        parameters = learnable(model=model, guide=guide)
+        objective = _objective(model, guide, batches, num_particles)
         with same_run(file, batches, model=model, guide=guide) as run:
             run |= {
                 "guide": guide_identity(getattr(guide, "function", guide)),
@@ -210,8 +228,33 @@ def _fit_svi(
             }
             # Pyro has checked the model and guide once; from here on NaN is a result, no error.
             with pyro.validation_enabled(False):
-                descent = Descent(
-                    loss_of_rows, parameters, batches, schedule, "SVI", diagnose, run, stopping
-                )
-                result = descent.run(file)
+                result = Descent(objective, batches, schedule, run, stopping).run(file)
     return replace(result, guide=guide, model=model)
+
+
+def _fit_at_once(
+    starts: Sequence[tuple[Any, Any]],
+    batches: Batches,
+    schedule: Schedule,
+    stopping: MakesRule,
+    num_particles: int,
+    rows: Rows,
+) -> list[FitResult] | None:
+    """Fits all guides to their models, if the bound of all is evaluated directly."""
+    models, guides = zip(*starts, strict=True)
+    model = as_one_model(models, rows)
+    if model is None:
+        return None
+    objectives = [_objective(*start, batches, num_particles) for start in starts]
+    guide = as_one_guide(guides)
+    direct = None if guide is None else direct_elbo(model, guide, num_particles, batches.n_rows)
+    if direct is None:
+        return None
+    with training_mode(model, True), pyro.validation_enabled(False):
+        parameters = learnable(model=model, guide=guide)
+        descent = JointDescent(objectives, direct.losses, parameters, batches, schedule, stopping)
+        results = descent.run()
+    return [
+        replace(result, guide=guide, model=model)
+        for result, (model, guide) in zip(results, starts, strict=True)
+    ]

@@ -89,3 +89,11 @@ def test_copy_may_be_a_truth_value_of_numpy(copy):
 def test_copy_is_true_or_false(copy):
     with pytest.raises(ValueError, match="copy: expected True or False"):
         classifier(None, copy=copy)
+
+
+def test_a_start_stays_as_it_is():
+    model, start = UGMMClassifier(UGMMNetwork([2, 5, 3]), Priors()), UGMMNetwork([2, 5, 3])
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    fit_svi(model, mean_field(model, start=start), X, Y, steps=3, progress=False)
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, before[name]), name

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import sys
 
 import pyro
 import pytest
@@ -24,6 +23,7 @@ from pyro_ugmm.optimization.optimizer import Optimizer
 from pyro_ugmm.sources.tensor_batches import TensorBatches
 from pyro_ugmm.status import Status
 from pyro_ugmm.training import FitResult, fit_mle, fit_svi
+from tests.optimization.striking import struck
 
 X = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(30) % 3
@@ -131,52 +131,23 @@ def test_an_interrupt_gives_a_result(fit, owner, name, count, monkeypatch, tmp_p
     assert torch.equal(fit(path)[1].losses, whole)
 
 
-class Striking:
-    """Strikes with an interrupt at the start of a call within a run, in libraries too."""
-
-    def __init__(self, call):
-        self.call, self.count, self.run = call, 0, None
-
-    def __call__(self, frame, event, arg):
-        if frame.f_code is Descent.run.__code__:
-            self.run = frame
-            return self.watch
-        if self.run is not None:
-            self.count += 1
-            if self.count == self.call:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return None
-
-    def watch(self, frame, event, arg):
-        if event == "return":
-            self.run = None
-        return self.watch
-
-
-def struck(fit, call, path):
-    striking, before = Striking(call), sys.gettrace()
-    try:
-        sys.settrace(striking)
-        found = fit(path, steps=3)
-    finally:
-        sys.settrace(before)
-    return striking.count, found
-
-
 @pytest.mark.parametrize("fit", [mle, svi, traced])
 @pytest.mark.parametrize("with_file", [False, True])
 def test_an_interrupt_at_any_call_gives_a_result(fit, with_file, tmp_path):
     path = tmp_path / "run.pt" if with_file else None
-    calls, (_, whole) = struck(fit, -1, path)
+
+    def fitted():
+        return fit(path, steps=3)
+
+    calls, (_, whole) = struck(Descent.run, -1, fitted)
     for call in range(1, calls, calls // 40):
         if with_file:
             path.unlink(missing_ok=True)
-        _, (model, result) = struck(fit, call, path)
+        _, (model, result) = struck(Descent.run, call, fitted)
         check_left_as_it_was(model, result, tmp_path)
         was_heard = result.reason.startswith("interrupted after")
         assert was_heard or torch.equal(result.losses, whole.losses)  # callbacks hear nothing
-    assert torch.equal(fit(path, steps=3)[1].losses, whole.losses)
+    assert torch.equal(fitted()[1].losses, whole.losses)
 
 
 def test_an_interrupt_as_the_scale_of_scores_is_noted(monkeypatch):

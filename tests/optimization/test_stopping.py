@@ -7,6 +7,7 @@ from pyro_ugmm.checkpoint import Checkpoint
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import UGMMClassifier
 from pyro_ugmm.optimization.descent import Descent
+from pyro_ugmm.optimization.objective import Objective
 from pyro_ugmm.optimization.schedule import Schedule
 from pyro_ugmm.optimization.stopping import StoppingRule, Verdict
 from pyro_ugmm.sources.tensor_batches import TensorBatches
@@ -48,8 +49,8 @@ def descend(steps, checkpoint=None):
     def loss(rows):
         return (rows - parameter).square().mean()
 
-    parts = loss, {"value": parameter}, batches, schedule, "a parabola", lambda rows: None, {}
-    return Descent(*parts, stopping=Enough).run(checkpoint)
+    objective = Objective(loss, {"value": parameter}, "a parabola", lambda rows: None)
+    return Descent(objective, batches, schedule, {}, Enough).run(checkpoint)
 
 
 def test_a_rule_ends_a_run():
