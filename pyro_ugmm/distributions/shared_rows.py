@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..tracking import is_tracked, known_to_hold
 from .components import Components
-from .steep import is_gentle, steep_logsumexp
+from .steep import steep_logsumexp
 
 __all__ = ["log_prob_of_shared_rows"]
 
@@ -40,11 +40,9 @@ def log_prob_of_shared_rows(x: Tensor, components: Components) -> Tensor | None:
     log_joint = _log_joint(x, flat)
     if log_joint is None:
         return None
-    result = log_joint.logsumexp(1)
-    if not is_gentle(result):
-        if not known_to_hold((log_joint > -math.inf).any(1)):
-            return None
-        result = steep_logsumexp(log_joint.mT)
+    result = steep_logsumexp(log_joint, 1)
+    if not known_to_hold(result > -math.inf):
+        return None
     return result.reshape(*batch[:-1], len(x))
 
 

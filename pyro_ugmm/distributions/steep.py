@@ -7,16 +7,20 @@ from ..tracking import is_recorded, is_tracked, known_to_hold
 
 __all__ = ["is_gentle", "largest_gentle", "steep_logsumexp"]
 
+_NEGLIGIBLE = -80.0  # next to zero, a logarithm far below what double precision can tell
 
-def steep_logsumexp(log_joint: Tensor) -> Tensor:
-    """Sums over the last dimension, with gradients that are shares and sum to one.
+
+def steep_logsumexp(log_joint: Tensor, dim: int = -1) -> Tensor:
+    """Sums over a dimension, with gradients that are shares and sum to one.
 
     Those of torch's own are off by a factor where the sum is so large that its logarithm is lost
-    in rounding: of two equal terms each would count fully.
+    in rounding: of two equal terms each would count fully. And it takes many times as long where
+    exponentials are subnormal; what is too small for the sum has a share of zero here.
     """
-    least = torch.finfo(log_joint.dtype).min
-    largest = log_joint.detach().amax(-1, keepdim=True).clamp(min=least)
-    return (log_joint - largest).logsumexp(-1) + largest.squeeze(-1)
+    largest = log_joint.detach().amax(dim, keepdim=True)
+    difference = log_joint - largest.clamp(min=torch.finfo(log_joint.dtype).min)
+    terms = torch.nn.functional.threshold(difference, _NEGLIGIBLE, _NEGLIGIBLE).exp()
+    return terms.sum(dim).log() + largest.squeeze(dim)
 
 
 def is_gentle(log_prob: Tensor, log_joint: Tensor | None = None) -> bool:

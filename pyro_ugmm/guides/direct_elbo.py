@@ -48,7 +48,7 @@ class DirectELBO:
         difference = log_q - volume
         for name, prior in self._priors.items():
             difference = difference - prior.log_prob(values[name])
-        terms = self._model.observation(values, *rows).log_prob(rows[-1])
+        terms = self._model.terms_beside(values, *rows)
         return difference - terms.mean(-1, keepdim=difference.dim() > 0) * self._size
 
 

@@ -109,6 +109,10 @@ class BayesianModel(
             draws: values of the latent sites, with a leading dimension for draws or without.
         """
         draws = beside_rows(draws, self.site_distributions()) if draws else {}
+        return self.terms_beside(draws, *rows)
+
+    def terms_beside(self, draws: Draws, *rows: Tensor) -> Tensor:
+        """Evaluates :meth:`row_terms` under draws that are ``(S, 1)``, or one."""
         return self.observation(draws, *rows).log_prob(rows[-1])
 
     @full_precision
@@ -176,7 +180,7 @@ class BayesianModel(
         """The log prior and the rows' terms; as in :meth:`row_terms`, nothing is checked."""
         sites = self.site_distributions()
         draws = beside_rows(draws, sites)
-        return _log_density(sites, draws), self.row_terms(*rows, draws=draws)
+        return _log_density(sites, draws), self.terms_beside(draws, *rows)
 
     def sample_prior(self, num_samples: int) -> dict[str, Tensor]:
         """Draws all latent sites, ``(S,)`` and their shapes."""

@@ -17,10 +17,11 @@ __all__ = ["SITES", "LayerPrior", "make_layer_priors"]
 
 
 class _Site(NamedTuple):
-    """How the value of a site stands for a parameter of a layer."""
+    """How the value of a site stands for a parameter of a layer, or stands in for it."""
 
     parameter: str
-    to_parameter: Callable[[Tensor], Tensor]
+    stand_in: str
+    to_stand_in: Callable[[Tensor], Tensor]
     from_parameter: Callable[[Tensor], Tensor]
 
 
@@ -33,9 +34,9 @@ def _weights_of(logits: Tensor) -> Tensor:
 
 
 SITES = {
-    "loc": _Site("loc", lambda loc: loc, torch.Tensor.clone),
-    "variance": _Site("scale", torch.sqrt, torch.square),
-    "weights": _Site("logits", torch.log, _weights_of),
+    "loc": _Site("loc", "loc", lambda loc: loc, torch.Tensor.clone),
+    "variance": _Site("scale", "scale", torch.sqrt, torch.square),
+    "weights": _Site("logits", "log_weights", torch.log, _weights_of),
 }
 
 

@@ -175,11 +175,10 @@ class NetworkModel(BayesianModel):
         """Labels are observed, given features."""
         return ObservedRows({"y": rows[1] if len(rows) > 1 else None}, {"x": rows[0]})
 
-    def row_terms(self, *rows: Tensor, draws: Draws | None = None) -> Tensor:
-        """Evaluates what each row adds to the log joint density: ``(n,)``, or ``(S, n)``."""
+    def terms_beside(self, draws: Draws, *rows: Tensor) -> Tensor:
+        """Evaluates :meth:`row_terms` under draws that are ``(S, 1)``, or one."""
         if not self.has_likelihood:
-            return super().row_terms(*rows, draws=draws)
-        draws = beside_rows(draws, self.site_distributions()) if draws else {}
+            return super().terms_beside(draws, *rows)
         return _log_shares(self.scores(rows[0], draws), rows[1])
 
     @property

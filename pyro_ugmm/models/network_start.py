@@ -20,13 +20,12 @@ def check_start(start: Any, network: UGMMNetwork) -> None:
 
 
 def parameters_of(draws: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters of a network that values of sites stand for."""
+    """What stands in for a network's parameters, of values of sites."""
     parameters = {}
     for site, value in draws.items():
         prefix, _, name = site.rpartition(".")
         check(name in SITES, "draws", "sites like layers.0.loc, .variance or .weights", site)
-        parameter, to_parameter, _ = SITES[name]
-        parameters[f"{prefix}.{parameter}"] = to_parameter(value)
+        parameters[f"{prefix}.{SITES[name].stand_in}"] = SITES[name].to_stand_in(value)
     return parameters
 
 
@@ -35,16 +34,15 @@ def values_of(start: UGMMNetwork, sites: Iterable[str], like: UGMMNetwork) -> di
     values = {}
     for site in sites:
         _, i, name = site.split(".")
-        parameter, _, from_parameter = SITES[name]
-        value = getattr(start.layers[int(i)], parameter).detach()
-        values[site] = from_parameter(value.to(like.layers[int(i)].input_center))
+        value = getattr(start.layers[int(i)], SITES[name].parameter).detach()
+        values[site] = SITES[name].from_parameter(value.to(like.layers[int(i)].input_center))
     return values
 
 
 def copy_parameters(start: UGMMNetwork, to: UGMMNetwork, sites: Iterable[str]) -> None:
     """Copies what is no site, unless it does not require gradients."""
     for i, (own, other) in enumerate(zip(to.layers, start.layers, strict=True)):
-        for name, (parameter, _, _) in SITES.items():
+        for name, (parameter, *_) in SITES.items():
             kept = "scale_unconstrained" if parameter == "scale" else parameter
             if f"layers.{i}.{name}" in sites or not getattr(own, kept).requires_grad:
                 continue

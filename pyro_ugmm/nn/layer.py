@@ -19,7 +19,10 @@ from .parameter_checks import check_stand_ins
 from .rows import as_rows
 from .starting_values import draw_starting_values
 
-__all__ = ["UGMMLayer"]
+__all__ = ["STAND_INS", "UGMMLayer"]
+
+STAND_INS = ("loc", "scale", "logits", "log_weights")
+"""What may be given in place of a layer's own parameters."""
 
 
 class UGMMLayer(LayerParameters):
@@ -140,15 +143,17 @@ class UGMMLayer(LayerParameters):
         loc: Tensor | None = None,
         scale: Tensor | None = None,
         logits: Tensor | None = None,
+        log_weights: Tensor | None = None,
     ) -> Tensor:
         """Scores inputs of shape ``B + (K,)``; the result has shape ``B + (J,)``.
 
-        Parameters given here stand in for the layer's own, and dropout is off. Their shapes are
-        ``P + (J, K)``; the result's is ``broadcast(P, B) + (J,)``, so that ``S`` posterior draws,
-        shape ``(S, 1, J, K)``, score ``n`` rows in one call, as ``(S, n, J)``.
+        Parameters given here stand in for the layer's own, and dropout is off; ``log_weights`` are
+        normalized, and stand in for ``logits``. Their shapes are ``P + (J, K)``; the result's is
+        ``broadcast(P, B) + (J,)``, so that ``S`` posterior draws, shape ``(S, 1, J, K)``, score
+        ``n`` rows in one call, as ``(S, n, J)``.
         """
-        candidates = {"loc": loc, "scale": scale, "logits": logits}
-        given = {name: value for name, value in candidates.items() if value is not None}
+        candidates = zip(STAND_INS, (loc, scale, logits, log_weights), strict=True)
+        given = {name: value for name, value in candidates if value is not None}
         for name, value in {"x": x, **given}.items():
             check_floating(name, value)
         device, dtype = self.input_center.device.type, self.input_center.dtype
@@ -162,13 +167,15 @@ class UGMMLayer(LayerParameters):
             check_stand_ins(x, given, self.shape)
         loc = self.loc if loc is None else loc
         scale = self.scale if scale is None else scale
-        logits = self.logits if logits is None else logits
-        if self.training and self.dropout > 0 and not given:
-            logits = self._drop(x, logits)
+        if log_weights is None:
+            logits = self.logits if logits is None else logits
+            if self.training and self.dropout > 0 and not given:
+                logits = self._drop(x, logits)
+            log_weights = logits.log_softmax(-1)
         if network_rule(self.missing).takes_nan:
             check_observed(x)
-            return score_observed(x, loc, scale, logits.log_softmax(-1))
-        return layer_log_density(x, loc, scale, logits.log_softmax(-1))
+            return score_observed(x, loc, scale, log_weights)
+        return layer_log_density(x, loc, scale, log_weights)
 
     def _drop(self, x: Tensor, logits: Tensor) -> Tensor:
         if network_rule(self.missing).takes_nan:

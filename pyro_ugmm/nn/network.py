@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checks import check, check_integer
 from ..standardization import center_and_spread
 from ..tables import Table, as_table
-from .layer import UGMMLayer
+from .layer import STAND_INS, UGMMLayer
 from .local_parameters import LocalModule
 from .normalization import normalization_of
 from .rows import as_rows
@@ -172,23 +172,20 @@ class UGMMNetwork(LocalModule):
 
         Args:
             x: the inputs.
-            parameters: replacements for parameters, named ``layers.{i}.loc``, ``.scale`` or
-                ``.logits``, with any leading dimensions; see :meth:`UGMMLayer.forward`. If there
-                is any, dropout is off in its layer.
+            parameters: replacements for parameters, named ``layers.{i}.loc``, ``.scale``,
+                ``.logits`` or ``.log_weights``, with any leading dimensions; see
+                :meth:`UGMMLayer.forward`. If there is any, dropout is off in its layer.
         """
         is_mapping = parameters is None or isinstance(parameters, Mapping)
         check(is_mapping, "parameters", "tensors by name, or None", type(parameters).__name__)
         parameters = dict(parameters or {})
         for i, layer in enumerate(self.layers):
-            given = {
-                name: parameters.pop(f"layers.{i}.{name}", None)
-                for name in ("loc", "scale", "logits")
-            }
+            given = {name: parameters.pop(f"layers.{i}.{name}", None) for name in STAND_INS}
             x = layer(self._normalize(x) if i else x, **given)
         check(
             not parameters,
             "parameters",
-            "names like layers.0.loc, .scale or .logits",
+            f"names like layers.0.{', .'.join(STAND_INS)}",
             sorted(parameters),
         )
         return x

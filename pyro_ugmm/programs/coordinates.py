@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ..checks import check
+from .bijections import ValueAndVolume, value_and_volume
 from .sites import LatentSite
 
 __all__ = ["Coordinates"]
@@ -32,6 +33,7 @@ class Coordinates:
         }
         self._sizes = [shape.numel() for shape in self.shapes.values()]
         self.n_values = sum(self._sizes)
+        self._evaluations: dict[tuple, ValueAndVolume] = {}
 
     def split(self, position: Tensor) -> dict[str, Tensor]:
         """Splits positions ``B + (n,)`` into unconstrained values, ``B`` and a shape each."""
@@ -48,11 +50,20 @@ class Coordinates:
         batch = position.shape[:-1]
         values, volume = {}, position.new_zeros(batch)
         for name, part in self.split(position).items():
-            to_support = self.bijections[name]
-            values[name] = to_support(part)
-            log_scale = to_support.log_abs_det_jacobian(part, values[name])
-            volume = volume + log_scale.reshape(*batch, -1).sum(-1)
+            values[name], log_scale = self._evaluation(name, part)(part)
+            if log_scale.dim() > len(batch):
+                log_scale = log_scale.flatten(len(batch)).sum(-1)
+            volume = volume + log_scale
         return values, volume
+
+    def _evaluation(self, name: str, part: Tensor) -> ValueAndVolume:
+        """What evaluates a site's bijection, made once for each kind of numbers."""
+        key = name, part.dtype, part.device
+        if key not in self._evaluations:
+            with torch.inference_mode(False):
+                like = torch.zeros(self.shapes[name], dtype=part.dtype, device=part.device)
+                self._evaluations[key] = value_and_volume(self.bijections[name], like)
+        return self._evaluations[key]
 
     @torch.no_grad()
     def are_inside(self, position: Tensor) -> Tensor:

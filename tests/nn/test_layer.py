@@ -268,3 +268,13 @@ def test_on_the_device_it_is_given(device):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("missing", ["error", "omit"])
+def test_log_weights_stand_in_for_logits(missing):
+    layer, x = UGMMLayer(4, 3, missing=missing), torch.randn(10, 4)
+    logits = torch.randn(5, 1, 3, 4)
+    given = layer(x, log_weights=logits.log_softmax(-1))
+    torch.testing.assert_close(given, layer(x, logits=logits))
+    with pytest.raises(ValueError, match="log_weights: expected"):
+        layer(x, log_weights=torch.zeros(2, 4))
