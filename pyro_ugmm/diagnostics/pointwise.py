@@ -25,7 +25,10 @@ def with_one_likelihood(idata: "InferenceData", var_name: str | None = None) -> 
         check(var_name in known, "var_name", f"an observed site among {[*known]}", var_name)
         known = {var_name: known[var_name]}
     of_rows = {name: dims for name, dims in known.items() if dims}
-    expected = "the log-likelihood of rows, from an observed site in a plate (with pyro.plate(...))"
+    expected = (
+        "the log-likelihood of rows, from an observed site in a vectorized plate (with "
+        "pyro.plate(...):, not for i in pyro.plate(...))"
+    )
     check(of_rows, "idata", expected, f"{[*known]} of all data at once")
     plates = {frozenset(dims) for dims in of_rows.values()}
     expected = f"one of {[*of_rows]}, as their rows are in different plates"
