@@ -115,7 +115,7 @@ def enter_observed(model: Callable, x: Any, y: Any, expected: str) -> Rows:
 def as_entered(model: Callable, rows: Rows) -> tuple:
     """Data that entered, as they would again: ``x`` and ``y``, or a dictionary of arguments."""
     if isinstance(model, ChecksData) or (
-        len(rows) < 3 and all(isinstance(part, Tensor) and part.dim() for part in rows)
+        0 < len(rows) < 3 and all(isinstance(part, Tensor) and part.dim() for part in rows)
     ):
         return rows
     return (by_name(model, rows),)

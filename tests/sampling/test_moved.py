@@ -93,5 +93,5 @@ def test_a_guide_of_another_model_is_refused():
     with pytest.raises(ValueError, match="start: expected one of this model"):
         sample_posterior(regression, X, Y, start=mean_field(model), **QUIET)
     two = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
-    with pytest.raises(ValueError, match="start: .* does not draw the site 'weights'"):
+    with pytest.raises(ValueError, match=r"start: .* does not draw the site 'weights'"):
         sample_posterior(two, x, start=mean_field(model), **QUIET)
