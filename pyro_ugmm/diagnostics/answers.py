@@ -14,6 +14,7 @@ from ..programs.simulation import simulation_of
 from ..programs.sites import sites_of
 from ..programs.traced import Rows, count_rows
 from .draws import in_blocks
+from .pointwise import IN_A_PLATE
 
 __all__ = ["Answers"]
 
@@ -92,10 +93,7 @@ class Answers:
         plates = {name: self.dims[name][: term.ndim - 1] for name, term in terms.items()}
         one = min(plates.values())
         fits = len(one) == 1 and all(own == one for own in plates.values())
-        expected = (
-            "observed sites of the same rows, in one vectorized plate (with pyro.plate(...):, not "
-            "for i in pyro.plate(...))"
-        )
+        expected = f"what is observed of rows {IN_A_PLATE}"
         check(fits, "model", expected, f"sites in plates {plates}")
         return np.sum([*terms.values()], 0)
 

@@ -17,6 +17,8 @@ __all__ = ["DataSimulation"]
 class DataSimulation:
     """Draws data sets of a model, whose observed sites are among its data as they are.
 
+    What is missing in the data, NaN, is missing in all data sets.
+
     Args:
         model: the model, in evaluation mode.
         rows: data like those to be simulated.
@@ -40,14 +42,19 @@ class DataSimulation:
 
     def are_finite(self, rows: Rows) -> bool:
         """Whether what was drawn of such data is finite."""
-        return all(bool(rows[at].isfinite().all()) for at, _ in self._places.values())
+        gaps = {
+            at: self._rows[at].isnan() for at, part in self._places.values() if part is not None
+        }
+        places = (at for at, _ in self._places.values())
+        return all(bool((rows[at].isfinite() | gaps.get(at, False)).all()) for at in places)
 
     def _observed(self, rows: Rows) -> Mapping[str, Tensor | None]:
         return names_of(self._model, rows).observed_rows(*rows).values
 
     def _drawn(self, rows: Rows, truth: dict[str, Tensor]) -> dict[str, Tensor]:
         draws = self._simulation.sample_rows(*rows, draws=truth)
-        return {site: value[0] for site, value in draws.items()}
+        parts = {site: part for site, (_, part) in self._places.items()}
+        return {site: _as_data(value[0], parts[site]) for site, value in draws.items()}
 
     def _with(self, drawn: Mapping[str, Tensor]) -> Rows:
         """The data, with what was drawn in its place."""
@@ -57,7 +64,7 @@ class DataSimulation:
                 rows.append(drawn[site])
             else:
                 place = rows[at].as_strided(part.shape, part.stride(), part.storage_offset())
-                place.copy_(drawn[site].reshape(part.shape))
+                place.copy_(drawn[site])
         return tuple(rows)
 
     def _check(self) -> None:
@@ -99,10 +106,20 @@ def _is_view(value: Tensor, part: Tensor) -> bool:
     )
 
 
+def _as_data(drawn: Tensor, part: Tensor | None) -> Tensor:
+    """What was drawn, as the data hold it."""
+    if part is None:
+        return drawn
+    return torch.where(part.isnan(), part, drawn.reshape(part.shape).to(part))
+
+
 def _is_same(value: Tensor, other: Tensor | None) -> bool:
-    """Whether two tensors hold the same numbers, in whatever shape and precision."""
-    is_one = other is not None and value.numel() == other.numel()
-    return is_one and torch.allclose(value.flatten().to(other), other.flatten(), equal_nan=True)
+    """Whether tensors hold the same numbers, in whatever shape and precision, but for missing."""
+    if other is None or value.numel() != other.numel():
+        return False
+    value, other = value.flatten().to(other), other.flatten()
+    is_missing = value.isnan() | other.isnan()
+    return torch.equal(value[~is_missing], other[~is_missing])
 
 
 def _check_observed(site: str, is_data: bool) -> None:

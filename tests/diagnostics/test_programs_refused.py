@@ -200,6 +200,12 @@ def of_nested_plates(x, y):
         pyro.sample("y", dist.Normal(at, 1.0), obs=y.expand(2, -1))
 
 
+def with_one_label(x, y):
+    at = slope()
+    label = pyro.sample("label", dist.Bernoulli(0.5))
+    observe(at * x + label, y)
+
+
 def with_a_total(x, y):
     at = slope()
     observe(at * x, y)
@@ -217,16 +223,13 @@ def hold_rows():
     observe(slope() * X, Y)
 
 
-def rows_of(idata, program, data):
-    return loo(idata)
-
-
 IN_A_PLATE = (
-    r"in (a|one) vectorized plate \(with pyro.plate\(...\):, not for i in pyro.plate\(...\)\)"
+    r"in one vectorized plate \(with pyro.plate\(...\):, .*\), with the discrete sites that .*"
 )
 LOO = {
     one_by_one: rf"idata: expected .* {IN_A_PLATE}, got \['y_0', .*\] of all data at once",
     all_at_once: rf"idata: expected .* {IN_A_PLATE}, got \['y'\] of all data at once",
+    with_one_label: rf"idata: .* {IN_A_PLATE}, got \['y by all'\] of all data at once",
     of_two_plates: r"var_name: expected one of \['x', 'y'\], .* plates {'x': \['firsts'\], 'y'",
 }
 FOLDS = {

@@ -123,6 +123,24 @@ def test_all_observed_sites_are_simulated():
     assert kinds_of(narrow)["bound"].startswith("too narrow")
 
 
+def with_gaps(x):
+    mean = pyro.sample("mean", Normal(0.0, 1.0))
+    with pyro.plate("rows", len(x)), poutine.mask(mask=x.isfinite()):
+        pyro.sample("x", Normal(mean, 1.0), obs=x.nan_to_num())
+
+
+def test_what_is_missing_is_missing_in_all_data_sets():
+    gaps = torch.arange(8) % 3 == 0
+    x = torch.zeros(8).masked_fill(gaps, torch.nan)
+
+    def infer(model, x, y):
+        assert torch.equal(x.isnan(), gaps)
+        return posterior()(model, x[~gaps], y)
+
+    found = simulate_calibration(with_gaps, infer, x, quantities=MEAN, **MANY)
+    assert found.p_values.min() > 1e-5 and not found.failures
+
+
 def by_steps(x):
     """Observed number by number, each given what sample returned for the last."""
     rate, last = pyro.sample("rate", Normal(0.0, 0.1)), 1000.0
