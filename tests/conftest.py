@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pyro
 import pytest
@@ -21,6 +22,8 @@ def pytest_configure(config):
     # The tests' tensors are too small to share.
     torch.set_num_threads(config.getoption("--torch-threads"))
     shift_seeds(config.getoption("--shift-seeds"))
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -386,7 +386,7 @@ def test_other_bad_arguments():
     for guide, reason in (
         (mean_field, "mean_field: "),
         (lambda: None, "<lambda>: .* positional"),
-        (mean_field(wider), r"AutoNormal: it draws layers.0.loc of shape \(5, 2\), the model of "),
+        (mean_field(wider), r"AutoNormal: it draws layers.0.loc of shape \(5, 2\), the model "),
     ):
         for num_particles in (1, 3):
             with pytest.raises(ValueError, match=f"guide: expected one of this model.*{reason}"):

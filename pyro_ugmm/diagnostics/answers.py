@@ -14,6 +14,7 @@ from ..programs.simulation import simulation_of
 from ..programs.sites import sites_of
 from ..programs.traced import Rows, count_rows
 from .draws import in_blocks
+from .pointwise import IN_A_PLATE
 
 __all__ = ["Answers"]
 
@@ -88,12 +89,13 @@ class Answers:
         Raises:
             ValueError: if these are not of the same rows, in one plate.
         """
-        terms = [*self._site_terms(draws).values()]
-        shapes = {term.shape[1:] for term in terms}
-        expected = "observed sites of the same rows, in one plate"
-        fits = len(shapes) == 1 and len(min(shapes)) == 1
-        check(fits, "model", expected, f"{[*self.names.observed_rows(*self._rows).values]}")
-        return np.sum(terms, 0)
+        terms = self._site_terms(draws)
+        plates = {name: self.dims[name][: term.ndim - 1] for name, term in terms.items()}
+        one = min(plates.values())
+        fits = len(one) == 1 and all(own == one for own in plates.values())
+        expected = f"what is observed of rows {IN_A_PLATE}"
+        check(fits, "model", expected, f"sites in plates {plates}")
+        return np.sum([*terms.values()], 0)
 
     def _site_terms(self, draws: dict[str, Tensor]) -> dict[str, np.ndarray]:
         def of_some(some: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,8 +17,11 @@ from .draws import in_blocks
 
 __all__ = ["Quantities", "Quantity"]
 
-Quantity = Callable[[Mapping[str, Tensor], Tensor, Tensor | None], Any]
-"""Of draws ``(S,)`` by site, rows, and labels or targets: numbers of shape ``(S,)``."""
+Quantity = Callable[[Mapping[str, Tensor], Any, Tensor | None], Any]
+"""Of draws ``(S,)`` by site, rows, and labels or targets: numbers of shape ``(S,)``.
+
+Or of a dictionary of the model's arguments, and None.
+"""
 
 _MOST_NUMBERS = 12  # of a site
 _N_ROWS = 3
@@ -38,7 +41,6 @@ class Quantities:
 
     Attributes:
         joint: the model's log joint density.
-        names: the quantities' names.
 
     Raises:
         ValueError: if the model has no priors that can be drawn from, or no likelihood.
@@ -55,43 +57,62 @@ class Quantities:
         self.joint: LogJoint = joint_of(model, rows)
         expected = "one with a likelihood (objective='conditional' has one)"
         check(self.joint.has_likelihood, "model", expected, "objective='score', which is none")
-        n_rows, dims = count_rows(rows), names_of(model, rows).dims()
-        own = self._given is None
-        at = torch.linspace(0, n_rows - 1, _N_ROWS).long().unique().tolist()
-        self._rows = at if own else []
+        dims, self._is_own = names_of(model, rows).dims(), self._given is None
         self._numbers = [
             (name, i, f"{name}{[*place] if place else ''}")
             for name, site in sites.items()
-            if own and not _is_exchangeable(dims.get(name, ()), site.shape)
+            if self._is_own and not _is_exchangeable(dims.get(name, ()), site.shape)
             for i, place in _places(site.shape)
         ]
-        of_rows = [f"log_likelihood[{i}]" for i in self._rows]
-        others = [*(label for *_, label in self._numbers), *(self._given or {})]
-        self.names = ("log_prior", "log_likelihood", *of_rows, *others)
 
-    def evaluate(self, rows: Rows, draws: Mapping[str, Tensor]) -> Tensor:
-        """Evaluates draws ``(S,)``: shape ``(S, Q)``, float64, on the CPU.
+    def evaluate(
+        self, rows: Rows, draws: Mapping[str, Tensor], x: Any, y: Any
+    ) -> dict[str, Tensor]:
+        """Evaluates draws ``(S,)``: shape ``(S,)`` each, float64, on the CPU.
+
+        Args:
+            rows: the data.
+            draws: by site.
+            x: the data as quantities take them, with ``y``.
+            y: labels or targets.
 
         Raises:
             ValueError: if a quantity of the user's is not ``(S,)`` numbers.
         """
-        n_draws, size = (
-            len(next(iter(draws.values()))),
-            count_rows(rows) * self.joint.values_per_row,
-        )
-        terms = torch.from_numpy(
-            in_blocks(lambda some: self.joint.row_terms(*rows, draws=some), dict(draws), size)
-        ).double()
-        columns = [self.joint.log_prior(draws), terms.sum(-1), *terms[:, self._rows].T]
-        columns += [draws[name].reshape(n_draws, -1)[:, i] for name, i, _ in self._numbers]
-        x, y = rows[0], rows[1] if len(rows) > 1 else None
+        terms = self._terms(rows, draws)
+        total = torch.cat([*terms.values()], -1).sum(-1)
+        values = {"log_prior": self.joint.log_prior(draws), "log_likelihood": total}
+        if self._is_own:
+            values |= _some_rows(terms)
+        values |= {
+            label: draws[name].reshape(len(total), -1)[:, i] for name, i, label in self._numbers
+        }
         for name, quantity in (self._given or {}).items():
-            values = torch.as_tensor(quantity(draws, x, y))
-            fits = tuple(values.shape) == (n_draws,)
-            expected = f"numbers of shape ({n_draws},), one for each draw"
-            check(fits, f"quantities[{name!r}]", expected, f"shape {tuple(values.shape)}")
-            columns.append(values)
-        return torch.stack([column.detach().double().cpu() for column in columns], -1)
+            values[name] = torch.as_tensor(quantity(draws, x, y))
+            shape = tuple(values[name].shape)
+            expected = f"numbers of shape ({len(total)},), one for each draw"
+            check(shape == (len(total),), f"quantities[{name!r}]", expected, f"shape {shape}")
+        return {name: value.detach().double().cpu() for name, value in values.items()}
+
+    def _terms(self, rows: Rows, draws: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The log-likelihoods, ``(S, n)``, by observed site."""
+        size = count_rows(rows) * self.joint.values_per_row
+        found = in_blocks(lambda some: self.joint.site_terms(*rows, draws=some), dict(draws), size)
+        return {
+            name: torch.from_numpy(term).double().reshape(len(term), -1)
+            for name, term in found.items()
+        }
+
+
+def _some_rows(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The log-likelihoods of some rows, spread evenly over those of all sites."""
+    places = [(name, i) for name, term in terms.items() for i in range(term.shape[1])]
+    at = torch.linspace(0, len(places) - 1, _N_ROWS).long().unique().tolist()
+    chosen = [places[i] for i in at]
+    return {
+        f"log_likelihood[{i if len(terms) == 1 else f'{name}, {i}'}]": terms[name][:, i]
+        for name, i in chosen
+    }
 
 
 def _checked(given: Any) -> Mapping[str, Quantity] | None:

@@ -17,6 +17,7 @@ from ..checks import check, check_integer, check_seed, kind_of
 from ..ensemble import Ensemble
 from ..nn.mode import training_mode
 from ..programs.draws import repeated
+from ..programs.guide_check import check_guide
 from ..programs.joint import LogJoint
 from ..programs.sites import LatentSite, sites_of
 from ..programs.traced import Rows, run
@@ -95,6 +96,7 @@ def posterior_draws(
     expected = "a fitted guide, a PosteriorSample, or MCMC that was run"
     is_guide = callable(inference) and not isinstance(inference, type)
     check(is_guide, "inference", expected, kind_of(inference))
+    check_guide("inference", inference, sites, rows)  # and it makes its parameters
     draw = _draws_at_once if isinstance(model, LogJoint) else _draws_one_by_one
     values, log_q = draw(sites, inference, num_samples, rows)
     attributes = {
@@ -105,19 +107,12 @@ def posterior_draws(
     return PosteriorDraws(values, diverging, log_q=log_q, attributes=attributes)
 
 
-def _check_drawn(sites: Sites, drawn: Mapping[str, Any]) -> None:
-    for name in sites:
-        found = [name for name, node in drawn.items() if node["type"] == "sample"]
-        check(name in found, "inference", f"a draw of the site {name!r}", f"draws of {found}")
-
-
 def _draws_at_once(
     sites: Sites, guide: Callable, num_samples: int, rows: Rows
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Runs the guide of a model that evaluates many draws, with all in a plate of their own."""
     program = pyro.plate("_draws", num_samples, dim=_DRAWS_DIM)(guide)
     trace = prune_subsample_sites(poutine.trace(program).get_trace(*rows))
-    _check_drawn(sites, trace.nodes)
     values = {
         name: trace.nodes[name]["value"].expand(num_samples, 1, *site.shape).squeeze(1)
         for name, site in sites.items()
@@ -129,7 +124,6 @@ def _draws_one_by_one(
     sites: Sites, guide: Callable, num_samples: int, rows: Rows
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Runs the guide of any model, so that it sees one draw."""
-    _check_drawn(sites, run(guide, rows).nodes)  # and the guide makes its parameters
 
     def one(_: int) -> tuple[dict[str, Tensor], Tensor]:
         trace = prune_subsample_sites(run(guide, rows))

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..checks import check, check_flag, check_integer, check_seed
+from ..checks import check, check_flag, check_integer, check_seed, kind_of
 from ..precision import full_precision
 from ..programs.entry import as_entered, check_program, enter_observed
+from ..programs.parameters import misfit
 from ..programs.sites import sites_of
-from ..programs.traced import Rows, count_rows
+from ..programs.traced import Rows
 from ..randomness import generator_for, seeded
 from ..status import Status
 from ..tables import as_vector
@@ -97,19 +98,24 @@ def kfold(
     """
     check_program(model)
     is_guide = hasattr(make_guide, "prototype_trace")
-    is_one = make_guide is None or (callable(make_guide) and not is_guide)
+    makes_one = callable(make_guide) and not is_guide and misfit(make_guide, 1) is None
+    is_one = make_guide is None or makes_one
     expected = "a function that makes a guide of a model, such as mean_field, or None"
-    check(is_one, "make_guide", expected, type(make_guide).__name__)
+    check(is_one, "make_guide", expected, kind_of(make_guide))
     num_samples, seed = check_integer("num_samples", num_samples), check_seed("seed", seed)
     options = {"seed": seed, "progress": check_flag("progress", progress), **options}
-    with evaluation(model, None):
+    with evaluation(model, 0):
         rows = enter_observed(model, x, y, "labels or targets, with x")
         answers = Answers(model, rows)
-    expected = "one with a likelihood (objective='conditional' has one)"
-    check(answers.joint.has_likelihood, "model", expected, "objective='score', which is none")
-    sites = sites_of(model, rows).latent_sites()
-    check(sites, "model", "a model with priors", "one without, which leaves nothing to infer")
-    groups = _folds_of(folds, _what_is_observed(answers, count_rows(rows)), seed)
+        expected = "one with a likelihood (objective='conditional' has one)"
+        check(answers.joint.has_likelihood, "model", expected, "objective='score', which is none")
+        sites = sites_of(model, rows).latent_sites()
+        expected = "a model with priors"
+        check(sites, "model", expected, "one without, which leaves nothing to infer")
+        n_rows = answers.row_terms(answers.prior(1)).shape[1]
+        groups = _folds_of(folds, torch.as_tensor(next(iter(answers.observed().values()))), seed)
+        if make_guide is not None:
+            _check_refits(model, rows, groups == 0)
     if make_guide is None:
         options = {"num_particles": _PARTICLES, **options}
         num_samples = options["num_particles"]
@@ -120,7 +126,7 @@ def kfold(
         scores, reasons = fits.scores(), fits.reasons
     for reason in reasons:
         warnings.warn(reason, stacklevel=3)
-    return scores.as_elpd(_named(answers, len(groups)), num_samples, bool(reasons))
+    return scores.as_elpd(_named(answers, n_rows), num_samples, bool(reasons))
 
 
 def _named(answers: Answers, n_rows: int) -> Any:
@@ -131,13 +137,18 @@ def _named(answers: Answers, n_rows: int) -> Any:
     return DataArray(np.zeros(n_rows), dims=answers.names.dims()[first][:1])
 
 
-def _what_is_observed(answers: Answers, n_rows: int) -> Tensor:
-    """What is first observed of the rows, of which all sites are to be."""
-    values = [torch.as_tensor(value) for value in answers.observed().values()]
-    fits = all(value.shape[:1] == (n_rows,) for value in values)
-    expected = f"observed sites of the {n_rows} rows"
-    check(fits, "model", expected, f"{[*answers.observed()]}")
-    return values[0]
+def _check_refits(model: Callable, rows: Rows, left_out: np.ndarray) -> None:
+    """Checks that a guide can be fitted to the other rows, and asked of those left out."""
+    rest = rows_of(rows, ~left_out)
+    is_fewer = any(
+        len(some) < len(part) for some, part in zip(rest, rows, strict=True) if some is not part
+    )
+    expected = f"None, or a model one of whose arguments has the {len(left_out)} rows"
+    check(is_fewer, "make_guide", expected, "one that holds them itself")
+    sites, others = (sites_of(model, some).latent_sites() for some in (rows, rest))
+    own = [name for name, site in sites.items() if site.shape != others[name].shape]
+    expected = f"None (sampling), as a guide fitted to other rows has no values of {own} for these"
+    check(not own, "make_guide", expected, "a function")
 
 
 def _folds_of(folds: Any, observed: Tensor, seed: int | None) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..checks import check, check_flag, check_integer, check_seed
 from ..precision import full_precision
 from ..programs.entry import check_program, device_of, enter_observed
 from ..programs.sites import sites_of
-from ..programs.traced import Rows, count_rows
+from ..programs.traced import Rows
 from .answers import Answers
 from .arviz_interface import check_inference_data, group_names, relative_efficiency
 from .draws import evaluation
@@ -110,7 +110,7 @@ def loo(
         limit = min(limit, good_k(num_particles))
         options = {"num_particles": num_particles, "seed": seed, "progress": progress}
         rows = _rows_of(idata, terms.isel(__sample__=0).values, model, x, y)
-        new = NewDraws(model, rows, np.arange(count_rows(rows)), options)
+        new = NewDraws(model, rows, np.arange(len(scores.left_out)), options)
         scores, reasons = new.mended(scores, limit, refits), new.reasons
     at = scores.doubtful(limit)
     if len(at):
@@ -166,10 +166,9 @@ def _rows_of(idata: InferenceData, terms: np.ndarray, model: Callable, x: Any, y
             got = f"one with {name} of shape {tuple(site.shape)}"
             check(shape == tuple(site.shape), "model", expected, got)
             draw[name] = torch.as_tensor(given[name].values[0, :1]).to(device_of(model))
-        n_rows = count_rows(rows)
-        expected = f"the data of idata, {terms.size} rows"
-        check(terms.shape == (n_rows,), "x", expected, f"{n_rows} rows")
         found = Answers(model, rows).row_terms(draw)[0]
+    expected = f"the data of idata, {terms.size} rows"
+    check(terms.shape == found.shape, "x", expected, f"{len(found)} rows")
     same = np.allclose(found, terms, rtol=1e-3, atol=1e-2)
     check(same, "x, y", "the data of idata, row by row", "others, by the log-likelihood of a draw")
     return rows

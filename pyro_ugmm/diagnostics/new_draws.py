@@ -16,7 +16,7 @@ from ..programs.traced import Rows
 from ..sampling import PosteriorSample, sample_posterior
 from .answers import Answers
 from .draws import evaluation
-from .left_out import MixtureOfLeftOut, rows_of
+from .left_out import MixtureOfLeftOut, WithoutRows
 from .row_scores import RowScores, log_mean, weighted_scores
 
 __all__ = ["NewDraws"]
@@ -46,7 +46,7 @@ class NewDraws:
 
     def of_all(self) -> RowScores:
         """Scores all rows by draws from the posterior that has seen them."""
-        terms = self._terms(self._sample(self._model, self._rows, "all rows"))
+        terms = self._terms(self._sample(self._model, "all rows"))
         scores = weighted_scores(np.zeros(len(terms)), terms, self._groups, "draws")
         return replace(scores, fitted_k=0.0)
 
@@ -73,7 +73,7 @@ class NewDraws:
         codes = codes[self._groups]
         log_alpha = np.bincount(codes, known, len(doubtful) + 1)[:-1]
         mixture = MixtureOfLeftOut(self._model, self._rows, codes, log_alpha)
-        terms = self._terms(self._sample(mixture, self._rows, "the mixture without rows"))
+        terms = self._terms(self._sample(mixture, "the mixture without rows"))
         log_ratio = -mixture.log_gain(torch.as_tensor(terms)).numpy()
         found = weighted_scores(log_ratio, terms, self._groups, "mixture")
         at = codes < len(doubtful)
@@ -86,13 +86,13 @@ class NewDraws:
         hidden = not self._options["progress"]
         for group in tqdm(doubtful, desc="leaving rows out", disable=hidden, delay=1):
             at = self._groups == group
-            rest, what = rows_of(self._rows, ~at), f"without the rows {np.flatnonzero(at)}"
-            sample = self._sample(self._model, rest, what)
+            rest = WithoutRows(self._model, self._rows, at)
+            sample = self._sample(rest, f"without the rows {np.flatnonzero(at)}")
             scores = scores.put(at, log_mean(self._terms(sample)[:, at]), 0.0, "refit")
         return scores
 
-    def _sample(self, model: Callable, rows: Rows, what: str) -> PosteriorSample:
-        sample = sample_posterior(model, *as_entered(model, rows), **self._options)
+    def _sample(self, model: Callable, what: str) -> PosteriorSample:
+        sample = sample_posterior(model, *as_entered(model, self._rows), **self._options)
         if sample.interrupted:
             raise KeyboardInterrupt
         if not sample.converged:

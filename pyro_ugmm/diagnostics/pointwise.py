@@ -8,7 +8,13 @@ from .arviz_interface import with_log_likelihood
 if TYPE_CHECKING:
     from .arviz_interface import InferenceData
 
-__all__ = ["with_one_likelihood"]
+__all__ = ["IN_A_PLATE", "with_one_likelihood"]
+
+IN_A_PLATE = (
+    "in one vectorized plate (with pyro.plate(...):, not for i in pyro.plate(...)), with the "
+    "discrete sites that it depends on"
+)
+"""Where observed sites are of rows that can be left out."""
 
 
 def with_one_likelihood(idata: "InferenceData", var_name: str | None = None) -> "InferenceData":
@@ -25,7 +31,7 @@ def with_one_likelihood(idata: "InferenceData", var_name: str | None = None) -> 
         check(var_name in known, "var_name", f"an observed site among {[*known]}", var_name)
         known = {var_name: known[var_name]}
     of_rows = {name: dims for name, dims in known.items() if dims}
-    expected = "the log-likelihood of rows, from an observed site in a plate (with pyro.plate(...))"
+    expected = f"the log-likelihood of rows, from an observed site {IN_A_PLATE}"
     check(of_rows, "idata", expected, f"{[*known]} of all data at once")
     plates = {frozenset(dims) for dims in of_rows.values()}
     expected = f"one of {[*of_rows]}, as their rows are in different plates"

@@ -16,7 +16,7 @@ from ..fingerprints import fingerprint
 from ..interrupts import noted_interrupts
 from ..optimization.resumption import Resumption
 from ..precision import full_precision
-from ..programs.entry import check_program, enter
+from ..programs.entry import by_name, check_program, enter
 from ..programs.traced import Rows
 from ..pyro_state import exclusive_pyro
 from ..randomness import seeded
@@ -67,10 +67,11 @@ def simulate_calibration(
     Args:
         model: the model: one of ours, or any Pyro program ``model(x, y)`` or ``model(x)``.
         infer: ``infer(model, x, y)`` returns what :func:`to_inference_data` takes: a fitted guide,
-            a sample of the posterior, or MCMC that was run; ``y`` is None for a model without. It
-            gets a copy of the model, and torch's generators seeded.
+            a sample of the posterior, or MCMC that was run; ``y`` is None for a model without, or
+            if ``x`` is a dictionary. It gets a copy of the model, and torch's generators seeded.
         x: features, which all data sets share; or rows of which the data sets have the shape, in a
-            model whose rows are observed.
+            model whose rows are observed; or a dictionary of all the model's arguments by name, of
+            which those that are observed have a data set's shape.
         y: for a program that needs labels or targets to run, some of their shape.
         num_simulations: how many data sets, ten or more.
         num_draws: the most draws among which a truth is ranked.
@@ -116,7 +117,8 @@ def simulate_calibration(
     file = None if checkpoint is None else Checkpoint(checkpoint, every=1)
     model = copy.deepcopy(model)
     with evaluation(model, 0):
-        run = _Run(model, infer, enter(model, x, y), quantities, num_simulations, num_draws, seed)
+        rows, is_named = enter(model, x, y), isinstance(x, Mapping)
+        run = _Run(model, infer, rows, is_named, quantities, num_simulations, num_draws, seed)
     return run.go(file, progress)
 
 
@@ -128,21 +130,23 @@ class _Run:
         model: Callable,
         infer: Callable,
         rows: Rows,
+        is_named: bool,
         quantities: Mapping[str, Quantity] | None,
         num_simulations: int,
         num_draws: int,
         seed: int | None,
     ) -> None:
         self._model, self._infer, self._num_draws = model, infer, num_draws
+        self._is_named = is_named
         own = copy.deepcopy(model)  # which stays in evaluation mode
         self._quantities = Quantities(own, rows, quantities)
         self._simulation = DataSimulation(own, rows)
         truth, example = self._simulation.draw()
-        self._quantities.evaluate(example, truth)
+        self._names = tuple(self._quantities.evaluate(example, truth, *self._data(example)))
         self._identity = {
             "model": fingerprint(truth, example),
             "inference": fingerprint(infer),
-            "quantities": f"{', '.join(self._quantities.names)} {fingerprint(quantities)}",
+            "quantities": f"{', '.join(self._names)} {fingerprint(quantities)}",
             "number of draws": str(num_draws),
             "seed": str(seed),
         }
@@ -199,20 +203,27 @@ class _Run:
         model = copy.deepcopy(self._model)
         with evaluation(model, None):
             truth, rows = self._simulation.draw()
-            is_finite = all(bool(part.isfinite().all()) for part in rows)
+            is_finite = self._simulation.are_finite(rows)
             check(is_finite, "the data", "finite numbers", "others, drawn given the prior's draw")
-        x, y = rows[0], rows[1] if len(rows) > 1 else None
-        inference = self._infer(model, x, y)
+        data = self._data(rows)
+        inference = self._infer(model, *data)
         with evaluation(model, None):
             drawn = posterior_draws(model, inference, self._num_draws, rows)
             joined = {name: torch.cat([truth[name], drawn.values[name]]) for name in truth}
-            values = self._quantities.evaluate(rows, joined)
+            evaluated = self._quantities.evaluate(rows, joined, *data)
+            values = torch.stack([*evaluated.values()], -1)
             actual, others = values[0], _thinned(values[1:], drawn, self._num_draws)
-            unknown = [self._quantities.names[q] for q in values.isnan().any(0).nonzero()]
+            unknown = [name for name, value in evaluated.items() if value.isnan().any()]
             check(not unknown, "the draws", "quantities that are numbers", f"NaN of {unknown}")
             below, equal = (others < actual).sum(0), (others == actual).sum(0)
             ties = (torch.rand(len(equal), dtype=torch.float64) * (equal + 1)).long()
         return torch.cat([below + ties, torch.tensor([len(others)])])
+
+    def _data(self, rows: Rows) -> tuple[Any, Any]:
+        """Data as inferences take them: ``x`` and ``y``, or all by name and None."""
+        if self._is_named:
+            return by_name(self._model, rows), None
+        return rows[0], rows[1] if len(rows) > 1 else None
 
     def _check_failures(self) -> None:
         """Stops if nothing succeeds: that is no data set's fault."""
@@ -222,7 +233,7 @@ class _Run:
             raise ValueError(f"infer: expected an inference that works on data sets, got {got}")
 
     def _result(self) -> SimulatedCalibration:
-        names = self._quantities.names
+        names = self._names
         ranked = [outcome for outcome in self._outcomes if isinstance(outcome, Tensor)]
         table = torch.stack(ranked) if ranked else torch.zeros(0, len(names) + 1).long()
         return SimulatedCalibration(

@@ -54,6 +54,22 @@ def _subsampled(model: Callable, values: Mapping[str, Tensor], rows: Rows) -> li
     return [name for name, value in values.items() if nodes[name]["value"].shape != value.shape]
 
 
+def _run(guide: AutoGuide, model: Callable, rows: Rows) -> None:
+    """Runs a guide for the first time."""
+    try:
+        guide(*rows)
+    except NotImplementedError as error:
+        nodes = poutine.trace(model).get_trace(*rows).nodes.items()
+        apart = [
+            name
+            for name, node in nodes
+            if node["type"] == "sample" and not node["is_observed"]
+            if not all(frame.vectorized for frame in node["cond_indep_stack"])
+        ]
+        expected = "latent sites in vectorized plates (with pyro.plate(...):), or sample_posterior"
+        raise ValueError(f"model: expected {expected}, got {apart}: {error}") from error
+
+
 def _start_all_rows(guide: Any, model: Callable, values: dict[str, Tensor], rows: Rows) -> None:
     """Starts such sites, of which the guide holds all values though it has seen some."""
     expected = f"mean_field, as {[*values]} are in a plate that subsamples"
@@ -100,6 +116,6 @@ def started(
             return guide, None
         curvature = posterior_curvature(model, values, rows)
         with torch.no_grad():
-            guide(*rows)
+            _run(guide, model, rows)
             _start_all_rows(guide, model, {name: values[name] for name in parts}, rows)
     return guide, curvature

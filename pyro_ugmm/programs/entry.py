@@ -11,12 +11,13 @@ from ..checks import check
 from ..nn import UGMMNetwork
 from ..tables import as_table, as_vector
 from .names import Names
-from .parameters import argument_names, signature_of
+from .parameters import argument_names, misfit, signature_of
 from .traced import Rows
 
 __all__ = [
     "ChecksData",
     "as_entered",
+    "by_name",
     "check_program",
     "device_of",
     "enter",
@@ -94,6 +95,7 @@ def enter(model: Callable, x: Any, y: Any = None) -> Rows:
         check(y is None or len(shape) == 1, "y", "shape (n,)", shape)
     else:
         rows = _tensors(x, y)
+        _check_positions(model, rows)
     return tuple(_plain(part) for part in rows)
 
 
@@ -113,10 +115,15 @@ def enter_observed(model: Callable, x: Any, y: Any, expected: str) -> Rows:
 def as_entered(model: Callable, rows: Rows) -> tuple:
     """Data that entered, as they would again: ``x`` and ``y``, or a dictionary of arguments."""
     if isinstance(model, ChecksData) or (
-        len(rows) < 3 and all(isinstance(part, Tensor) and part.dim() for part in rows)
+        0 < len(rows) < 3 and all(isinstance(part, Tensor) and part.dim() for part in rows)
     ):
         return rows
-    return (dict(zip(argument_names(model), rows, strict=False)),)
+    return (by_name(model, rows),)
+
+
+def by_name(model: Callable, rows: Rows) -> dict[str, Any]:
+    """Data that entered, by the names of the model's arguments."""
+    return dict(zip(argument_names(model), rows, strict=False))
 
 
 def _bound(model: Callable, data: Mapping[str, Any]) -> Rows:
@@ -131,9 +138,20 @@ def _bound(model: Callable, data: Mapping[str, Any]) -> Rows:
         raise ValueError(f"x: expected {expected}, got {[*data]}: {error}") from None
     count = 1 + max(([*signature.parameters].index(name) for name in bound.arguments), default=-1)
     bound.apply_defaults()
-    expected = "arguments that can be given by position"
-    check(not bound.kwargs, "x", expected, f"{[*bound.kwargs]} by name alone")
+    keywords = [name for name in bound.kwargs if name in data]
+    expected = (
+        "arguments that can be given by position (functools.partial(model, name=...) for what is "
+        "fixed, a function such as lambda x, y: model(x, y=y) for data)"
+    )
+    check(not keywords, "x", expected, f"{keywords} by name alone")
     return bound.args[:count]
+
+
+def _check_positions(model: Callable, rows: Rows) -> None:
+    """Checks that a model can be called with ``x``, or with ``x`` and ``y``, by position."""
+    reason, given = misfit(model, len(rows)), " and ".join(("x", "y")[: len(rows)])
+    expected = f"one that is called with {given} (other arguments by name, in a dictionary x)"
+    check(reason is None, "model", expected, f"arguments {argument_names(model)}: {reason}")
 
 
 def _argument(name: str, value: Any) -> Any:

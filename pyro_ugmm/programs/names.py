@@ -66,6 +66,7 @@ class _TracedNames:
             name: part
             for name, part in zip(self._arguments, rows, strict=False)
             if isinstance(part, Tensor)
+            and name not in values
             and not any(_is_same(part, value) for value in values.values())
         }
         return ObservedRows(values, given)

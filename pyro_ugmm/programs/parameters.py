@@ -15,6 +15,7 @@ __all__ = [
     "FunctionWithParameters",
     "argument_names",
     "holding_parameters",
+    "misfit",
     "signature_of",
     "takes_size",
 ]
@@ -27,6 +28,17 @@ def signature_of(program: Callable) -> inspect.Signature | None:
         return inspect.signature(function)
     except (TypeError, ValueError):
         return None
+
+
+def misfit(program: Callable, count: int) -> str | None:
+    """Why a program cannot be called with so many arguments by position, in words."""
+    signature = signature_of(program)
+    try:
+        if signature is not None:
+            signature.bind(*range(count))
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def argument_names(program: Callable) -> list[str]:

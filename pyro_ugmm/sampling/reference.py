@@ -13,6 +13,7 @@ from torch import Tensor
 from ..checks import check, kind_of
 from ..programs.coordinates import Coordinates
 from ..programs.draws import evaluated, repeated
+from ..programs.guide_check import check_guide
 from ..programs.traced import Rows, is_point, run
 
 __all__ = ["Reference", "guide_reference"]
@@ -154,18 +155,7 @@ def guide_reference(guide: Any, coordinates: Coordinates, rows: Rows) -> Referen
     Raises:
         ValueError: if it is none of the program's, or has no density of its sites.
     """
-    is_guide, got = callable(guide) and not isinstance(guide, type), kind_of(guide)
-    check(is_guide, "start", "a fitted guide, or None", got)
-    try:
-        with torch.no_grad():
-            drawn = poutine.trace(guide).get_trace(*rows).nodes
-    except Exception as error:
-        expected, words = "a guide that takes the model's data", str(error).partition("\n")[0]
-        raise ValueError(f"start: expected {expected}, got {got}, which says: {words}") from error
-    for name, site in coordinates.sites.items():
-        found = [other for other, node in drawn.items() if node["type"] == "sample"]
-        check(name in found, "start", f"a guide that draws {name!r}", f"draws of {found}")
-        shape = tuple(drawn[name]["value"].shape)
-        expected = f"a guide that draws {name} of shape {tuple(site.shape)}"
-        check(shape == tuple(site.shape), "start", expected, f"shape {shape}")
+    is_guide = callable(guide) and not isinstance(guide, type)
+    check(is_guide, "start", "a fitted guide, or None", kind_of(guide))
+    check_guide("start", guide, coordinates.sites, rows)
     return _reference_of(guide, coordinates, rows)

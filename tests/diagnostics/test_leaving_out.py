@@ -11,11 +11,12 @@ import torch
 from torch.distributions import Normal
 
 from pyro_ugmm.diagnostics import kfold, loo, to_inference_data
-from pyro_ugmm.diagnostics.left_out import MixtureOfLeftOut
+from pyro_ugmm.diagnostics.left_out import MixtureOfLeftOut, WithoutRows
 from pyro_ugmm.diagnostics.new_draws import NewDraws
 from pyro_ugmm.guides import full_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.sampling import sample_posterior
 from tests.diagnostics.arviz_words import BY_ROW, PARAMETERS, TOTAL, draws_of
 from tests.models.mixtures import mixture, rows
 
@@ -187,3 +188,34 @@ def test_what_does_not_fit_is_refused(idata):
     )
     with pytest.raises(ValueError, match="model: expected a model with priors"):
         kfold(free, mean_field, X[:, None])
+
+
+def effects(y, sigma):
+    """An effect of its own for each row, which is left out with it."""
+    center = pyro.sample("center", dist.Normal(0.0, 2.0))
+    with pyro.plate("rows", len(y)):
+        effect = pyro.sample("effect", dist.Normal(center, 1.5))
+        pyro.sample("y", dist.Normal(effect, sigma), obs=y)
+
+
+def test_rows_are_left_out_with_effects_of_their_own():
+    y = torch.tensor([0.3, -0.8, 4.5, 1.1, 0.2])
+    n, sigma = len(y), torch.full((5,), 1.0)
+    covariance = 4.0 + (1.5**2 + 1.0) * torch.eye(n)
+    exact = []
+    for i in range(n):
+        others = torch.arange(n) != i
+        gain = torch.linalg.solve(covariance[others][:, others], covariance[others, i])
+        variance = covariance[i, i] - gain @ covariance[others, i]
+        exact.append(float(Normal(gain @ y[others], variance.sqrt()).log_prob(y[i])))
+    data, left_out = {"y": y, "sigma": sigma}, np.arange(n) == 2
+    found = kfold(effects, None, data, folds=n, **QUIET)
+    np.testing.assert_allclose(found[BY_ROW].values, exact, atol=0.45)  # six seeds: 0.22
+    rest = WithoutRows(effects, (y, sigma), left_out)
+    sample = sample_posterior(rest, data, num_particles=512, **QUIET)
+    others = torch.as_tensor(~left_out)
+    normal = torch.distributions.MultivariateNormal(torch.zeros(4), covariance[others][:, others])
+    assert sample.log_evidence == pytest.approx(float(normal.log_prob(y[others])), abs=0.3)
+    expected = r"make_guide: expected None \(sampling\), .* no values of \['effect'\] for these"
+    with pytest.raises(ValueError, match=expected):
+        kfold(effects, mean_field, data, folds=n, **QUIET)

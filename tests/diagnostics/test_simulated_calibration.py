@@ -86,6 +86,81 @@ def test_a_model_of_targets():
     assert found.p_values.min() > 1e-5 and found.names[-1] == "slope"
 
 
+def of_two_outcomes(shift, pairs, y):
+    """Observed in both columns of an argument, and in another one, by any two precisions."""
+    mean = pyro.sample("mean", Normal(0.0, 1.0))
+    with pyro.plate("rows", len(pairs)):
+        pyro.sample("low", Normal(mean, 1.0), obs=pairs[:, 0])
+        pyro.sample("high", Normal(mean + shift, 1.0), obs=pairs[:, 1])
+    with pyro.plate("others", len(y)):
+        pyro.sample("y", Normal(-mean, 0.5), obs=y)
+
+
+OUTCOMES = {"shift": 100.0, "pairs": torch.zeros(4, 2), "y": torch.zeros(3)}
+
+
+def posterior_of_outcomes(width=1.0):
+    def infer(model, x, y):
+        assert y is None and [*x] == ["shift", "pairs", "y"]
+        total = (x["pairs"] - torch.tensor([0.0, x["shift"]])).sum() - 4 * x["y"].sum()
+        precision = 1 + 8 + 4 * 3
+        mean, deviation = total / precision, width * precision**-0.5
+        return lambda shift, pairs, y: pyro.sample("mean", Normal(mean, deviation))
+
+    return infer
+
+
+def test_all_observed_sites_are_simulated():
+    def bound(draws, x, y):
+        return draws["mean"] * x["shift"]
+
+    found = simulate_calibration(of_two_outcomes, posterior_of_outcomes(), OUTCOMES, **MANY)
+    assert found.p_values.min() > 1e-5 and not found.failures
+    rows = ("log_likelihood[low, 0]", "log_likelihood[high, 1]", "log_likelihood[y, 2]")
+    assert found.names == ("log_prior", "log_likelihood", *rows, "mean")
+    options = MANY | {"quantities": {"bound": bound}}
+    narrow = simulate_calibration(of_two_outcomes, posterior_of_outcomes(0.4), OUTCOMES, **options)
+    assert kinds_of(narrow)["bound"].startswith("too narrow")
+
+
+def with_gaps(x):
+    mean = pyro.sample("mean", Normal(0.0, 1.0))
+    with pyro.plate("rows", len(x)), poutine.mask(mask=x.isfinite()):
+        pyro.sample("x", Normal(mean, 1.0), obs=x.nan_to_num())
+
+
+def test_what_is_missing_is_missing_in_all_data_sets():
+    gaps = torch.arange(8) % 3 == 0
+    x = torch.zeros(8).masked_fill(gaps, torch.nan)
+
+    def infer(model, x, y):
+        assert torch.equal(x.isnan(), gaps)
+        return posterior()(model, x[~gaps], y)
+
+    found = simulate_calibration(with_gaps, infer, x, quantities=MEAN, **MANY)
+    assert found.p_values.min() > 1e-5 and not found.failures
+
+
+def by_steps(x):
+    """Observed number by number, each given what sample returned for the last."""
+    rate, last = pyro.sample("rate", Normal(0.0, 0.1)), 1000.0
+    for t in range(len(x)):
+        last = pyro.sample(f"x_{t}", Normal(last + rate, 0.01), obs=x[t])
+
+
+def test_numbers_of_an_argument_are_simulated_one_after_the_other():
+    seen = []
+
+    def infer(model, x, y):
+        seen.append(x)
+        return lambda x: pyro.sample("rate", Normal(0.0, 0.1))
+
+    simulate_calibration(by_steps, infer, torch.zeros(3), **FEW)
+    for x in seen:
+        assert (x - 1000).abs().max() < 3
+        assert (x.diff()[0] - x.diff()[1]).abs() < 0.2
+
+
 def by_smc(model, x, y):
     return sample_posterior(model, x, y, num_particles=32, progress=False)
 
@@ -281,6 +356,12 @@ def of_a_function(x):
         pyro.sample("x", Normal(mean, 1.0), obs=2 * x + 1)
 
 
+def of_the_last(x):
+    rate = pyro.sample("rate", Normal(0.0, 0.1))
+    with pyro.plate("rows", len(x)):
+        pyro.sample("x", Normal(rate * x.roll(1), 1.0), obs=x)
+
+
 SCORE = UGMMDensity(UGMMNetwork([3, 1]), 2, Priors(), objective="score")
 NO_PRIORS = UGMMClassifier(UGMMNetwork([2, 2]))
 ROWS = torch.zeros(6, 2)
@@ -291,6 +372,7 @@ REFUSED = {
     "no priors": ((NO_PRIORS, prior, ROWS), {}, "model: expected a model with priors"),
     "a scaled prior": ((scaled, prior, X), {}, "model: expected priors that are densities"),
     "an improper prior": ((improper, prior, X), {}, "model: expected sites that can be drawn"),
+    "lags": ((of_the_last, prior, X), {}, "model: .* draws x given what sample returns, not given"),
     "a function": ((of_a_function, prior, X), {}, "model: expected a model that observes its"),
     "no inference": (
         (model, 3, X),

@@ -107,7 +107,7 @@ def test_programs_that_cannot_be_seen_through(program):
         ),
         (
             lambda: fit_svi(with_size, of_two, X, Y, steps=2),
-            r"guide: .*got of_two: it draws w of shape \(2,\), the model of \(3,\)",
+            r"guide: .*got of_two: it draws w of shape \(2,\), the model \(3,\)",
         ),
         (
             lambda: fit_svi(one_scale, of_negative_scale, X, Y, steps=2),
@@ -116,11 +116,11 @@ def test_programs_that_cannot_be_seen_through(program):
         (lambda: fit_mle(with_size, X, Y), r"model: expected a model without priors.*\['w'\]"),
         (
             lambda: to_inference_data(with_size, lambda x, y: None, X, Y),
-            "inference: expected a draw of the site 'w'",
+            "inference: expected one of this model.*it does not draw the site 'w'",
         ),
         (
             lambda: fit_svi(with_size, lambda x, y, size=None: None, X, Y, steps=2),
-            "guide: expected one that draws the site 'w', got draws of",
+            "guide: expected one of this model.*it does not draw the site 'w'",
         ),
         (
             lambda: mean_field(with_size, x={"x": X, "z": Y}),
@@ -129,7 +129,7 @@ def test_programs_that_cannot_be_seen_through(program):
         (lambda: mean_field(with_size, x={"x": X}, y=Y), "y: expected all data in the dictionary"),
         (
             lambda: mean_field(lambda *, x: None, x={"x": X}),
-            "x: expected arguments that can be given by position, got .'x'. by name alone",
+            "x: expected arguments that can be given by position .*, got .'x'. by name alone",
         ),
         (
             lambda: to_inference_data(with_size, mean_field(with_size), {"x": X}),

@@ -247,12 +247,12 @@ def scales(x, y=None):
 @pytest.mark.parametrize(
     ("program", "guide", "message"),
     [
-        (line, more_than_asked, "a log density that is the same at every run"),
-        (scales, beyond_the_support, "a guide that draws scale of GreaterThan"),
+        (line, more_than_asked, r"it draws \['more'\], which are no sites"),
+        (scales, beyond_the_support, ".* scale .*GreaterThan"),
     ],
 )
 def test_guides_of_which_the_evidence_would_be_wrong(program, guide, message):
-    with pytest.raises(ValueError, match=f"start: expected {message}"):
+    with pytest.raises(ValueError, match=f"start: expected .*{message}"):
         sample_posterior(program, X, Y, start=guide, num_particles=16, **QUIET)
 
 
