@@ -33,8 +33,8 @@ __all__ = ["Rung", "State", "init", "move_until_forgotten", "step"]
 
 
 # The share of quantities that moves make the particles forget, and the fewest moves: on the way to
-# the posterior it is enough that ancestors' descendants part; there the draws are to be independent,
-# and two moves say little of what four would do.
+# the posterior it is enough that ancestors' descendants part; there the draws are to be
+# independent, and two moves say little of what four would do.
 _ON_THE_WAY, _AT_LAST = (0.5, 2), (0.9, 8)
 
 

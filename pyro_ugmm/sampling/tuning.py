@@ -11,8 +11,8 @@ from .hamiltonian import Move
 
 __all__ = ["Tuning", "scales"]
 
-# One step size serves all particles, those in narrow places too: there 0.65, the best for one normal
-# density, is nearly zero, and particles stay.
+# One step size serves all particles, those in narrow places too: there 0.65, the best for one
+# normal density, is nearly zero, and particles stay.
 _WANTED_ACCEPTANCE = 0.9
 _STEP_RATE, _TIME_RATE, _DECAY = 0.5, 0.1, 0.9
 _LEAST_STEP, _MOST_STEP = 1e-5, 2.0
