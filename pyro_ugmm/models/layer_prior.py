@@ -10,6 +10,7 @@ from torch import Tensor
 from ..checks import check, check_precision
 from ..nn import UGMMLayer, UGMMNetwork
 from .derived_module import DerivedModule
+from .dirichlet import Dirichlet
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -101,7 +102,7 @@ class LayerPrior(DerivedModule):
         if priors.weights is not None:
             check_precision("a model with priors.weights", self.start_loc)
             concentration = torch.full_like(self.start_loc, priors.weights)
-            sites["weights"] = dist.Dirichlet(concentration).to_event(1)
+            sites["weights"] = Dirichlet(concentration).to_event(1)
         return sites
 
 

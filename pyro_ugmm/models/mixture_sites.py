@@ -12,6 +12,7 @@ from ..checks import check, check_precision
 from ..distributions import GaussianMixture
 from .covariance_sites import COVARIANCE_SITES
 from .derived_module import DerivedModule
+from .dirichlet import Dirichlet
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -107,7 +108,7 @@ class MixtureSites(DerivedModule):
         even = self.center.new_full((n_components,), 1 / n_components)
         prior = None
         if concentration is not None:
-            prior = dist.Dirichlet(self.center.new_full((n_components,), concentration))
+            prior = Dirichlet(self.center.new_full((n_components,), concentration))
         return MixtureSite(("component",), prior, even, constraints.simplex)
 
     def _means(self) -> MixtureSite:

@@ -71,7 +71,10 @@ def _old_faithful() -> Case:
 
 
 def _petals() -> Case:
-    """Lengths and widths of three species."""
+    """Lengths and widths of three species.
+
+    There is no reference: four chains of 22,000 draws stayed where they were (R-hat 2.8).
+    """
     return _mixture("Iris' petals, K=4", iris(dtype=torch.float64).x[:, 2:], 4)
 
 
