@@ -2,6 +2,14 @@
 
 import sys
 
+from tqdm.std import TqdmDefaultWriteLock
+
+# An interrupt within these leaves the lock of all bars taken, and other threads wait for ever.
+_SPARED = {
+    getattr(TqdmDefaultWriteLock, name).__code__
+    for name in ("acquire", "release", "__enter__", "__exit__")
+}
+
 
 class _Striking:
     """Strikes with an interrupt at the start of a call within a function, in libraries too."""
@@ -13,7 +21,7 @@ class _Striking:
         if frame.f_code is self.code:
             self.runs = True
             return self.watch
-        if self.runs:
+        if self.runs and frame.f_code not in _SPARED:
             self.count += 1
             if self.count == self.call:
                 sys.settrace(None)
