@@ -31,6 +31,7 @@ _AVX512 = [*_AVX2, "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq"]
 _X86 = {"baseline": [], "avx2": _AVX2, "avx512": _AVX512}
 # gcc's loops are vectorized only without this optimization.
 _OPENMP = ["-fopenmp", "-fno-tree-pre"]
+_ONE_THREAD = ["-fopenmp-simd"]
 
 
 def digest() -> str:
@@ -64,7 +65,7 @@ def _build_variant(work: Path, flags: list[str]) -> str:
     if sys.platform == "win32" or not compiler:
         return "there is no C compiler (cc or gcc, or the one that CC names)"
     failure = ""
-    for more in (_OPENMP, []):
+    for more in (_OPENMP, _ONE_THREAD):
         failure = _compile(compiler, [*_FLAGS, *flags, *more], work)
         if not failure:
             return ""
@@ -73,12 +74,10 @@ def _build_variant(work: Path, flags: list[str]) -> str:
 
 def _compile(compiler: list[str], flags: list[str], work: Path) -> str:
     library = work / "kernels.so"
-    sources = [str(NATIVE / name) for name in SOURCES]
-    objects = [Path(name).with_suffix(".o").name for name in SOURCES]
-    commands = [
-        [*compiler, *flags, f'-DDIGEST="{digest()}"', "-c", *sources],
-        [*compiler, "-shared", *objects, "-o", library.name, "-lm"],
-    ]
+    flags = [*flags, f'-DDIGEST="{digest()}"', "-c"]
+    objects = {str(NATIVE / name): Path(name).with_suffix(".o").name for name in SOURCES}
+    commands = [[*compiler, *flags, source, "-o", name] for source, name in objects.items()]
+    commands.append([*compiler, "-shared", *objects.values(), "-o", library.name, "-lm"])
     for command in commands:
         try:
             subprocess.run(command, cwd=work, check=True, capture_output=True, text=True)
