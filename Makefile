@@ -1,4 +1,4 @@
-# A bare machine with Python 3.11, make and a C compiler: `make demo` or `make test`.
+# A bare machine with Python 3.11 and make, and for speed a C compiler: `make demo` or `make test`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -6,13 +6,13 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
+.PHONY: help demo kernels test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
 
 # One environment, made anew when what it should hold changes.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(wildcard pyro_ugmm/native/*.c pyro_ugmm/native/*.inc)
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed: make PYTHON=..."'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet torch
@@ -21,6 +21,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed  ## the main job on Iris: two trainings, the posterior, pictures in out/
 	$(RUN) -m pyro_ugmm.demo --out out
+
+kernels:  ## the library in C, in place, for a checkout that is not installed; any Python does
+	$(PYTHON) hatch_build.py
 
 test: $(VENV)/.installed  ## all tests and the examples in docstrings
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
@@ -36,12 +39,18 @@ docs: $(VENV)/.installed  ## the documentation, in docs/_build/html; a warning o
 	$(RUN) -m sphinx -j 2 -E -W --keep-going -q -b html docs docs/_build/html
 	$(RUN) docs/check_links.py docs/_build/html
 
-package: $(VENV)/.installed  ## sdist and wheel in dist/; the wheel, without extras, in an environment of its own
+# The wheel, and then the sdist where there is no compiler, in an environment of their own.
+package: PACKAGE := PIP_CONSTRAINT=$(CURDIR)/constraints.txt .venv-package/bin/python -m pip --disable-pip-version-check install --quiet
+package: $(VENV)/.installed  ## sdist and wheel in dist/; both, without extras, in an environment of their own
 	$(PIP) install --quiet build
 	rm -rf dist && $(RUN) -m build --outdir dist
+	$(RUN) tests/wheel.py dist/*.whl
 	$(PYTHON) -m venv --clear .venv-package
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt .venv-package/bin/python -m pip --disable-pip-version-check install --quiet dist/*.whl
-	cp tests/installed.py dist/ && cd dist && ../.venv-package/bin/python -W error::UserWarning:pyro_ugmm installed.py && rm installed.py
+	$(PACKAGE) dist/*.whl
+	cp tests/installed.py dist/
+	cd dist && ../.venv-package/bin/python -W error::UserWarning:pyro_ugmm installed.py compiled
+	CC=false $(PACKAGE) --no-deps --force-reinstall dist/*.tar.gz
+	cd dist && ../.venv-package/bin/python installed.py tiled && rm installed.py
 
 pictures: $(VENV)/.installed  ## the pictures of the README, drawn anew into docs/images
 	$(RUN) -W ignore docs/pictures.py
@@ -60,7 +69,7 @@ references: $(VENV)/.installed  ## long chains of NumPyro's NUTS, an hour; write
 validate-models: $(VENV)/.installed  ## which model: evidence against BIC, rows left out against brute force, half an hour
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.models
 
-test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without a compiler, half an hour
+test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without the library in C, half an hour
 	$(RUN) validation/elsewhere.py
 
 attack: $(VENV)/.installed  ## runs that are killed, damaged, interrupted and forked, by the hundred

@@ -1,6 +1,11 @@
-"""What an installation without extras does. Run outside a checkout, by ``make package``."""
+"""What an installation without extras does, whose layers the backend named is to evaluate.
 
+Run outside a checkout, by ``make package``.
+"""
+
+import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -15,6 +20,11 @@ from pyro_ugmm.nn.kernels import backend_for
 from pyro_ugmm.saving import load_fitted, save_fitted
 from pyro_ugmm.training import fit_svi
 
+with warnings.catch_warnings(record=True) as said:
+    backend = backend_for("cpu", torch.float32)
+assert backend == sys.argv[1], [str(one.message) for one in said]
+assert len(said) == (backend == "tiled")
+print(f"layers by the backend {backend!r}", *(one.message for one in said))
 torch.manual_seed(0)
 x = torch.cat([torch.randn(60, 2) - 3, torch.randn(90, 2) + 3])
 em = EMFitter().fit(x, initialize(x, n_components=2, seed=0))
@@ -28,4 +38,3 @@ with tempfile.TemporaryDirectory() as folder:
     load_fitted(Path(folder) / "fitted.safetensors")
 assert UGMMLayer(300, 20)(torch.randn(40, 300)).isfinite().all()
 print(f"pyro_ugmm {pyro_ugmm.__version__} in {Path(pyro_ugmm.__file__).parent}")
-print(f"layers by the backend {backend_for('cpu', torch.float32)!r}")

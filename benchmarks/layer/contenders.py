@@ -132,7 +132,7 @@ OURS, TEXTBOOK = "ours", "textbook"
 _CONTENDERS = {
     "cpu": (
         Contender(OURS, _ours),
-        Contender("ours without a compiler", _tiled),
+        Contender("ours in plain torch", _tiled),
         Contender(TEXTBOOK, _textbook),
         Contender("torch.compile of the textbook", _compiled, (HEADLINE, _SMALL[0])),
         Contender("nn.Linear", _linear),

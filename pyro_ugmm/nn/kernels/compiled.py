@@ -1,5 +1,6 @@
 """The layer's log-density in C."""
 
+import ctypes
 from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar
@@ -7,24 +8,32 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .compilation import library
+from ...native import library, open_variant
 from .kernel import Gradients, Kernel, Terms
 
 __all__ = ["Compiled"]
 
 _TERMS_PER_THREAD = 1 << 15  # fewer do not pay for waking a thread
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
+_SIZES = [*[ctypes.c_ssize_t] * 4, *[ctypes.c_int] * 3]
+_N_POINTERS = {"forward": 5, "backward": 10}
 
 
 @cache
-def _function(name: str, dtype: torch.dtype) -> Callable[..., Any]:
-    return getattr(library()[0], f"mixture_layer_{name}_{_SUFFIX[dtype]}")
+def _function(variant: str, name: str, dtype: torch.dtype) -> Callable[..., Any]:
+    opened = open_variant(variant) if variant else library()[0]
+    function = getattr(opened, f"mixture_layer_{name}_{_SUFFIX[dtype]}")
+    function.argtypes = [*_SIZES, *[ctypes.c_void_p] * _N_POINTERS[name]]
+    return function
 
 
 class Compiled(Kernel):
-    """One pass in C, on all threads that torch has; about a second to compile, once."""
+    """One pass in C, on all threads that torch has; in a variant other than the best, if named."""
 
     name: ClassVar[str] = "compiled"
+
+    def __init__(self, variant: str = ""):
+        self._variant = variant
 
     def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
         if device.type != "cpu":
@@ -33,14 +42,13 @@ class Compiled(Kernel):
             return f"it is for float32 and float64, not for {dtype}"
         return library()[1]
 
-    @staticmethod
-    def _call(name: str, terms: Terms, *more: Tensor | None) -> int:
+    def _call(self, name: str, terms: Terms, *more: Tensor | None) -> int:
         n_sets, n_rows, n_neurons, n_inputs = sizes = terms.sizes
         n_terms = n_sets * n_rows * n_neurons * n_inputs
         n_threads = 1
         if n_terms >= _TERMS_PER_THREAD:
             n_threads = min(1 + n_terms // _TERMS_PER_THREAD, torch.get_num_threads())
-        return _function(name, terms.x.dtype)(
+        return _function(self._variant, name, terms.x.dtype)(
             *sizes,
             terms.is_shared,
             terms.omit,

@@ -64,9 +64,10 @@ static void restore_subnormals(unsigned mode) {
 
 #define REAL float
 #define NAME(base) base##_float
-#define BITS int32_t
+#define BITS uint32_t
 #define SIGNIFICAND 23
 #define BIAS 127
+#define ROUNDER 12582912.0f /* 1.5 * 2^23: a real to which it is added ends in its integer */
 #define HUGE 1e30f
 #define TOO_SMALL 1e-20f
 #define LEAST (-87.0f) /* below, the exponential would be subnormal, which is slow */
@@ -83,6 +84,7 @@ static void restore_subnormals(unsigned mode) {
 #undef BITS
 #undef SIGNIFICAND
 #undef BIAS
+#undef ROUNDER
 #undef LEAST
 #undef HUGE
 #undef TOO_SMALL
@@ -94,9 +96,10 @@ static void restore_subnormals(unsigned mode) {
 
 #define REAL double
 #define NAME(base) base##_double
-#define BITS int64_t
+#define BITS uint64_t
 #define SIGNIFICAND 52
 #define BIAS 1023
+#define ROUNDER 6755399441055744.0
 #define HUGE 1e300
 #define TOO_SMALL 1e-200
 #define LEAST (-708.0)

@@ -1,0 +1,2 @@
+/* Tells which sources a library was made of. */
+const char digest[] = DIGEST;

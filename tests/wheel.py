@@ -1,0 +1,14 @@
+"""What a wheel must be: of one platform, for all versions of Python, small. By ``make package``."""
+
+import sys
+import zipfile
+from pathlib import Path
+
+_MOST_BYTES = 3_000_000
+
+path = Path(sys.argv[1])
+python, abi, platform = path.stem.split("-")[-3:]
+assert (python, abi) == ("py3", "none") and platform != "any", path.name
+libraries = [name for name in zipfile.ZipFile(path).namelist() if name.endswith(".so")]
+assert libraries and path.stat().st_size < _MOST_BYTES, (libraries, path.stat().st_size)
+print(f"{path.name}: {path.stat().st_size:,} bytes, with {', '.join(libraries)}")
