@@ -74,14 +74,13 @@ def report(records: list[dict[str, Any]]) -> list[str]:
         "Label-free quantities: log prior, log likelihood; of mixtures the log density at 20 "
         "points, which rows share a component, ordered weights and means; of networks the "
         f"probabilities of all classes of 30 rows held out. {particles} particles in "
-        f"{_N_POPULATIONS} populations from the prior, {len(records[0]['runs'])} seeds. Distances "
+        f"{_N_POPULATIONS} populations from the prior, seeds: {len(records[0]['runs'])}. Distances "
         f"in posterior standard deviations, or in hundredths where those are smaller: of means "
         f"(target: at most {MOST_OF_MEANS}), and of the farther end of 90 % intervals (at most "
         f"{MOST_OF_ENDS}): the median and the largest of all quantities, and how many are within. "
         "Independent draws, 1,024 of them, would be off by 0.03 and 0.07 themselves, 4,096 by half "
-        "as much, and the worst of many quantities by three times that; the draws of all seeds are "
-        "compared as well. The chains are NumPyro's, of the same models "
-        "written by hand (`make references`).",
+        "as much, and the worst of many quantities by three times that. The chains are "
+        "NumPyro's, of the same models written by hand (`make references`).",
         "",
         "| posterior | NUTS: R-hat | smallest ESS | draws | s | means: median | largest | within | "
         "ends: median | largest | within |",
@@ -89,7 +88,9 @@ def report(records: list[dict[str, Any]]) -> list[str]:
     ]
     for record in records:
         rows = [(f"seed {i}", run) for i, run in enumerate(record["runs"])]
-        for said, distances in [*rows, ("of all seeds", record["together"])]:
+        if len(rows) > 1:
+            rows.append(("of all seeds", record["together"]))
+        for said, distances in rows:
             seconds = f"{distances['seconds']:.0f}" if "seconds" in distances else ""
             cells = [
                 record["case"],

@@ -59,7 +59,7 @@ def backend_for(device: torch.device | str, dtype: torch.dtype) -> str:
     Example:
         >>> import torch
         >>> from pyro_ugmm.nn.kernels import backend_for
-        >>> backend_for("cpu", torch.float32) in ("compiled", "tiled")  # with the library in C or not
+        >>> backend_for("cpu", torch.float32) in ("compiled", "tiled")  # with C or without
         True
     """
     check_dtype("dtype", dtype)
