@@ -112,7 +112,7 @@ class BayesianModel(
         return self.terms_beside(draws, *rows)
 
     def terms_beside(self, draws: Draws, *rows: Tensor) -> Tensor:
-        """Evaluates :meth:`row_terms` under draws that are ``(S, 1)``, or one."""
+        """Evaluates ``row_terms`` under draws that are ``(S, 1)``, or one."""
         return self.observation(draws, *rows).log_prob(rows[-1])
 
     @full_precision

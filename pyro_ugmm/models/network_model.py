@@ -176,7 +176,7 @@ class NetworkModel(BayesianModel):
         return ObservedRows({"y": rows[1] if len(rows) > 1 else None}, {"x": rows[0]})
 
     def terms_beside(self, draws: Draws, *rows: Tensor) -> Tensor:
-        """Evaluates :meth:`row_terms` under draws that are ``(S, 1)``, or one."""
+        """Evaluates ``row_terms`` under draws that are ``(S, 1)``, or one."""
         if not self.has_likelihood:
             return super().terms_beside(draws, *rows)
         return _log_shares(self.scores(rows[0], draws), rows[1])
