@@ -86,6 +86,6 @@ def report(records: list[dict[str, Any]]) -> list[str]:
         cells += [f"{rate:.2f}" for rate in record["ours"].values()]
         cells.append(f"{record['chain_seconds']:.1f}")
         cells += [f"{rate:.2f}" for rate in record["theirs"].values()]
-        cells += [f"{record['ours'][k] / record['theirs'][k]:.0f}" for k in record["ours"]]
+        cells += [f"{record['ours'][k] / record['theirs'][k]:.1f}" for k in record["ours"]]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
