@@ -41,7 +41,19 @@ def open_variant(name: str) -> ctypes.CDLL:
     Raises:
         OSError: if it cannot be loaded.
     """
-    return ctypes.CDLL(str(_path(name)))
+    try:
+        return ctypes.CDLL(str(_path(name)))
+    except OSError:  # torch 2.6 keeps its OpenMP's names to itself
+        _share_openmp()
+        return ctypes.CDLL(str(_path(name)))
+
+
+def _share_openmp() -> None:
+    """Lets libraries see the names of the OpenMP that is loaded, where Linux says which."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text().splitlines() if maps.exists() else []
+    for path in {line.split(maxsplit=5)[5] for line in lines if "libgomp" in line}:
+        ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
 
 
 @cache
