@@ -62,11 +62,11 @@ validate: $(VENV)/.installed  ## slow checks of inference, two hours: calibratio
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.inference
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.posteriors
 
-references: $(VENV)/.installed  ## long chains of NumPyro's NUTS, an hour; writes validation/references
+references: $(VENV)/.installed  ## long chains of NumPyro's NUTS, three hours; writes validation/references
 	$(PIP) install --quiet --editable '.[references]'
 	XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.posteriors.references
 
-validate-models: $(VENV)/.installed  ## which model: evidence against BIC, rows left out against brute force, half an hour
+validate-models: $(VENV)/.installed  ## which model: evidence against BIC, rows left out against brute force, an hour
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m validation.models
 
 test-elsewhere: $(VENV)/.installed  ## the tests with other kernels, threads, seeds, and without the library in C, half an hour

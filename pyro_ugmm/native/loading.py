@@ -52,7 +52,9 @@ def _share_openmp() -> None:
     """Lets libraries see the names of the OpenMP that is loaded, where Linux says which."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.exists() else []
-    for path in {line.split(maxsplit=5)[5] for line in lines if "libgomp" in line}:
+    paths = {line.split(maxsplit=5)[5] for line in lines if "libgomp" in line}
+    own = str(Path(torch.__file__).parent)  # torch's own comes first: other packages bring theirs
+    for path in sorted(paths, key=lambda path: (not path.startswith(own), path)):
         ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
 
 
