@@ -131,7 +131,13 @@ class BayesianModel(
         rows = self.check_data(*data)
         for name, value in self.observed_rows(*rows).values.items():
             check(value is not None, name, "one for each row", "None")
-        return self.row_terms(*rows, draws=self._check_draws(draws))
+        draws = self._check_draws(draws)
+        for site, prior in self.site_distributions().items():
+            if site in draws:
+                inside = prior.support.check(draws[site])
+                got = f"{int((~inside).sum())} of {inside.numel()} that are not"
+                check(inside.all(), "draws", f"values of {site} within {prior.support}", got)
+        return self.row_terms(*rows, draws=draws)
 
     def _check_draws(self, draws: Any) -> Draws:
         """Checks the shapes of draws, of which many are ``(S,)`` or ``(S, 1)``."""

@@ -78,6 +78,9 @@ class StartConstraint(constraints.Constraint):
         """Says of each value whether it is within the support."""
         return self.support.check((value - self.center) / self.spread)
 
+    def __repr__(self) -> str:
+        return repr(self.support)
+
 
 biject_to.register(StartConstraint, lambda constraint: constraint.bijection)
 transform_to.register(StartConstraint, lambda constraint: constraint.bijection)

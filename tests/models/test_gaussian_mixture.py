@@ -93,13 +93,24 @@ def test_draws_that_do_not_fit_are_refused():
         model.log_prior({"means": torch.zeros(2, 2).double()})
 
 
+@pytest.mark.parametrize("site", ["weights", "variances"])
+def test_draws_outside_their_supports_are_refused(site):
+    model, x = mixture("diagonal"), rows(30)
+    draws = model.sample_prior(5)
+    draws[site] = -draws[site]
+    with pytest.raises(
+        ValueError, match=rf"draws: expected values of {site} within .*, got 5 of 5"
+    ):
+        model.log_likelihood(x, draws=draws)
+
+
 @pytest.mark.parametrize("covariance", STRUCTURES)
 def test_gradients_through_the_sites(covariance):
     model, x = mixture(covariance), rows(10)
     draws = {site: p.sample() for site, p in model.site_distributions().items()}
 
-    def likelihood(*values):
-        return model.log_likelihood(x, draws=dict(zip(draws, values, strict=True)))
+    def likelihood(*values):  # unchecked, as small differences leave a simplex
+        return model.row_terms(x, draws=dict(zip(draws, values, strict=True)))
 
     values = [value.clone().requires_grad_() for value in draws.values()]
     # A Cholesky factor's upper triangle is zero, and stays so.
