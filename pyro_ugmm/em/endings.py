@@ -137,16 +137,12 @@ def cut_off(
     ]
 
 
-def limit_reached(state: EMState, i: int, objective: str) -> str:
-    """Says that ``max_iter`` steps were taken, given what they raise."""
-    change = state.change[i].item()
+def limit_reached(change: float, n_steps: int, objective: str) -> str:
+    """Says that ``max_iter`` steps were taken, the last change, and of what."""
     changed = f"the last of which changed the mean {objective} by {change:.3g}"
     if math.isinf(change):
         changed = "from a start that was beyond the numbers' range"
-    return (
-        f"stopped after max_iter={state.n_steps} steps, {changed}; raise max_iter, or go on from "
-        "here"
-    )
+    return f"stopped after max_iter={n_steps} steps, {changed}; raise max_iter, or go on from here"
 
 
 def _beyond_range(n_steps: int, dtype: torch.dtype) -> str:

@@ -72,6 +72,20 @@ class Rows:
         assert self._like is not None
         return self._like
 
+    @property
+    def n_rows(self) -> int | None:
+        """How many there are, or ``None`` where only a reading tells."""
+        shape = self._source.shape
+        return None if shape is None else shape[0]
+
+    def whole(self) -> tuple[Tensor, Tensor | None]:
+        """Returns all rows at once, ``(n, D)``, and their weights, ``(n,)``, where
+        :attr:`n_rows` is known.
+        """
+        assert self.n_rows is not None
+        ((x, weight),) = self.blocks(self.n_rows)
+        return x, weight
+
     def normalize_weights(self) -> float:
         """Divides weights by their mean over all processes, which it returns; those of a stream
         stay as they are.

@@ -55,6 +55,11 @@ class SufficientStatistics:
     missing: str = "error"
 
     @property
+    def moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mass, first and second moments."""
+        return self.mass, self.first, self.second
+
+    @property
     def sums(self) -> dict[str, Tensor]:
         """The tensors that add."""
         return {name: getattr(self, name) for name in _SUMS}
