@@ -2,14 +2,18 @@
 
 from ..checks import check, check_choice
 from ..distributions import GaussianMixture
-from .native_steps import NativeSteps, Workload, unavailable
+from .native_steps import NativeSteps, unavailable
 from .torch_steps import TorchSteps
 
-__all__ = ["ENGINES", "check_engine", "steps_by", "suits"]
+__all__ = ["ENGINES", "WIDEST", "check_engine", "steps_by", "suits"]
 
 ENGINES = ("auto", "torch", "native")
 
-_MOST_PRODUCTS = 1e9
+WIDEST = {"full": 400, "tied": 300, "diagonal": 1000, "spherical": 600}
+"""Up to how many entries of the means the library is the faster one, by
+``python -m benchmarks.em.crossing``.
+"""
+_MOST_ENTRIES = 1 << 22  # of rows, which the library copies
 
 
 def check_engine(engine: str) -> str:
@@ -31,15 +35,12 @@ def steps_by(
     n_rows, prior = torch_steps.rows.n_rows, torch_steps.algorithm.prior
     why = unavailable(starts, n_rows, torch_steps.stopping, prior)
     check(engine == "auto" or not why, "engine", "'native' to be available", f"none: {why}")
-    return (
-        torch_steps
-        if why or not suits(engine, starts, n_rows)
-        else NativeSteps(torch_steps, starts)
-    )
+    is_native = n_rows is not None and not why and suits(engine, starts, n_rows)
+    return NativeSteps(torch_steps, starts) if is_native else torch_steps
 
 
-def suits(engine: str, starts: GaussianMixture, n_rows: int | None) -> bool:
-    """Whether the library is the one to take, if it can."""
-    if engine == "native":
-        return True
-    return n_rows is not None and Workload(starts, n_rows).n_products < _MOST_PRODUCTS
+def suits(engine: str, start: GaussianMixture, n_rows: int) -> bool:
+    """Whether the library is the one to take, if it can fit so many rows."""
+    n_components, n_features = start.means.shape[-2:]
+    is_narrow = n_components * n_features <= WIDEST[start.covariance.name]
+    return engine == "native" or (is_narrow and n_rows * n_features <= _MOST_ENTRIES)

@@ -138,7 +138,8 @@ class EMFitter:
         """
         if checkpoint is not None:
             restarts = self._restarts(x, start, sample_weight, checkpoint_every)
-            return restarts.run(checkpoint, checkpoint_every, hasattr(x, "shape"))
+            in_order = hasattr(x, "shape")
+            return restarts.run(restarts.checkpoint(checkpoint, checkpoint_every, in_order))
         try:
             result = quick_fit(x, start, sample_weight, **self._quick_settings)
         except KeyboardInterrupt:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
-from ..distributions.covariance.matrices import MatrixCovariance
 from ..native import library, open_variant
 from .result import EMPTY_SHARE
 from .state import EMState, largest_mean
@@ -124,7 +123,7 @@ class NativeRun:
 def _function(variant: str, dtype: torch.dtype) -> Callable[..., Any]:
     opened = open_variant(variant) if variant else library()[0]
     function = getattr(opened, f"em_{_SUFFIX[dtype]}")
-    function.argtypes = [ctypes.POINTER(_Call), *[ctypes.c_void_p] * 15]
+    function.argtypes = [ctypes.POINTER(_Call), *[ctypes.c_void_p] * 14]
     function.restype = None
     return function
 
@@ -157,11 +156,11 @@ def take_steps(
     """
     is_start = isinstance(position, GaussianMixture)
     mixture = position if isinstance(position, GaussianMixture) else position.mixture
-    parts = {name: _copy(part) for name, part in _parts(mixture, is_start).items()}
     weights, means = _copy(mixture.weights), _copy(mixture.means)
+    ((name, given),) = mixture.covariance.expand(mixture.batch_shape).tensors().items()
+    covariance = _copy(given)
     n_components, n_features = means.shape[-2:]
     n_problems = len(problems.offset)
-    covariance = next(iter(parts.values()))
     numbers = torch.empty(n_problems, 3, dtype=torch.float64)
     if isinstance(position, GaussianMixture):
         n_before, sums = 0, [torch.empty_like(part) for part in (weights, means, covariance)]
@@ -185,14 +184,14 @@ def take_steps(
         EMPTY_SHARE,
         largest_mean(means.dtype),
     )
-    arrays = [*problems[:4], weights, means, covariance, parts.get("factor"), *sums, numbers]
+    arrays = [*problems[:4], weights, means, covariance, *sums, numbers]
     pointers = [None if one is None else one.data_ptr() for one in (*arrays, values, n_steps)]
     _function(variant, means.dtype)(call, *pointers, outcomes.data_ptr())
     run = NativeRun(
         like=mixture,
         weights=weights,
         means=means,
-        parts=parts,
+        parts={name: covariance},
         sums=sums,
         numbers=numbers,
         total=problems.total,
@@ -208,12 +207,3 @@ def take_steps(
 
 def _copy(tensor: Tensor) -> Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)
-
-
-def _parts(mixture: GaussianMixture, is_start: bool) -> dict[str, Tensor]:
-    """What the covariances are made of, with room for factors; those of a start are not wanted."""
-    covariance = mixture.covariance.expand(mixture.batch_shape)
-    parts = covariance.tensors(computed=not is_start)
-    if is_start and isinstance(covariance, MatrixCovariance):
-        (parts["factor"],) = parts.values()
-    return parts

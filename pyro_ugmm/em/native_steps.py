@@ -20,7 +20,6 @@ from .torch_steps import TorchSteps
 __all__ = ["NativeSteps", "Workload", "unavailable"]
 
 _PRODUCTS_PER_SECOND = 2e9  # of one thread
-_SECONDS = 0.2  # after which the keyboard is asked
 _PRODUCTS_PER_THREAD = 1e5  # less does not pay for waking a thread
 
 
@@ -54,6 +53,9 @@ class Workload:
         n_rows: how many.
     """
 
+    seconds: ClassVar[float] = 0.2
+    """What one does not notice, after which the keyboard is asked."""
+
     def __init__(self, start: GaussianMixture, n_rows: int) -> None:
         n_components, n_features = start.means.shape[-2:]
         per_row = n_features**2 if isinstance(start.covariance, MatrixCovariance) else n_features
@@ -69,7 +71,7 @@ class Workload:
     @property
     def longest(self) -> int:
         """How many steps take less time than one notices."""
-        return max(1, int(_SECONDS * _PRODUCTS_PER_SECOND / self.n_products))
+        return max(1, int(self.seconds * _PRODUCTS_PER_SECOND / self.n_products))
 
 
 class NativeSteps:

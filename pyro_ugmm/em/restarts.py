@@ -51,27 +51,19 @@ class Restarts:
         self._at_once = 1 if starts.covariance.is_shared else at_once
         self._progress = Progress(log_likelihoods=(math.nan,) * n_restarts)
 
-    def run(
-        self,
-        checkpoint: str | os.PathLike | None = None,
-        checkpoint_every: int = 10,
-        in_order: bool = True,
-    ) -> EMResult:
-        """Takes all steps, those before a checkpoint excepted.
-
-        Args:
-            checkpoint: a file to go on from and to keep.
-            checkpoint_every: the steps from one writing to the next.
-            in_order: whether each reading of the rows gives them in the same order.
+    def checkpoint(self, path: str | os.PathLike, every: int, in_order: bool) -> EMCheckpoint:
+        """Returns the checkpoint of this fit in a file; ``in_order`` says whether each reading of
+        the rows gives them in the same order.
         """
-        kept = None
-        if checkpoint is not None:
-            of = self._torch_steps
-            identity = fit_identity(of.algorithm, of.stopping, of.max_iter, self._starts)
-            kept = EMCheckpoint(checkpoint, checkpoint_every, identity, of.rows, in_order)
+        of = self._torch_steps
+        identity = fit_identity(of.algorithm, of.stopping, of.max_iter, self._starts)
+        return EMCheckpoint(path, every, identity, of.rows, in_order)
+
+    def run(self, checkpoint: EMCheckpoint | None = None) -> EMResult:
+        """Takes all steps, those before a checkpoint excepted."""
         try:
             try:
-                self._run(kept)
+                self._run(checkpoint)
             except KeyboardInterrupt:
                 return self.result(interrupted=True)
             return self.result()

@@ -97,6 +97,7 @@ def test_goes_on_to_the_same_numbers(name, n_steps, tmp_path, monkeypatch):
 
 def test_an_interrupted_fit_goes_on(tmp_path, monkeypatch):
     fitter, x, start = FITS["full"]
+    fitter = replace(fitter, engine="torch")
     calls, read = [], algorithm.Expectation.read
 
     def interrupted(*args):
@@ -227,7 +228,7 @@ def slowly(*args):
     time.sleep(0.01)
     return maximize(*args)
 algorithm.maximize = slowly
-fitter = EMFitter(tol=0, max_iter=60, progress=False)
+fitter = EMFitter(tol=0, max_iter=60, progress=False, engine="torch")
 result = fitter.fit(x, initialize(x, 3, n_init=2, seed=0), checkpoint=sys.argv[2],
                     checkpoint_every=1)
 torch.save([result.mixture.means, result.history], sys.argv[3])
@@ -250,7 +251,8 @@ def test_a_killed_process_loses_nothing(tmp_path):
             assert process.wait() == -signal.SIGKILL
             process.stdout.close()
     assert n_left <= 40
-    whole = EMFitter(tol=0, max_iter=60, progress=False).fit(X, initialize(X, 3, n_init=2, seed=0))
+    fitter = EMFitter(tol=0, max_iter=60, progress=False, engine="torch")
+    whole = fitter.fit(X, initialize(X, 3, n_init=2, seed=0))
     means, history = torch.load(out)
     assert torch.equal(means, whole.mixture.means) and torch.equal(history, whole.history)
 

@@ -242,9 +242,9 @@ def test_an_interruption_returns_what_there_is(monkeypatch):
     from pyro_ugmm.em.maximization import maximize
 
     monkeypatch.setattr(algorithm, "maximize", interrupted)
-    result = fitter().fit(x, start)
+    result = fitter(engine="torch").fit(x, start)
     assert result.n_iter == 2 and "interrupted" in result.reason
-    assert_same(result.mixture, fitter(max_iter=2).fit(x, start).mixture, rtol=1e-12)
+    assert_same(result.mixture, fitter(max_iter=2).fit(x, start).mixture, rtol=1e-9)
 
 
 def interrupt_at(monkeypatch, count):
@@ -266,7 +266,7 @@ def test_an_interruption_leaves_out_other_restarts(monkeypatch):
     x = clusters(300)
     starts = initialize(x, 2, "tied", n_init=4, seed=0)  # of tied covariances, one at a time
     calls = interrupt_at(monkeypatch, 30)
-    result = fitter().fit(x, starts)
+    result = fitter(engine="torch").fit(x, starts)
     assert len(calls) == 30 and result.interrupted and "interrupted" in result.reason
     assert result.restarts.isnan().tolist() == [False, False, True, True]
 
@@ -274,12 +274,12 @@ def test_an_interruption_leaves_out_other_restarts(monkeypatch):
 def test_an_interrupted_selection_returns_what_was_fitted(monkeypatch):
     x = clusters(300)
     calls = interrupt_at(monkeypatch, 30)
-    found = select(x, [1, 2, 3], fitter=fitter(max_iter=20), seed=0)
+    found = select(x, [1, 2, 3], fitter=fitter(engine="torch"), seed=0)
     assert len(calls) == 30 and found.interrupted and len(found.table) == 1
     assert "interrupted" in repr(found)
     interrupt_at(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
-        select(x, [1, 2, 3], fitter=fitter(), seed=0)
+        select(x, [1, 2, 3], fitter=fitter(engine="torch"), seed=0)
 
 
 X = torch.zeros(4, 2) + torch.arange(8.0).reshape(4, 2)
