@@ -57,6 +57,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         device: the torch device to fit on; by default, that of a tensor, else the processor.
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``.
         group: the processes that fit together, as to :class:`pyro_ugmm.em.EMFitter`.
+        engine: who takes the steps of EM, likewise.
 
     Raises:
         ValueError: if an argument is out of its range or ``X`` is not a matrix of finite numbers.
@@ -86,6 +87,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         device=None,
         missing="error",
         group=None,
+        engine="auto",
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -101,6 +103,7 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         self.device = device
         self.missing = missing
         self.group = group
+        self.engine = engine
 
     @as_one
     @full_precision
@@ -108,8 +111,8 @@ class GaussianMixtureEstimator(DensityMixin, BaseEstimator):
         """Fits the mixture to rows ``(n, D)``."""
         n_components = check_integer("n_components", self.n_components)
         mixture_rule(self.missing)
-        settings = {name: getattr(self, name) for name in ("tol", "max_iter", "reg_covar", "group")}
-        fitter = EMFitter(**settings, progress=False)
+        names = ("tol", "max_iter", "reg_covar", "group", "engine")
+        fitter = EMFitter(**{name: getattr(self, name) for name in names}, progress=False)
         device = _device_for(X, self.device)
         table = self._rows(X, reset=True)
         (count,) = all_reduce([torch.tensor([len(table.values)])])

@@ -141,15 +141,20 @@ class EMFitter:
             in_order = hasattr(x, "shape")
             return restarts.run(restarts.checkpoint(checkpoint, checkpoint_every, in_order))
         try:
-            result = quick_fit(x, start, sample_weight, **self._quick_settings)
+            result = quick_fit(
+                x,
+                start,
+                sample_weight,
+                engine=self.engine,
+                stopping=self._rule,
+                max_iter=self.max_iter,
+                reg_covar=self.reg_covar,
+                prior=self.prior,
+                missing=self.missing,
+            )
         except KeyboardInterrupt:
             return self._restarts(x, start, sample_weight).result(interrupted=True)
         return result or self._restarts(x, start, sample_weight).run()
-
-    @property
-    def _quick_settings(self) -> dict[str, Any]:
-        names = ("engine", "max_iter", "reg_covar", "prior", "missing")
-        return {name: getattr(self, name) for name in names} | {"stopping": self._rule}
 
     @property
     def _rule(self) -> StoppingRule:

@@ -79,7 +79,7 @@ def cluster(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
     is_narrow = uniform.shape[1] * x.shape[1] <= _WIDEST
     if not is_narrow or not x.is_cpu or library()[0] is None:
         return torch.stack([cluster_by_torch(x, weight, numbers) for numbers in uniform])
-    offset = torch.zeros(len(uniform), dtype=torch.int64)
+    offset = torch.zeros(len(uniform), dtype=torch.int64, device=x.device)
     n_rows = torch.full_like(offset, len(x))
     n_threads = min(len(uniform), torch.get_num_threads())
     labels = cluster_natively(x, weight, offset, n_rows, uniform, _MOST_ITERATIONS, n_threads)

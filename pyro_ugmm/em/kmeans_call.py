@@ -52,7 +52,7 @@ def cluster_natively(
     """
     n_problems, n_clusters, n_trials = uniform.shape
     sizes = n_problems, n_clusters, x.shape[1], n_trials, most_iterations, n_threads
-    labels = torch.empty(int(n_rows.sum()), dtype=torch.int64)
+    labels = offset.new_empty(int(n_rows.sum()))
     at = n_rows.cumsum(0) - n_rows
     given = (x.contiguous(), weight.contiguous(), offset, n_rows, at, uniform.contiguous(), labels)
     pointers = [tensor.data_ptr() for tensor in given]

@@ -55,10 +55,12 @@ class Problems(NamedTuple):
     @classmethod
     def of_restarts(cls, x: Tensor, weight: Tensor | None, count: int) -> Self:
         """Returns so many problems of the same rows ``(n, D)``."""
-        total = len(x) if weight is None else weight.sum(dtype=torch.float64).item()
-        offset, n_rows = torch.tensor([[0] * count, [len(x)] * count])
-        weight = None if weight is None else weight.contiguous()
-        return cls(x.contiguous(), weight, offset, n_rows, torch.tensor(total, dtype=torch.float64))
+        offset, n_rows = torch.tensor([[0] * count, [len(x)] * count], device=x.device)
+        if weight is None:
+            total = n_rows[0].double()
+        else:
+            weight, total = weight.contiguous(), weight.sum(dtype=torch.float64)
+        return cls(x.contiguous(), weight, offset, n_rows, total)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,27 +93,29 @@ class NativeRun:
     n_steps: list[int]
     values: list[list[float]]
 
-    def mixture(self, at: Any = (), *, validate_args: bool | None = False) -> GaussianMixture:
+    def mixture(self, at: Any = ()) -> GaussianMixture:
         """Returns all mixtures, or the one at an index into the batch."""
         parts = {name: part[at] for name, part in self.parts.items()}
-        return GaussianMixture(
-            self.weights[at],
-            self.means[at],
-            type(self.like.covariance).from_tensors(parts),
-            missing=self.like.missing,
-            validate_args=validate_args,
-        )
+        covariance = type(self.like.covariance).from_tensors(parts)
+        return self.like.with_parameters(self.weights[at], self.means[at], covariance)
 
     def state(self) -> EMState:
         """Returns the state of all, though some may have taken fewer steps."""
         mixture = self.mixture()
         log_likelihood, objective, change = self.numbers.T.contiguous().unbind()
-        total = log_likelihood * self.total
+        mass, first, second = self.sums
+        statistics = SufficientStatistics(
+            covariance=mixture.covariance,
+            pivots=self.means,
+            mass=mass,
+            first=first,
+            second=second,
+            log_likelihood=log_likelihood * self.total,
+            weight=self.total,
+        )
         return EMState(
             mixture=mixture,
-            statistics=SufficientStatistics(
-                mixture.covariance, self.means, *self.sums, total, self.total
-            ),
+            statistics=statistics,
             log_likelihood=log_likelihood,
             objective=objective,
             change=change,
@@ -161,15 +165,15 @@ def take_steps(
     covariance = _copy(given)
     n_components, n_features = means.shape[-2:]
     n_problems = len(problems.offset)
-    numbers = torch.empty(n_problems, 3, dtype=torch.float64)
+    numbers = torch.empty(n_problems, 3, dtype=torch.float64, device=means.device)
     if isinstance(position, GaussianMixture):
         n_before, sums = 0, [torch.empty_like(part) for part in (weights, means, covariance)]
     else:
         assert position.statistics is not None
         n_before, sums = position.n_steps, [_copy(t) for t in position.statistics.moments]
         torch.stack([position.log_likelihood, position.objective, position.change], 1, out=numbers)
-    values = torch.empty(n_problems, most_steps + 1, dtype=torch.float64)
-    n_steps, outcomes = torch.empty(2, n_problems, dtype=torch.int64)
+    values = numbers.new_empty(n_problems, most_steps + 1)
+    n_steps, outcomes = torch.empty_like(problems.n_rows), torch.empty_like(problems.n_rows)
     call = _Call(
         n_problems,
         n_components,

@@ -68,7 +68,7 @@ def quick_fit(
         status, change = Status.LIMIT_REACHED, values[n_steps] - values[n_steps - 1]
         reason = limit_reached(change, n_steps, "log-likelihood")
     return EMResult(
-        mixture=run.mixture(best if start.batch_shape else (), validate_args=None),
+        mixture=run.mixture(best if start.batch_shape else ()),
         status=status,
         reason=reason,
         n_iter=n_steps,

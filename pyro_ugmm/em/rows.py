@@ -90,6 +90,8 @@ class Rows:
         """Divides weights by their mean over all processes, which it returns; those of a stream
         stay as they are.
         """
+        if self._weight is None and not is_distributed():
+            return 1.0
         here = torch.device("cpu") if self._like is None else double_device(self._like.device)
         shape = self._source.shape
         mean = mean_weight(self._weight, shape is None or shape[0] > 0, here)

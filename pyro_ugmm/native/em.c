@@ -10,7 +10,8 @@
 #define BLOCK 128 /* rows that are transposed, so that vectors run over them */
 #define GROUP 4 /* vectors at once, so that a parameter is loaded once for all of them */
 #define TILE 4 /* products that are summed at once */
-#define CHUNK_WORK (1 << 17) /* products in a chunk, the rows that one thread sums alone */
+#define CHUNK_WORK (1 << 17) /* products in a chunk, the rows that one thread sums alone, or more */
+#define MOST_CHUNKS 64 /* which each have sums of their own */
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -20,8 +21,7 @@
 #define VECTOR_BYTES 16
 #endif
 
-/* What all problems of a call share. Steps that are not told from the last one by their number
-   leave sums for another. */
+/* What all problems of a call share. */
 typedef struct {
     int64_t n_problems, n_components, n_features;
     int64_t structure; /* an index into the structures */
@@ -40,6 +40,13 @@ enum { RUNNING, CONVERGED, EXTRAORDINARY, NO_MEMORY };
 
 static ptrdiff_t rounded_up(ptrdiff_t size, ptrdiff_t multiple) {
     return (size + multiple - 1) / multiple * multiple;
+}
+
+/* The next part of a piece of memory, of which so much is used. */
+static char *carve(char *memory, size_t *used, size_t size) {
+    char *part = memory + *used;
+    *used += rounded_up(size, VECTOR_BYTES);
+    return part;
 }
 
 #include "single.inc"

@@ -254,6 +254,15 @@ def test_without_the_library_torch_serves(monkeypatch, tmp_path):
             cached.cache_clear()
 
 
+def test_memory_is_the_processors_whatever_the_default_device():
+    start = initialize(X, 2, seed=0, n_init=2)
+    expected = EMFitter(progress=False).fit(X, start)
+    with torch.device("meta"):
+        again = initialize(X, 2, seed=0, n_init=2)
+        result = EMFitter(progress=False).fit(X, again)
+    assert torch.equal(result.mixture.means, expected.mixture.means)
+
+
 def test_large_problems_are_torchs():
     x = clusters(300, 40)
     start = initialize(x, 30, "tied", seed=0)

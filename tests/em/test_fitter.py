@@ -16,6 +16,7 @@ from .cases import SKLEARN_NAMES, STRUCTURE_NAMES, assert_same, clusters, sklear
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 structures = pytest.mark.parametrize("structure", STRUCTURE_NAMES)
+engines = pytest.mark.parametrize("engine", ["auto", "torch"])
 
 
 def fitter(**settings):
@@ -24,10 +25,11 @@ def fitter(**settings):
 
 @structures
 @pytest.mark.parametrize("n_components", [3, 12])  # below and above where the natural form begins
-def test_equals_scikit_learn_step_by_step(structure, n_components):
+@engines
+def test_equals_scikit_learn_step_by_step(structure, n_components, engine):
     x = clusters(1500)
     model, start = sklearn_start(x, n_components, structure)
-    result = fitter().fit(x, start)
+    result = fitter(engine=engine).fit(x, start)
     for n_iter in (1, 2, 5, 20):
         theirs = SklearnMixture(
             n_components,
@@ -45,10 +47,11 @@ def test_equals_scikit_learn_step_by_step(structure, n_components):
 
 
 @structures
-def test_stops_where_scikit_learn_stops(structure):
+@engines
+def test_stops_where_scikit_learn_stops(structure, engine):
     x = clusters(800)
     model, start = sklearn_start(x, 4, structure)
-    result = EMFitter(tol=1e-3, max_iter=200, progress=False).fit(x, start)
+    result = EMFitter(tol=1e-3, max_iter=200, progress=False, engine=engine).fit(x, start)
     theirs = SklearnMixture(
         4,
         covariance_type=SKLEARN_NAMES[structure],
@@ -70,10 +73,11 @@ def test_stops_where_scikit_learn_stops(structure):
     scale=st.sampled_from([1e-3, 1.0, 1e4]),
     seed=st.integers(0, 99),
 )
-def test_the_log_likelihood_never_falls(structure, n_components, n_features, scale, seed):
+@engines
+def test_the_log_likelihood_never_falls(structure, n_components, n_features, scale, seed, engine):
     x = scale * clusters(300, n_features, seed=seed)
     start = initialize(x, n_components, structure, seed=seed, reg_covar=0)
-    result = fitter(reg_covar=0).fit(x, start)
+    result = fitter(reg_covar=0, engine=engine).fit(x, start)
     if not result.findings:  # neither revived nor down to rounding
         assert result.history.diff().min() > -1e-10
 
@@ -103,12 +107,13 @@ def test_forms_of_the_same_rows_agree(structure, n_components, tmp_path):
 
 
 @structures
-def test_weights_are_repetitions(structure):
+@engines
+def test_weights_are_repetitions(structure, engine):
     x = clusters(300)
     _, start = sklearn_start(x, 3, structure)
     count = torch.randint(0, 4, (len(x),))
-    weighted = fitter().fit(x, start, sample_weight=count.double())
-    repeated = fitter().fit(x.repeat_interleave(count, 0), start)
+    weighted = fitter(engine=engine).fit(x, start, sample_weight=count.double())
+    repeated = fitter(engine=engine).fit(x.repeat_interleave(count, 0), start)
     assert_same(weighted.mixture, repeated.mixture, rtol=1e-9, atol=1e-10)
     assert abs(weighted.log_likelihood - repeated.log_likelihood) < 1e-11
     pairs = [(x[:100], count[:100].double()), (x[100:], count[100:].double())]
@@ -129,10 +134,11 @@ def test_statistics_add(structure):
 
 
 @structures
-def test_restarts_are_a_batch_and_the_best_is_returned(structure):
+@engines
+def test_restarts_are_a_batch_and_the_best_is_returned(structure, engine):
     x = clusters(500)
     starts = initialize(x, 3, structure, method="random_from_data", n_init=5, seed=1)
-    settings = {"tol": 1e-6, "max_iter": 60}
+    settings = {"tol": 1e-6, "max_iter": 60, "engine": engine}
     result = fitter(**settings).fit(x, starts)
     covariance = starts.covariance
     alone = [
