@@ -1,6 +1,7 @@
 """Many steps of EM of many mixtures in one call of the library in C."""
 
 import ctypes
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -73,7 +74,8 @@ class NativeRun:
         means: theirs, ``(P, K, D)``.
         parts: theirs, what covariances are made of, by name.
         sums: mass, first and second moments; of mixtures that have ended, they mean nothing.
-        numbers: the mean log-likelihood, the objective and its last change, ``(P, 3)``.
+        numbers: the mean log-likelihood, the objective and its last change, ``(P, 3)``; NaN where
+            the start was extraordinary.
         total: the weight of the rows.
         n_before: the steps taken before.
         outcomes: of each: converged, extraordinary, or zero.
@@ -165,7 +167,7 @@ def take_steps(
     covariance = _copy(given)
     n_components, n_features = means.shape[-2:]
     n_problems = len(problems.offset)
-    numbers = torch.empty(n_problems, 3, dtype=torch.float64, device=means.device)
+    numbers = means.new_full((n_problems, 3), math.nan, dtype=torch.float64)
     if isinstance(position, GaussianMixture):
         n_before, sums = 0, [torch.empty_like(part) for part in (weights, means, covariance)]
     else:

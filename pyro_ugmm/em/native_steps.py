@@ -20,7 +20,8 @@ from .torch_steps import TorchSteps
 __all__ = ["NativeSteps", "Workload", "unavailable"]
 
 _PRODUCTS_PER_SECOND = 2e9  # of one thread
-_PRODUCTS_PER_THREAD = 1e5  # less does not pay for waking a thread
+_PRODUCTS_PER_THREAD = 5e5  # in a step: less does not pay for waking threads for it
+_PRODUCTS_APART = 1e5  # likewise, where threads have mixtures of their own, for all steps
 
 
 def unavailable(
@@ -59,14 +60,17 @@ class Workload:
     def __init__(self, start: GaussianMixture, n_rows: int) -> None:
         n_components, n_features = start.means.shape[-2:]
         per_row = n_features**2 if isinstance(start.covariance, MatrixCovariance) else n_features
-        n_mixtures = start.batch_shape.numel()
-        self.n_products = n_mixtures * n_rows * n_components * (per_row + 4 * n_features + 8)
+        self._n_mixtures = start.batch_shape.numel()
+        self.n_products = self._n_mixtures * n_rows * n_components * (per_row + 4 * n_features + 8)
         """What a step of all mixtures multiplies, about."""
 
     @property
     def n_threads(self) -> int:
         """How many pay."""
-        return max(1, min(torch.get_num_threads(), int(self.n_products / _PRODUCTS_PER_THREAD)))
+        n_threads = torch.get_num_threads()
+        is_apart = self._n_mixtures >= n_threads
+        least = _PRODUCTS_APART if is_apart else _PRODUCTS_PER_THREAD
+        return max(1, min(n_threads, int(self.n_products / least)))
 
     @property
     def longest(self) -> int:
@@ -92,7 +96,6 @@ class NativeSteps:
         work = Workload(starts, len(self._rows[0]))
         self._n_threads, self._longest = work.n_threads, work.longest
         self._stride = self._longest
-        self.is_brief = self._longest >= torch_steps.max_iter
 
     def start(self, starts: GaussianMixture) -> EMState:
         """Returns the state at starts of batch shape ``(S,)``."""

@@ -85,8 +85,7 @@ class Restarts:
         first, state = self._progress.at_work[0].index, self._progress.state
         title = "EM" if self._n_restarts == 1 else f"EM, restart {first + 1} of {self._n_restarts}"
         n_before = 0 if state is None else state.n_steps
-        is_shown = self._show_progress and not self._steps.is_brief
-        options = {"disable": not is_shown, "delay": 1, "initial": n_before}
+        options = {"disable": not self._show_progress, "delay": 1, "initial": n_before}
         with tqdm(total=self._max_iter, desc=title, **options) as bar:
             if state is None:
                 self._start()

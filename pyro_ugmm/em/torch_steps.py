@@ -27,8 +27,6 @@ class TorchSteps:
     """
 
     name: ClassVar[str] = "torch"
-    is_brief: ClassVar[bool] = False
-    """Whether all steps together take less time than a progress bar is worth."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@
 #define BLOCK 128 /* rows that are transposed, so that vectors run over them */
 #define GROUP 4 /* vectors at once, so that a parameter is loaded once for all of them */
 #define TILE 4 /* products that are summed at once */
-#define CHUNK_WORK (1 << 17) /* products in a chunk, the rows that one thread sums alone, or more */
+#define CHUNK_WORK (1 << 18) /* products in a chunk, the rows that one thread sums alone, or more */
 #define MOST_CHUNKS 64 /* which each have sums of their own */
 
 #if defined(__AVX512F__)
