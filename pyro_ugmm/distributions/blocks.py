@@ -169,7 +169,7 @@ class BlockEvaluator:
             whitener = covariance.whitener(n_components)[at]
             self.parts.append((at, CenteredForm(constant[at], means[at], whitener, covariance)))
 
-    @property
+    @cached_property
     def rows_per_block(self) -> int:
         """How many rows a block should have."""
         device = self.center.device.type
