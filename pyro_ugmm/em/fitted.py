@@ -13,7 +13,6 @@ from torch import Tensor
 from ..checks import check, check_integer, check_precision
 from ..distributions import GaussianMixture
 from ..missing_values import mixture_rule
-from ..precision import full_precision
 from ..processes import is_distributed
 from ..randomness import generator_for
 from ..tables import Table, as_table
@@ -75,7 +74,6 @@ class FittedMixture(DensityMixin, BaseEstimator):
         tags.input_tags.allow_nan = mixture_rule(self.missing).takes_nan
         return tags
 
-    @full_precision
     def _evaluate(self, method: str, X) -> Any:
         """Evaluates rows in the more precise of their dtype and the fit's."""
         if not self.__sklearn_is_fitted__():  # which is all that is asked, in a tenth of the time

@@ -9,11 +9,9 @@ from ..distributions import GaussianMixture
 from ..distributions.covariance import SKLEARN_STRUCTURES, Covariance
 from ..tables import Table, as_table, as_vector
 from .fitted import seed_of
-from .initialization import initialize
+from .initialization import METHODS, initialize
 
 __all__ = ["first_start", "last_fit"]
-
-_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
 
 
 def last_fit(estimator: Any, table: Table) -> GaussianMixture:
@@ -29,7 +27,7 @@ def last_fit(estimator: Any, table: Table) -> GaussianMixture:
 def first_start(estimator: Any, table: Table, sample_weight: Any) -> GaussianMixture:
     """Returns the start of an estimator's first fit, of batch shape ``(n_init,)`` or ``()``."""
     kind = check_choice("covariance_type", estimator.covariance_type, SKLEARN_STRUCTURES)
-    method = check_choice("init_params", estimator.init_params, _METHODS)
+    method = check_choice("init_params", estimator.init_params, METHODS)
     n_components = check_integer("n_components", estimator.n_components)
     n_init = check_integer("n_init", estimator.n_init)
     has_means = estimator.means_init is not None

@@ -25,7 +25,7 @@ from .rows import Rows
 from .statistics import SufficientStatistics
 from .untracked import untracked
 
-__all__ = ["initialize"]
+__all__ = ["METHODS", "initialize"]
 
 MOST_ROWS = 50_000
 _BLOCK_ENTRIES = 1 << 22
@@ -105,7 +105,7 @@ def initialize(
         check(len(ways) <= 1, " and ".join(ways), "only one of them", f"{len(ways)}")
         by_method = method is not None or not ways
         check(by_method or count == 1, "n_init", f"1, as there is one start from {ways}", count)
-        method = "kmeans" if method is None else check_choice("method", method, _METHODS)
+        method = "kmeans" if method is None else check_choice("method", method, METHODS)
         centers = None if means is None else as_table("means", means)
         settings = vars(beginning) | {"n_init": count, "method": method, "start": ways}
         processes.agree(settings | {"means": None if centers is None else centers.values})
@@ -118,7 +118,7 @@ def initialize(
         if processes.rank > 0:
             return _shared(processes, None, rows.like.device)
         with together(False):
-            draw = _METHODS[method]
+            draw = METHODS[method]
             start = beginning.by_sample(*sample, centers, draw, count, generator)
         return _shared(processes, start, rows.like.device)
 
@@ -258,12 +258,13 @@ def _shared_at_random(rows, scaled, weight, count, generator) -> tuple[Tensor, T
     return shares / shares.sum(1, keepdim=True), None
 
 
-_METHODS: dict[str, _Draw] = {
+METHODS: dict[str, _Draw] = {
     "kmeans": _by_kmeans,
     "k-means++": _at_distant_rows,
     "random": _shared_at_random,
     "random_from_data": _at_random,
 }
+"""Ways to draw a start, by scikit-learn's names."""
 
 
 def _sample(
