@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checks import check, check_device, check_flag, check_integer
 from ..missing_values import mixture_rule
 from ..precision import full_precision
-from ..processes import all_reduce, as_one
+from ..processes import all_reduce, as_one, is_distributed
 from ..tables import Table, as_vector
 from .fitted import FittedMixture
 from .fitter import EMFitter
@@ -39,7 +39,7 @@ class GaussianMixtureEstimator(FittedMixture):
         max_iter: the most M-steps to take; with none, the best start is what was fitted.
         n_init: the restarts; the best is kept. With ``means_init`` there is but one.
         init_params: ``"kmeans"``, ``"k-means++"``, ``"random"`` or ``"random_from_data"``, as the
-            methods of :func:`initialize`.
+            methods of :func:`pyro_ugmm.em.initialize`.
         weights_init: where to start, shape ``(K,)``.
         means_init: likewise, shape ``(K, D)``.
         precisions_init: likewise, in the shape of ``precisions_``.
@@ -47,8 +47,8 @@ class GaussianMixtureEstimator(FittedMixture):
         warm_start: whether :meth:`fit` starts where the last one ended.
         verbose: whether to print the steps, all restarts together; above one, with figures.
         verbose_interval: the steps from one line to the next.
-        prior: for maximum a posteriori, as to :class:`EMFitter`.
-        decay: of :meth:`partial_fit`, as to :class:`StepwiseEM`.
+        prior: for maximum a posteriori, as to :class:`pyro_ugmm.em.EMFitter`.
+        decay: of :meth:`partial_fit`, as to :class:`pyro_ugmm.em.StepwiseEM`.
         batch_size: likewise, the least rows for a step.
         device: the torch device to fit on; by default, that of a tensor, else the processor.
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``.
@@ -132,7 +132,7 @@ class GaussianMixtureEstimator(FittedMixture):
     @as_one
     @full_precision
     def partial_fit(self, X, y=None, sample_weight=None) -> Self:
-        """Goes on with rows ``(n, D)`` that come by once, by a step of :class:`StepwiseEM`.
+        """Goes on with rows that come by once, by a step of :class:`pyro_ugmm.em.StepwiseEM`.
 
         The first call starts from its rows, of which it needs as many as there are components; one
         after :meth:`fit` goes on from there. ``lower_bound_`` is of the last step's rows under the
@@ -148,7 +148,8 @@ class GaussianMixtureEstimator(FittedMixture):
         self.stepwise_ = state = stepwise.step(self.stepwise_, table, sample_weight)
         self.converged_, self.n_iter_ = False, state.n_steps
         self.lower_bound_ = state.log_likelihood.item()
-        self._keep(state.mixture, X)
+        if is_first or state.waiting is None:
+            self._keep(state.mixture, X)
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None) -> np.ndarray:
@@ -170,7 +171,8 @@ class GaussianMixtureEstimator(FittedMixture):
         n_components = check_integer("n_components", self.n_components)
         mixture_rule(self.missing)
         device = _device_for(X, self.device)
-        table = self._rows(X, reset=is_first)
+        at_least = 0 if is_distributed() else 1 + is_first
+        table = self._rows(X, reset=is_first, at_least=at_least)
         (count,) = all_reduce([torch.tensor([len(table.values)])])
         least = max(n_components, 2) if is_first else 1
         expected = f"at least {least} rows, to fit n_components={n_components}"

@@ -13,7 +13,6 @@ from torch import Tensor
 from ..checks import check, check_integer, check_precision
 from ..distributions import GaussianMixture
 from ..missing_values import mixture_rule
-from ..processes import is_distributed
 from ..randomness import generator_for
 from ..tables import Table, as_table
 
@@ -33,7 +32,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
     missing: str
     random_state: Any
 
-    def _rows(self, X, *, reset: bool) -> Table:
+    def _rows(self, X, *, reset: bool, at_least: int = 1) -> Table:
         """Checks rows as scikit-learn does; names of columns are kept for messages."""
         if not reset and self._is_plainly_right(X):
             return as_table("X", X)
@@ -41,7 +40,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         options: dict[str, Any] = {
             "dtype": [np.float64, np.float32],
             "ensure_all_finite": "allow-nan" if may_miss else True,
-            "ensure_min_samples": 0 if is_distributed() and reset else 1 + reset,
+            "ensure_min_samples": at_least,
         }
         if isinstance(X, list | tuple):  # which may hold what is masked or null
             X = as_table("X", X).values.numpy()
@@ -59,15 +58,16 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
     def _is_plainly_right(self, X) -> bool:
         """Whether new rows need none of scikit-learn's checks, which take longer than few rows."""
-        return (
+        has_its_form = (
             type(X) is np.ndarray
             and X.dtype in (np.float64, np.float32)
             and X.ndim == 2
             and len(X) > 0
             and X.shape[1] == self.n_features_in_
             and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X.sum()))
         )
+        with np.errstate(over="ignore", invalid="ignore"):
+            return has_its_form and bool(np.isfinite(X.sum()))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -205,9 +205,13 @@ def test_few_rows_at_a_time_and_wrong_ones():
         "X has 2 features": x[:1, :2],
         "Complex data": x[:1] * 1j,
     }
-    for words, rows in wrong.items():
-        with pytest.raises(ValueError, match=words):
-            fitted.predict(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for words, rows in wrong.items():
+            with pytest.raises(ValueError, match=words):
+                fitted.predict(rows)
+        large = np.full((9, 3), 0.5 * np.finfo(np.float64).max)
+        assert (fitted.predict(large) == fitted.predict(large[:1])).all()
 
 
 def test_selection_finds_the_clusters():
