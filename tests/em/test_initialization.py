@@ -154,7 +154,7 @@ X = torch.randn(6, 2)
     [
         ({"n_components": 0}, "n_components: expected a positive integer"),
         ({"covariance": "diag"}, "covariance: expected one of 'full', 'tied', 'diagonal', 'sph"),
-        ({"method": "k-means"}, "method: expected one of 'kmeans', 'k-means++'"),
+        ({"method": "k-means"}, r"method: expected one of 'kmeans', 'k-means\+\+'"),
         ({"missing": "omit"}, "missing: expected"),
         ({"n_init": 0}, "n_init: expected"),
         ({"reg_covar": -1}, "reg_covar: expected"),

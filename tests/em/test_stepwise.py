@@ -18,7 +18,7 @@ from pyro_ugmm.em import (
     initialize,
 )
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters
+from .cases import STRUCTURE_NAMES, assert_same, clusters, parameters
 
 X = clusters(240)
 WEIGHT = torch.linspace(0.5, 1.5, 240).double()
@@ -155,6 +155,20 @@ def test_a_state_stays_as_it_was():
     assert torch.equal(state.statistics.second, before[1])
     with pytest.raises(dataclasses.FrozenInstanceError):
         state.n_steps = 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("structure", STRUCTURE_NAMES)
+def test_steps_of_a_row_and_a_component_without_rows_end_sound(structure, dtype):
+    scales, offsets = torch.tensor([1, 0.01, 100]), torch.tensor([0, 1e3, -5])
+    x = (torch.randn(1000, 3) * scales + offsets).to(dtype)
+    start = initialize(x[:50], 3, structure, seed=0)
+    start.means[2] = 1e6
+    for reg_covar in (0, 1e-6):
+        em = StepwiseEM(batch_size=1, reg_covar=reg_covar)
+        mixture = taken(em, start, x.split([1, 2, 3, 94, 200, 700])).mixture
+        assert all(tensor.isfinite().all() for tensor in parameters(mixture))
+        assert mixture.log_prob(x).isfinite().all()
 
 
 def test_missing_entries():
