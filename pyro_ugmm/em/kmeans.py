@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["kmeans", "nearest"]
+__all__ = ["distant_rows", "kmeans", "nearest"]
 
 _MOST_ITERATIONS = 50
 
@@ -22,16 +22,17 @@ def nearest(x: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(labels), torch.cat(distances)
 
 
-def _seeds(x: Tensor, weight: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """Chooses rows far from each other, by greedy k-means++.
+def distant_rows(
+    x: Tensor, weight: Tensor, count: int, generator: torch.Generator | None
+) -> Tensor:
+    """Returns the indices of rows far from each other, ``(count,)``, by greedy k-means++.
 
     Source: Arthur and Vassilvitskii (2007), *k-means++: the advantages of careful seeding*; the
     best of a few candidates is taken each time, as in scikit-learn.
     """
     n_trials = 2 + int(math.log(count))
-    first = torch.multinomial(weight, 1, generator=generator)
-    centers = [x[first[0]]]
-    closest = (x - centers[0]).square().sum(-1)
+    chosen = [torch.multinomial(weight, 1, generator=generator)[0]]
+    closest = (x - x[chosen[0]]).square().sum(-1)
     for _ in range(1, count):
         chance = closest * weight
         if not chance.sum() > 0:  # fewer distinct rows than centers
@@ -41,8 +42,8 @@ def _seeds(x: Tensor, weight: Tensor, count: int, generator: torch.Generator | N
         candidates = torch.minimum(distances, closest)
         best = (candidates @ weight).argmin()
         closest = candidates[best]
-        centers.append(x[trials[best]])
-    return torch.stack(centers)
+        chosen.append(trials[best])
+    return torch.stack(chosen)
 
 
 def kmeans(
@@ -52,7 +53,7 @@ def kmeans(
 
     A cluster that loses its rows takes the row farthest from its center.
     """
-    centers = _seeds(x, weight, count, generator)
+    centers = x[distant_rows(x, weight, count, generator)]
     labels, distances = nearest(x, centers)
     for _ in range(_MOST_ITERATIONS):
         mass = x.new_zeros(count).index_add_(0, labels, weight)

@@ -36,6 +36,13 @@ def estimated(x, **options):
     return GaussianMixtureEstimator(**options).fit(x.numpy()).mixture_
 
 
+def in_steps(x):
+    fitted = GaussianMixtureEstimator(3, random_state=0, batch_size=400)
+    for _ in range(3):
+        fitted.partial_fit(x.numpy())
+    return fitted.mixture_
+
+
 def far():
     start = initialize(X, 3, seed=0, group=False)
     start.means[2] = 1e6  # empty: to be revived, in all processes alike
@@ -71,6 +78,7 @@ SHARED = {
         HOLES[at], 2, missing="marginalize", sample_weight=WEIGHT[at], **QUIET
     ),
     "estimator": lambda at: estimated(X[at]),
+    "estimator in steps": lambda at: in_steps(X[at]),
     "estimator without a seed": lambda at: estimated(X[at], n_components=1, random_state=None),
 }
 PARTS = {
