@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
 from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize
-from tests.gloo import join
+from tests.gloo import join, leave
 
 from .cases import STRUCTURE_NAMES, clusters, parameters
 
@@ -273,7 +273,7 @@ def _process(rank, folder, results):
     elsewhere = f"{folder}/fit" if rank == 0 else f"{folder}/another"
     with pytest.raises(ValueError, match="all processes see"):
         STOPPING.fit(mine, start, checkpoint=elsewhere)
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 def test_of_several_processes_one_writes_and_all_go_on(tmp_path):

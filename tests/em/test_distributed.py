@@ -16,7 +16,7 @@ from pyro_ugmm.em import (
     initialize,
     select,
 )
-from tests.gloo import join, outcome
+from tests.gloo import join, leave, outcome
 
 from .cases import STRUCTURE_NAMES, clusters
 
@@ -272,7 +272,7 @@ def _process(rank, world_size, file, results):
         results["estimator alone", rank] = plain(one.fit(mine.numpy()).mixture_)
         results["handler", rank] = signal.getsignal(signal.SIGINT) == before
     finally:
-        torch.distributed.destroy_process_group()
+        leave()
 
 
 @pytest.fixture(scope="module")
