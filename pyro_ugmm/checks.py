@@ -57,8 +57,8 @@ def _shown(value: Any, in_words: Callable[[Any], str] = repr) -> str:
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """Checks that ``value`` is one of some words, and returns it."""
     words = list(choices)
-    valid = isinstance(value, str) and value in words
-    check(valid, name, f"one of {', '.join(map(repr, words))}", _shown(value))
+    if not (isinstance(value, str) and value in words):
+        check(False, name, f"one of {', '.join(map(repr, words))}", _shown(value))
     return str(value)
 
 
@@ -123,16 +123,11 @@ def check_number(name: str, value: Any, valid: Callable[[float], bool], expected
 
 def check_broadcast(shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Checks that batch shapes broadcast to one."""
-    first, *others = shapes.values()
-    if all(shape == first for shape in others):
-        return  # torch takes its time
-    try:
-        torch.broadcast_shapes(*shapes.values())
-    except RuntimeError:
-        given = {name: tuple(shape) for name, shape in shapes.items()}
-        raise ValueError(
-            f"{', '.join(given)}: expected batch shapes that broadcast, got {given}"
-        ) from None
+    for i in range(1, 1 + max(map(len, shapes.values()))):  # torch's own takes its time
+        sizes = [shape[-i] for shape in shapes.values() if len(shape) >= i and shape[-i] != 1]
+        if any(size != sizes[0] for size in sizes):
+            given = {name: tuple(shape) for name, shape in shapes.items()}
+            check(False, ", ".join(given), "batch shapes that broadcast", given)
 
 
 def check_floating(name: str, tensor: Any) -> None:

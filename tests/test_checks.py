@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyro_ugmm.checks import (
     check,
@@ -72,6 +74,10 @@ def test_numbers_of_any_kind(value):
         (lambda: positive("rate", 10**400), "rate: expected a positive number, got int"),
         (lambda: positive("rate", torch.tensor(True)), "rate: expected a positive number"),
         (lambda: check_broadcast({"a": (2,), "b": (3,)}), "a, b: expected batch shapes that broad"),
+        (
+            lambda: check_broadcast({"a": (2, 1), "b": (3, 0)}),
+            "a, b: expected batch shapes that broad",
+        ),
         (lambda: check_floating("x", [1.0]), "x: expected a torch tensor, got list"),
         (lambda: check_floating("x", ONE.int()), "x: expected floating-point .*got torch.int32"),
         (lambda: check_precision("x", ONE.half()), "x: expected torch.float32 or .*torch.float16"),
@@ -96,3 +102,15 @@ def test_values_are_not_looked_at_where_a_graph_is_recorded():
         return x
 
     assert torch.equal(torch.func.vmap(checked)(ONE), ONE)
+
+
+@given(st.lists(st.lists(st.sampled_from([0, 1, 2, 3]), max_size=3), min_size=1, max_size=3))
+def test_shapes_broadcast_as_torchs_do(shapes):
+    named = {f"of {i}": tuple(shape) for i, shape in enumerate(shapes)}
+    try:
+        torch.broadcast_shapes(*named.values())
+    except RuntimeError:
+        with pytest.raises(ValueError, match="of 0"):
+            check_broadcast(named)
+    else:
+        check_broadcast(named)

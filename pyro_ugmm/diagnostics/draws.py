@@ -183,7 +183,7 @@ def _sample_draws(sites: Sites, sample: PosteriorSample) -> PosteriorDraws:
         **({} if sample.moved is None else {"moved": sample.moved.sentence}),
     }
     values = {name: sample.draws[name] for name in sites}
-    diverging = torch.zeros(sample.num_particles, dtype=torch.bool)
+    diverging = torch.zeros(sample.num_draws, dtype=torch.bool)
     return PosteriorDraws(values, diverging, sample.num_populations, attributes=attributes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,7 @@ from .row_scores import RowScores, log_mean
 
 __all__ = ["kfold"]
 
-_PARTICLES = 1024  # of which each fold has its share
+_OF_SAMPLING = {"num_particles": 1024, "draws_per_particle": 4}  # each fold has its share
 
 
 @full_precision
@@ -117,8 +118,8 @@ def kfold(
         if make_guide is not None:
             _check_refits(model, rows, groups == 0)
     if make_guide is None:
-        options = {"num_particles": _PARTICLES, **options}
-        num_samples = options["num_particles"]
+        options = {**_OF_SAMPLING, **options}
+        num_samples = math.prod(options[name] for name in _OF_SAMPLING)
         new = NewDraws(model, rows, groups, options)
         scores, reasons = new.mended(new.of_all(), good_k(num_samples), len(groups)), new.reasons
     else:

@@ -41,11 +41,13 @@ class RowEvaluator:
         batch_shape = self._components.batch_shape
         is_batch = batch_shape.numel() > 1
         if is_batch and isinstance(reduction, LogDensity) and not self._has_missing(x):
-            log_prob = log_prob_of_shared_rows(x, self._components)
+            log_prob = log_prob_of_shared_rows(
+                x, self._components, lambda x, few: self._reduced(x, few, reduction)
+            )
             if log_prob is not None:
                 return log_prob
         if differentiates or is_batch or not x.numel() or is_tracked(*tensors):
-            return self._reduced(x, reduction)
+            return self._reduced(x, self._components, reduction)
         with torch.no_grad():
             result = self._evaluate_rows(x.reshape(-1, x.shape[-1]), reduction)
         added = (1,) * (len(batch_shape) - x.dim() + 1)
@@ -54,18 +56,18 @@ class RowEvaluator:
     def _has_missing(self, x: Tensor) -> bool:
         return self._marginalizes and not known_to_hold(~x.isnan())
 
-    def _reduced(self, x: Tensor, reduction: Reduction) -> Tensor:
-        means, covariance = self._components.means, self._components.covariance
+    def _reduced(self, x: Tensor, components: Components, reduction: Reduction) -> Tensor:
+        means, covariance = components.means, components.covariance
         if self._has_missing(x):
             log_density = observed_log_density(x, means, covariance.dense(*means.shape[-2:]))
         else:
             log_density = covariance.log_density(x, means)
-        return reduction.of_rows(self._components.log_weights + log_density, x, self._components)
+        return reduction.of_rows(components.log_weights + log_density, x, components)
 
     def _evaluate_rows(self, x: Tensor, reduction: Reduction) -> Tensor:
-        is_partial = x.isnan().any(-1) if self._marginalizes else x.new_zeros(0, dtype=torch.bool)
-        if not is_partial.any():
+        if not self._has_missing(x):
             return self._in_blocks(x, reduction)
+        is_partial = x.isnan().any(-1)
         partial, complete = is_partial.nonzero()[:, 0], (~is_partial).nonzero()[:, 0]
         parts = [self._completed(x[partial], reduction)]
         if len(complete):
@@ -89,4 +91,4 @@ class RowEvaluator:
         if not blocks.overflows(x):
             return blocks.map(x, reduction.reduce)
         rows = x.split(blocks.rows_per_block)
-        return torch.cat([self._reduced(part, reduction) for part in rows])
+        return torch.cat([self._reduced(part, self._components, reduction) for part in rows])

@@ -113,13 +113,20 @@ def endings_of_step(
     return endings
 
 
-def endings_at_start(starts: GaussianMixture, state: EMState, at: Sequence[int]) -> list[Ending]:
-    """Returns the restarts ``at`` whose start, in a state, is beyond the numbers' range."""
-    why = Status.BROKEN_DOWN, _beyond_range(0, starts.means.dtype)
-    sound = zip(at, state.soundness(), strict=True)
-    return [
-        Ending.at_start(starts, index, -math.inf, *why) for index, is_sound in sound if not is_sound
-    ]
+def endings_at_start(
+    starts: GaussianMixture, state: EMState, at: Sequence[int], max_iter: int
+) -> list[Ending]:
+    """Returns the restarts ``at`` that take no step from their start, in a state: those that are
+    beyond the numbers' range there, and all if there is no step to take.
+    """
+    why, endings = _beyond_range(0, starts.means.dtype), []
+    limit = Status.LIMIT_REACHED, "stopped after max_iter=0 steps: this is the start"
+    for i, (index, is_sound) in enumerate(zip(at, state.soundness(), strict=True)):
+        if not is_sound:
+            endings.append(Ending.at_start(starts, index, -math.inf, Status.BROKEN_DOWN, why))
+        elif max_iter == 0:
+            endings.append(Ending.at(state, i, index, [], *limit))
+    return endings
 
 
 def cut_off(

@@ -13,6 +13,7 @@ from ..distributions.components import Components
 from ..distributions.covariance.moments import SecondMoments
 from ..missing_values import mixture_rule
 from ..processes import all_reduce
+from .products import DenseProducts, SparseProducts, products_for
 from .rows import Rows
 from .statistics import SufficientStatistics
 
@@ -50,14 +51,21 @@ def _zeros(means: Tensor, moments: type[SecondMoments]) -> list[Tensor]:
 class _NaturalSums:
     """Moments about the center, of components in their natural form."""
 
-    def __init__(self, form: NaturalForm, means: Tensor, moments: type[SecondMoments]) -> None:
+    def __init__(
+        self, form: NaturalForm, weights: Tensor, means: Tensor, moments: type[SecondMoments]
+    ) -> None:
         self._form, self._moments = form, moments
-        self._deviations = means - form.center
-        self._sums = means.new_zeros(form.n_terms, len(means))
+        self._weights, self._means = weights, means
+        self._products: DenseProducts | SparseProducts | None = None
         self._shared: Tensor | None = None
 
-    def add(self, responsibilities: Tensor, terms: Tensor, scratch: Scratch) -> None:
-        self._sums.addmm_(terms, responsibilities.T)
+    def add(
+        self, responsibilities: Tensor, weight: Tensor | None, terms: Tensor, scratch: Scratch
+    ) -> None:
+        if self._products is None:
+            mine = self._weights, self._means.shape[1], self._moments
+            self._products = products_for(responsibilities, weight, *mine)
+        self._products.add(terms, responsibilities, weight)
         shared = self._moments.shared(self._form.centered_rows(terms), responsibilities)
         if shared is not None:
             self._shared = shared if self._shared is None else self._shared.add_(shared)
@@ -68,11 +76,11 @@ class _NaturalSums:
         Where a component narrows, what is left of its moments may be rounding alone. They are then
         raised to the size of that, and the next step evaluates the component in its centered form.
         """
-        outer, means = self._moments.outer, self._deviations
-        n_features = means.shape[-1]
-        mass, first = self._sums[0], self._sums[1 : 1 + n_features].T
+        if self._products is None:
+            return _zeros(self._means, self._moments)
+        outer, means = self._moments.outer, self._means - self._form.center
+        mass, first, second = self._products.moments()
         average = first / mass.clamp(min=torch.finfo(mass.dtype).tiny).unsqueeze(-1)
-        second = self._moments.unpack(self._sums[1 + n_features :], n_features)
         if self._shared is not None:
             second = second + self._shared
         shift = outer(average, mass)
@@ -84,11 +92,15 @@ class _NaturalSums:
 class _CenteredSums:
     """Moments about the means, of components in their centered form."""
 
-    def __init__(self, form: CenteredForm, means: Tensor, moments: type[SecondMoments]) -> None:
+    def __init__(
+        self, form: CenteredForm, weights: Tensor, means: Tensor, moments: type[SecondMoments]
+    ) -> None:
         self._form, self._means, self._moments = form, means, moments
         self._sums: list[Tensor] | None = None
 
-    def add(self, responsibilities: Tensor, deviations: Tensor, scratch: Scratch) -> None:
+    def add(
+        self, responsibilities: Tensor, weight: Tensor | None, deviations: Tensor, scratch: Scratch
+    ) -> None:
         weighted = self._form.weighted(deviations, responsibilities, scratch)
         second = self._moments.sum(weighted, deviations)
         self._sums = _added(self._sums, [responsibilities.sum(1), weighted.sum(2), second])
@@ -120,8 +132,9 @@ class Expectation:
         self._evaluator = BlockEvaluator(self._joined)
         self._scratch = Scratch()
         kinds = {NaturalForm: _NaturalSums, CenteredForm: _CenteredSums}
+        weights, means, moments = self._joined.weights, self._joined.means, self._covariance.moments
         self._sums: list[tuple[Tensor | slice, _NaturalSums | _CenteredSums]] = [
-            (at, kinds[type(form)](form, self._joined.means[at], self._covariance.moments))
+            (at, kinds[type(form)](form, weights[at], means[at], moments))
             for at, form in self._evaluator.parts
             if not only_likelihood
         ]
@@ -152,7 +165,7 @@ class Expectation:
             responsibilities, left = self._evaluator.log_joint(x.T, self._scratch)
             self._weigh(responsibilities, weight)
             for (at, sums), mine in zip(self._sums, left, strict=False):
-                sums.add(responsibilities[at], mine, self._scratch)
+                sums.add(responsibilities[at], weight, mine, self._scratch)
 
     def _weigh(self, log_joint: Tensor, weight: Tensor | None) -> None:
         """Makes weighted responsibilities of ``(S K, B)``, in place, and notes the likelihood."""

@@ -43,7 +43,7 @@ class EMFitter:
     Args:
         tol: stop when the mean log-likelihood per row changes by less than this, in nats; with a
             prior, the mean log posterior.
-        max_iter: the most M-steps to take.
+        max_iter: the most M-steps to take; with none, the best start comes back.
         reg_covar: what is added to all variances, in squared units of the data.
         prior: for maximum a posteriori instead of maximum likelihood.
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``; by default, what
@@ -86,7 +86,7 @@ class EMFitter:
         algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=self.prior)
         object.__setattr__(self, "reg_covar", algorithm.reg_covar)
         object.__setattr__(self, "tol", Tolerance(self.tol).tol)
-        object.__setattr__(self, "max_iter", check_integer("max_iter", self.max_iter))
+        object.__setattr__(self, "max_iter", check_integer("max_iter", self.max_iter, minimum=0))
         if self.missing is not None:
             mixture_rule(self.missing)
         check_flag("progress", self.progress)

@@ -20,13 +20,13 @@ from ..randomness import generator_for
 from ..tables import Table, as_labels, as_table
 from .algorithm import EMAlgorithm
 from .conjugate_prior import ConjugatePrior
-from .kmeans import kmeans, nearest
+from .kmeans import distant_rows, kmeans, nearest, numbers_for
 from .maximization import maximize
 from .rows import Rows
 from .statistics import SufficientStatistics
 from .untracked import untracked
 
-__all__ = ["initialize"]
+__all__ = ["METHODS", "initialize"]
 
 MOST_ROWS = 50_000
 _BLOCK_ENTRIES = 1 << 22
@@ -64,8 +64,9 @@ def initialize(
         x: rows ``(n, D)``, or an iterable of blocks; as for :meth:`EMFitter.fit`.
         n_components: how many.
         covariance: ``"full"``, ``"tied"``, ``"diagonal"`` or ``"spherical"``.
-        method: ``"kmeans"``, or ``"random_from_data"``: means at rows drawn at random, with the
-            covariance of all rows; by default ``"kmeans"``.
+        method: ``"kmeans"``, the default; ``"random_from_data"``: means at rows drawn at random,
+            with the covariance of all rows; ``"k-means++"``: the same at rows far from each other;
+            or ``"random"``: responsibilities drawn at random.
         labels: instead of a method, a component for each row, integers, shape ``(n,)``.
         responsibilities: likewise, the components' probabilities for each row, ``(n, K)``.
         means: likewise, where the means are, ``(K, D)``; a row counts for the nearest.
@@ -105,7 +106,7 @@ def initialize(
         check(len(ways) <= 1, " and ".join(ways), "only one of them", f"{len(ways)}")
         by_method = method is not None or not ways
         check(by_method or count == 1, "n_init", f"1, as there is one start from {ways}", count)
-        method = "kmeans" if method is None else check_choice("method", method, _METHODS)
+        method = "kmeans" if method is None else check_choice("method", method, METHODS)
         centers = None if means is None else as_table("means", means)
         settings = vars(beginning) | {"n_init": count, "method": method, "start": ways}
         processes.agree(settings | {"means": None if centers is None else centers.values})
@@ -118,7 +119,7 @@ def initialize(
         if processes.rank > 0:
             return _shared(processes, None, rows.like.device)
         with together(False):
-            draw = _METHODS[method]
+            draw = METHODS[method]
             start = beginning.by_sample(*sample, centers, draw, count, generator)
         return _shared(processes, start, rows.like.device)
 
@@ -242,7 +243,9 @@ def _center_and_scale(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _Draw = Callable[..., tuple[Tensor, Tensor | None]]
-"""Returns labels ``(S, n)``, or shares ``(1, n, K)`` and means ``(S, K, D)``."""
+"""Returns labels ``(S, n)``, or shares ``(S, n, K)``, and means ``(S, K, D)`` where they are drawn,
+for which one row of shares is enough.
+"""
 
 
 def _by_kmeans(rows, scaled, weight, n_components, count, generator):
@@ -256,7 +259,25 @@ def _at_random(rows, scaled, weight, n_components, count, generator):
     return rows.new_full((1, len(rows), n_components), 1 / n_components), rows[at]
 
 
-_METHODS: dict[str, _Draw] = {"kmeans": _by_kmeans, "random_from_data": _at_random}
+def _at_distant_rows(rows, scaled, weight, n_components, count, generator):
+    uniform = numbers_for(scaled, n_components, count, generator)
+    at = torch.stack([distant_rows(scaled, weight, numbers) for numbers in uniform])
+    return rows.new_full((1, len(rows), n_components), 1 / n_components), rows[at]
+
+
+def _shared_at_random(rows, scaled, weight, n_components, count, generator):
+    kind = {"dtype": rows.dtype, "device": rows.device}
+    shares = torch.rand(count, len(rows), n_components, generator=generator, **kind)
+    return shares / shares.sum(-1, keepdim=True), None
+
+
+METHODS: dict[str, _Draw] = {
+    "kmeans": _by_kmeans,
+    "k-means++": _at_distant_rows,
+    "random": _shared_at_random,
+    "random_from_data": _at_random,
+}
+"""Ways to draw a start, by scikit-learn's names."""
 
 
 def _sample(

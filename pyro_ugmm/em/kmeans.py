@@ -8,7 +8,7 @@ from torch import Tensor
 from ..native import library
 from .kmeans_call import cluster_natively
 
-__all__ = ["cluster", "cluster_by_torch", "kmeans", "nearest"]
+__all__ = ["cluster", "cluster_by_torch", "distant_rows", "kmeans", "nearest", "numbers_for"]
 
 _MOST_ITERATIONS = 50
 _WIDEST = 400  # entries of the centers, from which on matrix products pay
@@ -33,14 +33,23 @@ def _drawn(chance: Tensor, uniform: Tensor) -> Tensor:
     return at.clamp(max=int(chance.nonzero()[-1]))
 
 
-def _seeds(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
-    """Chooses rows far from each other, by greedy k-means++.
+def numbers_for(
+    like: Tensor, count: int, n_init: int, generator: torch.Generator | None
+) -> Tensor:
+    """Draws what chooses rows far from each other, ``(n_init, count, n_trials)``."""
+    shape = n_init, count, 2 + int(math.log(count))
+    uniform = torch.rand(shape, generator=generator, device=like.device, dtype=torch.float32)
+    return uniform.double() if like.is_cpu else uniform
+
+
+def distant_rows(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
+    """Returns the indices of rows far from each other, ``(count,)``, by greedy k-means++.
 
     Source: Arthur and Vassilvitskii (2007), *k-means++: the advantages of careful seeding*; the
     best of a few candidates is taken each time, as in scikit-learn.
     """
-    centers = [x[_drawn(weight, uniform[0, :1])[0]]]
-    closest = (x - centers[0]).square().sum(-1)
+    chosen = [_drawn(weight, uniform[0, :1])[0]]
+    closest = (x - x[chosen[0]]).square().sum(-1)
     for numbers in uniform[1:]:
         chance = closest * weight
         if not chance.sum() > 0:  # fewer distinct rows than centers
@@ -50,13 +59,13 @@ def _seeds(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
         candidates = torch.minimum(distances, closest)
         best = (candidates @ weight).argmin()
         closest = candidates[best]
-        centers.append(x[trials[best]])
-    return torch.stack(centers)
+        chosen.append(trials[best])
+    return torch.stack(chosen)
 
 
 def cluster_by_torch(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
     """Returns labels ``(n,)``, given the numbers ``(K, n_trials)`` that choose the seeds."""
-    centers = _seeds(x, weight, uniform)
+    centers = x[distant_rows(x, weight, uniform)]
     labels, distances = nearest(x, centers)
     for _ in range(_MOST_ITERATIONS):
         mass = x.new_zeros(len(centers)).index_add_(0, labels, weight)
@@ -94,7 +103,4 @@ def kmeans(
     A cluster that loses its rows takes the row farthest from its center. Returns the labels,
     ``(n_init, n)``.
     """
-    n_trials = 2 + int(math.log(count))
-    shape = n_init, count, n_trials
-    uniform = torch.rand(shape, generator=generator, device=x.device, dtype=torch.float32)
-    return cluster(x, weight, uniform.double() if x.is_cpu else uniform)
+    return cluster(x, weight, numbers_for(x, count, n_init, generator))

@@ -43,7 +43,7 @@ def quick_fit(
     if unavailable(start, n_rows, stopping, prior) or not isinstance(stopping, Tolerance):
         return None
     work = Workload(start, n_rows)
-    if work.longest < max_iter or not suits(engine, start, n_rows):
+    if not 0 < max_iter <= work.longest or not suits(engine, start, n_rows):
         return None
     rows = Rows(x, start.means, sample_weight)
     rows.normalize_weights()

@@ -104,7 +104,7 @@ class Restarts:
     def _start(self) -> None:
         at = [trace.index for trace in self._progress.at_work]
         state = self._steps.start(self._starts.reindex(lambda t: t[at]))
-        endings = endings_at_start(self._starts, state, at)
+        endings = endings_at_start(self._starts, state, at, self._max_iter)
         self._progress = replace(self._progress, state=state).with_ended(endings)
 
     def _advance(self, before: EMState, most: int) -> int:

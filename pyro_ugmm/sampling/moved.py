@@ -114,10 +114,14 @@ def _change(before: Tensor, after: Tensor) -> Change:
 
 
 def _change_of_columns(before: Tensor, after: Tensor) -> Change:
-    before, after = (one.double().sort(0).values for one in (before, after))
-    low, high = (round(edge * (len(after) - 1)) for edge in (_TAIL, 1 - _TAIL))
-    shift = (after.mean(0) - before.mean(0)) / after.std(0)
-    return Change(shift, (before[high] - before[low]) / (after[high] - after[low]))
+    before, after = before.double(), after.double()
+    return Change((after.mean(0) - before.mean(0)) / after.std(0), _width(before) / _width(after))
+
+
+def _width(values: Tensor) -> Tensor:
+    """The length of the middle 90 percent."""
+    ranked, last = values.sort(0).values, len(values) - 1
+    return ranked[round((1 - _TAIL) * last)] - ranked[round(_TAIL * last)]
 
 
 def _counted(n_temperatures: int) -> str:

@@ -31,6 +31,7 @@ def sample_posterior(
     num_particles: int = 256,
     num_populations: int = 4,
     most_moves: int = 32,
+    draws_per_particle: int = 4,
     checkpoint: str | os.PathLike | None = None,
     group: Any = None,
     seed: int | None = None,
@@ -45,7 +46,8 @@ def sample_posterior(
     particles effective; they are resampled, and moved along Hamiltonian trajectories until they
     have forgotten where they were. It needs no start, finds modes that a guide or a chain misses,
     and estimates the evidence :math:`p(y \mid x)`. The populations share temperatures and lengths
-    of moves, nothing else: how they differ is the error of everything.
+    of moves, nothing else: how they differ is the error of everything. Draws of one particle stand
+    next to each other, and depend on each other as ArviZ's effective sample size says.
 
     What has no prior is held where it is, and the result names it.
 
@@ -59,7 +61,10 @@ def sample_posterior(
             the guide by where the posterior is.
         num_particles: in all populations together.
         num_populations: how many independent populations there are.
-        most_moves: the most moves of a particle at one temperature.
+        most_moves: the most moves of a particle at one temperature, until they are forgotten.
+        draws_per_particle: how many draws each particle leaves at the posterior, the last places
+            of its moves. The first few cost nothing, since it moves anyway; more of them are moves
+            that go on, at a fraction of what more particles cost.
         checkpoint: a file that is written after each temperature. If it is there, the run goes on
             from it, to the same draws; after a run that ended, the same call returns its outcome.
             A file of another run is refused: of other arguments, data, priors, or values.
@@ -81,7 +86,8 @@ def sample_posterior(
             the checkpoint is damaged or of another run; on all processes, if one fails.
 
     Source: Del Moral, Doucet and Jasra (2006), *Sequential Monte Carlo samplers*; Chopin and
-    Papaspiliopoulos (2020), *An introduction to sequential Monte Carlo*, chapter 17.
+    Papaspiliopoulos (2020), *An introduction to sequential Monte Carlo*, chapter 17; Dau and
+    Chopin (2022), *Waste-free sequential Monte Carlo*.
 
     Example:
         >>> import torch
@@ -91,10 +97,12 @@ def sample_posterior(
         >>> model = BayesianGaussianMixture(2, 1, priors=Priors.from_data(x))
         >>> sample = sample_posterior(model, x, num_particles=64, seed=0, progress=False)
         >>> sample.draws["means"].shape
-        torch.Size([64, 2, 1])
+        torch.Size([256, 2, 1])
     """
     with together(group) as processes:
-        settings = Settings(num_particles, num_populations, most_moves, seed, progress)
+        settings = Settings(
+            num_particles, num_populations, most_moves, draws_per_particle, seed, progress
+        )
         return _sample(model, x, y, start, settings, checkpoint, processes)
 
 

@@ -17,7 +17,8 @@ class PosteriorSample:
     r"""Draws from the posterior by sequential Monte Carlo, with what is known of their quality.
 
     Attributes:
-        draws: values by site, ``(S,)`` and the site's shape; one population after the other.
+        draws: values by site, ``(S,)`` and the site's shape; one population after the other, and
+            within it one particle after the other.
         num_populations: how many populations they come from.
         status: how the run ended.
         reason: the same in words, with figures and the remedy.
@@ -38,7 +39,7 @@ class PosteriorSample:
         >>> model = BayesianGaussianMixture(1, 2, covariance="diagonal", priors=Priors.from_data(x))
         >>> sample = sample_posterior(model, x, seed=0, progress=False)
         >>> sample.draws["means"].shape, sample.status.name
-        (torch.Size([256, 1, 2]), 'CONVERGED')
+        (torch.Size([1024, 1, 2]), 'CONVERGED')
     """
 
     draws: dict[str, Tensor]
@@ -63,7 +64,7 @@ class PosteriorSample:
         return self.status is Status.INTERRUPTED
 
     @property
-    def num_particles(self) -> int:
+    def num_draws(self) -> int:
         """How many draws there are."""
         return len(next(iter(self.draws.values())))
 
@@ -85,7 +86,7 @@ class PosteriorSample:
     def __repr__(self) -> str:
         r_hat = max(self.r_hat.values(), default=math.nan)
         return (
-            f"{type(self).__name__}({self.num_particles} draws in {self.num_populations} "
+            f"{type(self).__name__}({self.num_draws} draws in {self.num_populations} "
             f"populations, log_evidence={self.log_evidence:.2f} ± {self.log_evidence_error:.2f}, "
             f"r_hat={r_hat:.3f}, {len(self.rungs)} temperatures, status={self.status.name})"
         )

@@ -91,15 +91,21 @@ class Run:
                 bar.update()
 
     def _step(self) -> None:
-        began, most_moves = time.perf_counter(), self._settings.most_moves
-        state = smc.step(self._path, self._state, most_moves=most_moves, generator=self._generator)
+        began, settings = time.perf_counter(), self._settings
+        state = smc.step(
+            self._path,
+            self._state,
+            most_moves=settings.most_moves,
+            draws_per_particle=settings.draws_per_particle,
+            generator=self._generator,
+        )
         self._processes.agree({"particles": state.particles.position})
         self._state = state
         self._seconds += time.perf_counter() - began
 
     def _result(self, interrupted: bool) -> PosteriorSample:
         state, target, start = self._state, self._target, self._start
-        position = state.particles.position
+        position = state.draws.flatten(0, 1)
         quantities = target.quantities(position)
         r_hat = agreement(quantities, self._settings.num_populations)
         draws, _ = target.coordinates.values(position)
@@ -146,6 +152,7 @@ class Run:
         return {
             "start": self._start.state(),
             "particles": dict(vars(state.particles)),
+            "draws": state.draws,
             "log_evidence": state.log_evidence,
             "temperature": state.temperature,
             "tuning": asdict(state.tuning),
@@ -160,15 +167,17 @@ class Run:
         Raises:
             ValueError: if it is not of the form that this run's has.
         """
-        rungs = state.pop("rungs")
-        own = {name: part for name, part in self.state().items() if name != "rungs"}
+        rungs, draws = state.pop("rungs"), state.pop("draws")
+        own = {n: part for n, part in self.state().items() if n not in ("rungs", "draws")}
         check_form(state, own, "state")
+        check_form(draws[:, 0], own["particles"]["position"], "state.draws")
         device = self._start.position.device
         self._generator.set_state(state["generator"])
         self._start, self._seconds = Start.of(state["start"], device), state["seconds"]
         self._state = smc.State(
             Particles(**{name: part.to(device) for name, part in state["particles"].items()}),
             state["log_evidence"].to(device),
+            draws.to(device),
             state["temperature"],
             Tuning(**state["tuning"]),
             tuple(smc.Rung(**rung) for rung in rungs),

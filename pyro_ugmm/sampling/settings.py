@@ -15,6 +15,7 @@ class Settings:
         num_particles: in all populations together.
         num_populations: how many independent populations there are.
         most_moves: the most moves of a particle at one temperature.
+        draws_per_particle: how many draws each particle leaves.
         seed: for all that is random, or None.
         progress: whether to show a progress bar.
 
@@ -25,6 +26,7 @@ class Settings:
     num_particles: int
     num_populations: int
     most_moves: int
+    draws_per_particle: int
     seed: int | None
     progress: bool
 
@@ -37,6 +39,7 @@ class Settings:
             "num_particles": particles,
             "num_populations": populations,
             "most_moves": check_integer("most_moves", self.most_moves, minimum=2),
+            "draws_per_particle": check_integer("draws_per_particle", self.draws_per_particle),
             "seed": check_seed("seed", self.seed),
             "progress": check_flag("progress", self.progress),
         }

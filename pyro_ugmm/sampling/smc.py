@@ -7,6 +7,10 @@ were (Del Moral, Doucet and Jasra 2006, *Sequential Monte Carlo samplers*). The 
 weights estimates the evidence, in each population for itself; where weights have no bound, it is a
 bridge over each step. Temperatures, scales and lengths of moves are learned from all populations
 together.
+
+At the posterior each particle leaves several draws, the last places of its moves: these cost
+nothing more, and moves that go on cost less than another path to the posterior (Dau and Chopin
+2022, *Waste-free sequential Monte Carlo*).
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .forgetting import Displacements
-from .hamiltonian import move
+from .moves import Moves
 from .path import Particles, Path
 from .resampling import systematic
 from .tempering import (
@@ -27,7 +31,7 @@ from .tempering import (
     longest_step,
     next_temperature,
 )
-from .tuning import Tuning, scales
+from .tuning import Tuning
 
 __all__ = ["Rung", "State", "init", "move_until_forgotten", "step"]
 
@@ -72,6 +76,7 @@ class State:
     Attributes:
         particles: of all populations, one population after the other.
         log_evidence: of each population so far, shape ``(M,)``, float64.
+        draws: the last places of each particle, shape ``(S, d, n)``; one, short of the posterior.
         temperature: between zero and one.
         tuning: of the moves.
         rungs: what happened at each temperature.
@@ -79,6 +84,7 @@ class State:
 
     particles: Particles
     log_evidence: Tensor
+    draws: Tensor
     temperature: float = 0.0
     tuning: Tuning = field(default_factory=Tuning)
     rungs: tuple[Rung, ...] = ()
@@ -98,7 +104,7 @@ class State:
 def init(path: Path, position: Tensor, n_populations: int) -> State:
     """Begins with draws from the density at temperature zero, shape ``(S, n)``."""
     zero = torch.zeros(n_populations, dtype=torch.float64, device=position.device)
-    return State(path.at(position, 0.0), zero)
+    return State(path.at(position, 0.0), zero, position.unsqueeze(1))
 
 
 def step(
@@ -107,9 +113,10 @@ def step(
     *,
     share: float = 0.5,
     most_moves: int = 32,
+    draws_per_particle: int = 1,
     generator: torch.Generator | None = None,
 ) -> State:
-    """Takes the particles to the next temperature."""
+    """Takes the particles to the next temperature; at the posterior, keeps draws of each."""
     increments = state.increments
     temperature = next_temperature(increments, state.temperature, share)
     if not path.is_bounded:
@@ -122,7 +129,8 @@ def step(
     particles = path.at(state.particles.position[at], temperature)
     effective = float(effective_share(log_weights).mean())
     state = replace(state, particles=particles, temperature=temperature)
-    state = move_until_forgotten(path, state, effective, most_moves, generator)
+    n_draws = draws_per_particle if temperature == 1 else 1
+    state = move_until_forgotten(path, state, effective, most_moves, n_draws, generator)
     factor = (
         log_mean_weights(increments, gained)
         if path.is_bounded
@@ -136,28 +144,36 @@ def move_until_forgotten(
     state: State,
     effective: float,
     most_moves: int,
+    n_draws: int = 1,
     generator: torch.Generator | None = None,
 ) -> State:
-    """Moves the particles at their temperature until they have forgotten where they were."""
-    particles, tuning, displacements = state.particles, state.tuning, Displacements(state.particles)
-    n_moves, n_gradients, accepted = 0, 1, 0.0
-    scale = scales(particles.position, particles.gradient)
+    """Moves the particles at their temperature until they have forgotten where they were.
+
+    Draws are of the second half of these moves, and of as many more as it takes.
+    """
+    moves = Moves(path, state.particles, state.temperature, state.tuning, n_draws, generator)
+    displacements = Displacements(state.particles)
     share, fewest = _AT_LAST if state.temperature == 1 else _ON_THE_WAY
-    while n_moves < min(fewest, most_moves) or (
-        n_moves < most_moves and not displacements.are_saturated(share)
+    while moves.count < min(fewest, most_moves) or (
+        moves.count < most_moves and not displacements.are_saturated(share)
     ):
-        before, n_steps = particles.position, tuning.n_steps
-        made = move(path, particles, state.temperature, scale, tuning.step_size, n_steps, generator)
-        particles, tuning = made.particles, tuning.after(made, before, scale)
-        displacements.add(particles)
-        n_moves, n_gradients = n_moves + 1, n_gradients + n_steps
-        accepted += float(made.acceptance.mean())
+        moves.make()
+        displacements.add(moves.particles)
+    enough = moves.count // 2 + n_draws
+    while moves.count < enough:
+        moves.make()
     rung = Rung(
         temperature=state.temperature,
         effective_share=effective,
-        n_moves=n_moves,
-        n_gradients=n_gradients,
-        acceptance=accepted / max(n_moves, 1),
+        n_moves=moves.count,
+        n_gradients=moves.n_gradients,
+        acceptance=moves.acceptance,
         forgotten=displacements.are_saturated(share),
     )
-    return replace(state, particles=particles, tuning=tuning, rungs=(*state.rungs, rung))
+    return replace(
+        state,
+        particles=moves.particles,
+        draws=moves.draws,
+        tuning=moves.tuning,
+        rungs=(*state.rungs, rung),
+    )

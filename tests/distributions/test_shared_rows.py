@@ -84,7 +84,14 @@ def serves(structure="full", width=1.0, rows=(20, 2), dtype=torch.float64, **cha
     x = torch.randn(*rows, dtype=dtype, requires_grad=changes.get("differentiates", False))
     if changes.get("is_beside"):
         components = components.expand((4, rows[0]))
-    return log_prob_of_shared_rows(x, components) is not None
+    parts = []
+
+    def otherwise(x, few):
+        parts.append(few.batch_shape)
+        return few.weights.new_zeros(*few.batch_shape[:1], len(x))
+
+    result = log_prob_of_shared_rows(x, components, otherwise)
+    return result is not None and not parts
 
 
 @pytest.mark.parametrize(
@@ -102,6 +109,28 @@ def serves(structure="full", width=1.0, rows=(20, 2), dtype=torch.float64, **cha
 )
 def test_where_it_serves(case, expected):
     assert serves(**case) == expected
+
+
+@pytest.mark.parametrize("structure", ["full", "diagonal", "spherical"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_few_narrow_ones_in_a_batch(structure, dtype):
+    """Of draws from a prior, some are narrow and far: each as it would be alone."""
+    tensors = parameters(6, 2, 2, dtype)
+    x = torch.randn(9, 2, dtype=dtype)
+    with torch.no_grad():
+        tensors[2][[1, 4]] *= 1e-5
+        tensors[1][4] += 30
+    wide = [t.detach().double().requires_grad_() for t in tensors]
+    expected = reference(x.double(), *wide, structure)
+    found, eps = evaluated(x, tensors, structure), torch.finfo(dtype).eps
+    torch.testing.assert_close(found.double(), expected, rtol=200 * eps, atol=200 * eps)
+    share = torch.rand(6, 1, dtype=torch.float64)  # each draw's gradients for itself
+    mine = torch.autograd.grad((share.to(dtype) * found).sum(), tensors)
+    theirs = torch.autograd.grad((share * expected).sum(), wide)
+    for a, b in zip(mine, theirs, strict=True):
+        a, b = (t.tril() if t.dim() == tensors[2].dim() else t for t in (a, b))
+        scale = b.flatten(1).abs().amax(1).reshape(-1, *(1,) * (b.dim() - 1))
+        torch.testing.assert_close(a.double() / scale, b / scale, rtol=0, atol=5000 * eps)
 
 
 @pytest.mark.parametrize("distance", [1e3, 1e8, 1e30])

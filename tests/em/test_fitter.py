@@ -303,7 +303,7 @@ def _with(row, column, value):
     [
         (lambda: EMFitter(tol=-1), "tol: expected"),
         (lambda: EMFitter(reg_covar=float("nan")), "reg_covar: expected"),
-        (lambda: EMFitter(max_iter=0), "max_iter: expected a positive"),
+        (lambda: EMFitter(max_iter=-1), "max_iter: expected an integer of at least 0"),
         (lambda: EMFitter(missing="omit"), "missing: expected one of 'error', 'marginalize'"),
         (
             lambda: fitter().fit(X, "kmeans"),

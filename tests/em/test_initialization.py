@@ -6,6 +6,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from pyro_ugmm.em import EMFitter, initialize
+from pyro_ugmm.em.initialization import METHODS
 from pyro_ugmm.em.kmeans import cluster, cluster_by_torch, kmeans, nearest
 from pyro_ugmm.em.kmeans_call import cluster_natively
 from pyro_ugmm.native import variants
@@ -86,7 +87,7 @@ def test_clusters_are_found_whatever_the_scales(scale, offset):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_seed_decides_and_the_global_state_does_not(structure, dtype):
     x = clusters(200, dtype=dtype)
-    for method in ("kmeans", "random_from_data"):
+    for method in METHODS:
         a = initialize(x, 4, structure, method=method, seed=3)
         torch.rand(1)
         b = initialize(x, 4, structure, method=method, seed=3)
@@ -133,13 +134,25 @@ def test_a_cluster_of_few_rows_starts_with_the_average_covariance(structure):
     assert start.covariance.smallest_variance().min() > 0.5 * of_cluster
 
 
-def test_random_means_are_rows():
+@pytest.mark.parametrize("method", ["k-means++", "random_from_data"])
+def test_random_means_are_rows(method):
     x = clusters(100)
-    start = initialize(x, 5, method="random_from_data", seed=0)
+    start = initialize(x, 5, method=method, seed=0)
     assert (start.means.unsqueeze(1) == x).all(-1).any(1).all()
     torch.testing.assert_close(
         start.covariance.values[0], torch.cov(x.T, correction=0), rtol=1e-5, atol=1e-5
     )
+
+
+def test_distant_rows_are_of_all_clusters():
+    """Rows of weight zero apart."""
+    x, label = separated()
+    weight = (label != 3).double()
+    options = {"method": "k-means++", "sample_weight": weight}
+    for seed in range(20):
+        means = initialize(x, 3, seed=seed, **options).means
+        of = label[(means.unsqueeze(1) == x).all(-1).int().argmax(1)]
+        assert of.sort().values.tolist() == [0, 1, 2]
 
 
 def test_restarts_differ_and_weights_count():
@@ -176,7 +189,7 @@ X = torch.randn(6, 2)
     [
         ({"n_components": 0}, "n_components: expected a positive integer"),
         ({"covariance": "diag"}, "covariance: expected one of 'full', 'tied', 'diagonal', 'sph"),
-        ({"method": "k-means"}, "method: expected one of 'kmeans', 'random_from_data'"),
+        ({"method": "k-means"}, r"method: expected one of 'kmeans', 'k-means\+\+'"),
         ({"missing": "omit"}, "missing: expected"),
         ({"n_init": 0}, "n_init: expected"),
         ({"reg_covar": -1}, "reg_covar: expected"),

@@ -13,6 +13,7 @@ from pyro_ugmm.sampling.hamiltonian import move
 from pyro_ugmm.sampling.path import Particles
 from pyro_ugmm.sampling.resampling import systematic
 from pyro_ugmm.sampling.tempering import effective_share, log_mean_weights, next_temperature
+from pyro_ugmm.sampling.trail import Trail
 from pyro_ugmm.sampling.tuning import Tuning, scales
 
 from .gaussians import conjugate
@@ -181,3 +182,20 @@ def test_how_much_is_forgotten(slow, share, forgotten):
         position = fresh
         displacements.add(particles(position))
     assert displacements.are_saturated(share) == forgotten
+
+
+@given(st.integers(1, 7), st.integers(1, 90))
+@settings(deadline=None, max_examples=100)
+def test_a_trail_is_evenly_spaced_over_the_later_moves(length, n_moves):
+    trail = Trail(length)
+    for i in range(1, n_moves + 1):
+        trail.add(torch.full((3, 2), float(i)))
+    found = trail.last
+    kept = min(length, n_moves)
+    assert found.shape == (3, kept, 2) and (found == found[:1, :, :1]).all()
+    moves = found[0, :, 0]
+    gaps = moves.diff().unique()
+    assert len(gaps) <= 1 and (moves <= n_moves).all()
+    stride = int(gaps[0]) if len(gaps) else 1
+    assert length == 1 or n_moves - moves[-1] < stride  # nothing later was given up
+    assert length * stride * 2 <= max(2 * n_moves, 2 * length)  # nor anything in between needlessly

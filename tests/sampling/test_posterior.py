@@ -105,11 +105,11 @@ def mixture(**options):
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
 def test_a_mixture_for_arviz(covariance):
     model, x = mixture(covariance=covariance)
-    sample = sample_posterior(model, x, num_particles=64, **QUIET)
-    assert sample.draws["means"].shape == (64, 2, 2)
+    sample = sample_posterior(model, x, num_particles=64, draws_per_particle=3, **QUIET)
+    assert sample.draws["means"].shape == (192, 2, 2)
     assert sample.draws["means"].dtype == torch.float64
     idata = to_inference_data(model, sample, x, num_samples=50, seed=0)
-    assert idata.posterior.sizes["chain"] == 4 and idata.posterior.sizes["draw"] == 16
+    assert idata.posterior.sizes["chain"] == 4 and idata.posterior.sizes["draw"] == 48
     attributes = idata.posterior.attrs
     assert attributes["log_evidence"] == sample.log_evidence
     assert attributes["verdict"] == sample.reason
@@ -190,7 +190,7 @@ def test_an_interruption_returns_what_there_is(monkeypatch):
     monkeypatch.setattr(smc, "step", interrupted)
     sample = sample_posterior(regression, X, Y, num_particles=64, **QUIET)
     assert sample.status is Status.INTERRUPTED and sample.interrupted and not sample.converged
-    assert sample.num_particles == 64 and len(sample.rungs) == 2
+    assert sample.num_draws == 64 and len(sample.rungs) == 2
     assert sample.rungs[-1].temperature < 1
     assert "short of the posterior" in sample.reason
 
@@ -246,6 +246,7 @@ def point(x, y=None):
         ({"num_populations": 0}, "num_populations: expected"),
         ({"num_populations": 1.5}, "num_populations: expected"),
         ({"most_moves": 1}, "most_moves: expected"),
+        ({"draws_per_particle": 0}, "draws_per_particle: expected"),
         ({"seed": -1}, "seed: expected"),
         ({"seed": "a"}, "seed: expected"),
         ({"progress": 1}, "progress: expected"),
@@ -304,7 +305,8 @@ def test_particles_that_never_move_do_not_agree():
     """Nor do values that are no numbers."""
     rung = Rung(1.0, 0.5, n_moves=4, n_gradients=9, acceptance=0.0, forgotten=False)
     particles = Path(lambda u: (u.sum(-1), u.sum(-1))).at(torch.zeros(4, 1), 1.0)
-    state = State(particles, torch.zeros(2), temperature=1.0, rungs=(rung,))
+    draws = particles.position.unsqueeze(1)
+    state = State(particles, torch.zeros(2), draws, temperature=1.0, rungs=(rung,))
     status, reason = verdict(state, {"rows": 1.0}, False)
     assert status is Status.LIMIT_REACHED and "collapsed to a point" in reason
     moved = replace(state, rungs=(replace(rung, acceptance=0.8),))

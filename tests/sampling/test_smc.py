@@ -35,6 +35,25 @@ def test_a_conjugate_posterior_and_its_evidence(n_features):
     assert state.rungs[-1].temperature == 1 and all(rung.forgotten for rung in state.rungs)
 
 
+def test_each_particle_leaves_several_draws():
+    """Which are right, and are worth more than one, as far as they depend on each other."""
+    case = conjugate(3)
+    start = torch.randn(256, 3, dtype=torch.float64)
+    errors = {}
+    for n_draws in (1, 32):
+        states = [sampled(case.path(), start, seed=i, draws_per_particle=n_draws) for i in range(8)]
+        draws = torch.stack([state.draws.flatten(0, 1) for state in states])
+        assert draws.shape == (8, 256 * n_draws, 3)
+        deviation = case.covariance.diagonal().sqrt()
+        errors[n_draws] = float(((draws.mean(1) - case.mean) / deviation).square().mean())
+        ratio = draws.flatten(0, 1).std(0) / deviation
+        assert ratio.log().abs().max() < 0.1
+    assert errors[32] < 0.5 * errors[1]
+    final = states[0]
+    assert torch.equal(final.draws[:, -1], final.particles.position)
+    assert final.rungs[-1].n_moves >= 32 + 4
+
+
 def test_populations_are_estimates_of_their_own():
     """Means of the evidence's exponential are unbiased; small populations scatter more."""
     case = conjugate(3)

@@ -35,7 +35,7 @@ def main() -> None:
         write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
 
     if "components" in sections:
-        note("components", count_components(1 if quick else 50, 32 if quick else 128))
+        note("components", count_components(1 if quick else 50, 32 if quick else 256))
     if "left_out" in sections:
         for name in MODELS:
             measured = leave_out(name, 12 if quick else 2, 64 if quick else 256)

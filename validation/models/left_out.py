@@ -42,7 +42,7 @@ def _by_brute_force(model: Any, rows: tuple[torch.Tensor, ...], num_particles: i
         rest = [part[kept] for part in rows]
         sample = sample_posterior(model, *rest, num_particles=num_particles, **_QUIET)
         terms = model.log_likelihood(*(part[row : row + 1] for part in rows), draws=sample.draws)
-        found.append(float(terms.double()[:, 0].logsumexp(0)) - np.log(num_particles))
+        found.append(float(terms.double()[:, 0].logsumexp(0)) - np.log(len(terms)))
     return np.array(found)
 
 
