@@ -14,30 +14,30 @@ __all__ = ["as_matrices", "checked_noise", "noise_matrices"]
 _MOST_NEGATIVE = 1e-6
 
 
-def checked_noise(noise: Any, shape: Sequence[int]) -> Tensor:
+def checked_noise(noise: Any, shape: Sequence[int], name: str = "noise") -> Tensor:
     """Takes variances, in the shape of the rows, or covariances, with a dimension more.
 
     Raises:
         ValueError: if they have another shape, or are not finite and positive semi-definite.
     """
     shape = tuple(shape)
-    values = noise.detach() if isinstance(noise, Tensor) else as_vector("noise", noise)
+    values = noise.detach() if isinstance(noise, Tensor) else as_vector(name, noise)
     expected = f"variances of shape {shape}, or covariances of shape {(*shape, shape[-1])}"
     got = tuple(values.shape)
-    check(got in (shape, (*shape, shape[-1])), "noise", expected, f"shape {got}")
-    check(not values.is_complex(), "noise", "real numbers", values.dtype)
+    check(got in (shape, (*shape, shape[-1])), name, expected, f"shape {got}")
+    check(not values.is_complex(), name, "real numbers", values.dtype)
     values = values if values.is_floating_point() else values.double()
-    check_values("noise", values, values.isfinite(), "finite values")
+    check_values(name, values, values.isfinite(), "finite values")
     if got == shape:
-        check_values("noise", values, values >= 0, "non-negative variances")
+        check_values(name, values, values >= 0, "non-negative variances")
         return values
     scale = values.diagonal(dim1=-2, dim2=-1).clamp(min=0).amax(-1)
     allowed = _MOST_NEGATIVE * scale
     gap = (values - values.mT).abs().amax((-2, -1))
-    check_values("noise", gap, gap <= allowed, "symmetric covariances, no entries apart")
+    check_values(name, gap, gap <= allowed, "symmetric covariances, no entries apart")
     smallest = torch.linalg.eigvalsh(values)[..., 0]
     expected = "positive semi-definite covariances, no eigenvalue"
-    check_values("noise", smallest, smallest >= -allowed, expected)
+    check_values(name, smallest, smallest >= -allowed, expected)
     return values
 
 

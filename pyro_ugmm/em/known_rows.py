@@ -67,17 +67,17 @@ class KnownRows:
         log_joint.view(-1, *others.shape).masked_fill_(others, -torch.inf)
 
 
-def checked_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
+def checked_labels(labels: Any, n_rows: int, n_components: int, name: str = "labels") -> Tensor:
     """Takes the components of so many rows, and -1 where they are not known.
 
     Raises:
         ValueError: if they are none, or of another shape.
     """
-    labels = as_labels("labels", labels)
+    labels = as_labels(name, labels)
     shape = tuple(labels.shape)
-    check(shape == (n_rows,), "labels", f"shape ({n_rows},), as x has rows", f"shape {shape}")
+    check(shape == (n_rows,), name, f"shape ({n_rows},), as x has rows", f"shape {shape}")
     is_whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
     expected = f"integers from 0 to {n_components - 1}, and -1 where it is not known"
-    check(is_whole, "labels", expected, labels.dtype)
-    check_values("labels", labels, (labels >= -1) & (labels < n_components), expected)
+    check(is_whole, name, expected, labels.dtype)
+    check_values(name, labels, (labels >= -1) & (labels < n_components), expected)
     return labels.long()

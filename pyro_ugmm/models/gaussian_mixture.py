@@ -9,23 +9,24 @@ from torch import Tensor
 
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
-from ..em import initialize
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..programs.names import ObservedRows
 from ..programs.traced import Draws
-from .base import BayesianModel, check_size
+from .base import check_size
 from .covariance_sites import COVARIANCE_SITES
 from .data_checks import rows_for
 from .draws import beside_rows, check_draws, row_plate
 from .learned_sites import LearnedSites
 from .mixture_sites import MixtureSites
+from .mixture_starts import MixtureStarts
 from .priors import Priors
+from .row_knowledge import ROW_KNOWLEDGE
 
 __all__ = ["BayesianGaussianMixture"]
 
 
-class BayesianGaussianMixture(BayesianModel):
+class BayesianGaussianMixture(MixtureStarts):
     r"""A Pyro model of rows from a Gaussian mixture, with its assignments summed out.
 
     .. math:: w, \mu, \Sigma \sim \mathrm{priors}, \qquad
@@ -52,6 +53,9 @@ class BayesianGaussianMixture(BayesianModel):
             :math:`\mathrm{Dirichlet}(1, \dots, 1)` included.
         missing: what a NaN in the data means: an ``"error"``, or an entry that was not observed
             (``"marginalize"``).
+        given: what comes with the rows as ``y``: their component where it is known and -1
+            elsewhere (``"labels"``), or the variances ``(n, D)`` or covariances ``(n, D, D)`` of
+            errors with which they were measured and which the mixture is without (``"noise"``).
 
     A plain autoguide of Pyro starts at means drawn here at random, one for each component, and at
     the variances' unit, which is that of a component's share of the data.
@@ -80,8 +84,10 @@ class BayesianGaussianMixture(BayesianModel):
         priors: Priors | None = None,
         *,
         missing: str = "error",
+        given: str | None = None,
     ) -> None:
         super().__init__()
+        check(given in [*ROW_KNOWLEDGE], "given", f"one of {[*ROW_KNOWLEDGE]}", repr(given))
         n_components = check_integer("n_components", n_components)
         n_features = check_integer("n_features", n_features)
         covariance = check_choice("covariance", covariance, COVARIANCE_SITES)
@@ -94,6 +100,7 @@ class BayesianGaussianMixture(BayesianModel):
             check(fits, f"priors.{name}", f"shape ({n_features},) or ()", tuple(value.shape))
         self.n_components, self.n_features = n_components, n_features
         self.covariance, self.priors, self.missing = covariance, priors, missing
+        self.given = given
         self._structure = COVARIANCE_SITES[covariance]
         self.sites = MixtureSites(n_components, n_features, covariance, priors)
         self.learned = LearnedSites(self.sites.by_name())
@@ -102,23 +109,6 @@ class BayesianGaussianMixture(BayesianModel):
         """The prior of every latent site, by name."""
         sites = self.sites.by_name().items()
         return {name: site.prior for name, site in sites if site.prior is not None}
-
-    def start_values(self, start: GaussianMixture | None = None) -> dict[str, Tensor]:
-        """The values where a plain autoguide starts, or those of a mixture such as EM's.
-
-        Where one is not strictly within a prior's support, the support's middle stands in for it.
-        """
-        values = self.sites.starts() if start is None else self.sites.read(start)
-        return self._within_supports(values)
-
-    def take_start(self, start: GaussianMixture) -> None:
-        """Copies to ``learned`` what has no prior, unless it does not require gradients."""
-        self.learned.take(self.sites.read(start))
-
-    def draw_start(self, *rows: Tensor) -> GaussianMixture:
-        """Clusters rows by k-means, from a random start."""
-        arguments = {"covariance": self.covariance, "missing": self.missing}
-        return initialize(rows[0], self.n_components, **arguments)  # type: ignore[arg-type]
 
     @full_precision
     def mixture(self, draws: Draws | None = None) -> GaussianMixture:
@@ -150,29 +140,33 @@ class BayesianGaussianMixture(BayesianModel):
         )
 
     @full_precision
-    def __call__(self, x: Any = None, size: int | None = None) -> Tensor:
+    def __call__(self, x: Any = None, y: Any = None, size: int | None = None) -> Tensor:
         """Checks data and runs the program on them."""
         if x is None:
             return super().__call__(size=1 if size is None else check_integer("size", size))
-        (x,) = self.check_data(x)
-        return super().__call__(x, size=check_size(size, len(x)))
+        rows = self.check_data(x, y)
+        return super().__call__(*rows, size=check_size(size, len(rows[0])))
 
-    def forward(self, x: Tensor | None = None, size: int | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor | None = None, y: Tensor | None = None, size: int | None = None
+    ) -> Tensor:
         """Draws parameters from the priors, and rows from the mixture.
 
         Args:
             x: observed rows, shape ``(n, D)``; drawn if not given.
+            y: what is given of them beside their values.
             size: the number of rows to draw; or of the full data, if ``x`` is a minibatch of it.
         """
         priors = self.site_distributions()
         draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
-        mixture = self.observation(beside_rows(draws, priors))
+        rows = () if x is None else (x,) if y is None else (x, y)
+        mixture = self.observation(beside_rows(draws, priors), *rows)
         with row_plate(size or 1 if x is None else len(x), size, mixture.means.device):
             return pyro.sample("x", mixture, obs=x)
 
     def observed_rows(self, *rows: Tensor) -> ObservedRows:
-        """All is observed."""
-        return ObservedRows({"x": rows[0]})
+        """Rows are observed, whatever is given of them beside their values."""
+        return ObservedRows({"x": rows[0]}, {str(self.given): y for y in rows[1:]})
 
     @property
     def values_per_row(self) -> int:
@@ -180,8 +174,12 @@ class BayesianGaussianMixture(BayesianModel):
         return self.n_components * self.n_features
 
     def observation(self, draws: Draws, *rows: Tensor) -> GaussianMixture:
-        """The mixture, from which all rows come."""
-        return self._mixture(draws)
+        """The mixture, from which all rows come; or those of each, as far as it is known."""
+        return ROW_KNOWLEDGE[self.given].observation(self._mixture(draws), *rows[1:])
+
+    def terms_beside(self, draws: Draws, *rows: Tensor) -> Tensor:
+        """Evaluates ``row_terms`` under draws that are ``(S, 1)``, or one."""
+        return self.observation(draws, *rows).log_prob(rows[0])
 
     def check_data(self, x: Any, y: Any = None) -> tuple[Tensor, ...]:
         """Checks the shape and values of rows, and returns them as a tensor.
@@ -190,19 +188,19 @@ class BayesianGaussianMixture(BayesianModel):
             ValueError: if they do not have the model's features, dtype and device, or are not
                 finite.
         """
-        check(y is None, "y", "nothing: a mixture has no labels", type(y).__name__)
-        return (rows_for(x, self.sites.center, mixture_rule(self.missing)),)
+        x = rows_for(x, self.sites.center, mixture_rule(self.missing))
+        return x, *ROW_KNOWLEDGE[self.given].checked(y, x, self.n_components)
 
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site, and of the data; a single feature needs none."""
         sites = self.sites.by_name().items()
         latent = {name: [*site.dims] for name, site in sites if site.prior is not None}
         data = ["observation", "feature"] if self.n_features > 1 else ["observation"]
-        return {"x": data} | latent
+        return {"x": data} | latent | ROW_KNOWLEDGE[self.given].dims
 
     def arguments(self) -> dict[str, Any]:
         """The sizes, the structure and what NaN means."""
-        names = ("n_components", "n_features", "covariance", "missing")
+        names = ("n_components", "n_features", "covariance", "missing", "given")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -213,8 +211,9 @@ class BayesianGaussianMixture(BayesianModel):
         return cls(**arguments, priors=priors).to(dtype)
 
     def example_rows(self) -> tuple[Tensor, ...]:
-        """The center of the data."""
-        return (self.sites.center.unsqueeze(0),)
+        """The center of the data, of which no more is known."""
+        x = self.sites.center.unsqueeze(0)
+        return x, *ROW_KNOWLEDGE[self.given].none(x)
 
     def __repr__(self) -> str:
         missing = mixture_rule(self.missing).shown

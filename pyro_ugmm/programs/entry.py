@@ -91,8 +91,8 @@ def enter(model: Callable, x: Any, y: Any = None) -> Rows:
         rows = model.check_data(*rows) if isinstance(model, ChecksData) else rows
     elif isinstance(model, ChecksData):
         rows = model.check_data(x, y)
-        shape = tuple(rows[-1].shape)
-        check(y is None or len(shape) == 1, "y", "shape (n,)", shape)
+        shape, is_label = tuple(rows[-1].shape), not rows[-1].is_floating_point()
+        check(y is None or not is_label or len(shape) == 1, "y", "shape (n,)", shape)
     else:
         rows = _tensors(x, y)
         _check_positions(model, rows)
