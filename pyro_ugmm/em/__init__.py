@@ -11,6 +11,9 @@ from .selection import Candidate, Selection, select
 from .state import EMState
 from .statistics import SufficientStatistics
 from .stopping import StoppingRule
+from .variational.fitter import VariationalEM
+from .variational.priors import VariationalPriors
+from .variational.result import VariationalResult
 
 if TYPE_CHECKING:
     from .estimator import GaussianMixtureEstimator
@@ -27,6 +30,9 @@ __all__ = [
     "Selection",
     "StoppingRule",
     "SufficientStatistics",
+    "VariationalEM",
+    "VariationalPriors",
+    "VariationalResult",
     "initialize",
     "select",
 ]
