@@ -93,6 +93,7 @@ bench-layer: $(VENV)/.installed  ## the time and memory of a layer of mixture ne
 bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX, an hour and a half; writes benchmarks/results
 	$(PIP) install --quiet --editable '.[bench]'
 	$(RUN) -W ignore -m benchmarks.em
+	$(RUN) -W ignore -m benchmarks.em.predictions
 
 bench-sampling: $(VENV)/.installed  ## posteriors by sequential Monte Carlo: time, evidence, agreement
 	$(RUN) -W ignore -m benchmarks.sampling

@@ -57,8 +57,8 @@ def _shown(value: Any, in_words: Callable[[Any], str] = repr) -> str:
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """Checks that ``value`` is one of some words, and returns it."""
     words = list(choices)
-    valid = isinstance(value, str) and value in words
-    check(valid, name, f"one of {', '.join(map(repr, words))}", _shown(value))
+    if not (isinstance(value, str) and value in words):
+        check(False, name, f"one of {', '.join(map(repr, words))}", _shown(value))
     return str(value)
 
 

@@ -91,7 +91,7 @@ def test_what_is_missing_or_does_not_load_is_said_once(folder, content, message)
     if content is not None:
         (folder / "kernels-baseline.so").write_bytes(content)
     with pytest.warns(
-        UserWarning, match=f"large layers will be slower on the CPU: .*{message}"
+        UserWarning, match=f"EM and large layers will be slower on the CPU: .*{message}"
     ) as said:
         assert [backend_for("cpu", torch.float32) for _ in range(3)] == ["tiled"] * 3
     assert len(said) == 1

@@ -1,8 +1,9 @@
 """EM and prediction against scikit-learn and GMMX: GMMX's six sweeps, targets and a memory map.
 
-Writes ``em.json``, ``em.md``, ``em_predict.png`` and ``em_fit.png`` to ``benchmarks/results``. Run
-as ``make bench-em``. At every point the contenders are measured in turn, each in a new process, and
-that several times over: a machine that others share is now faster and now slower, for minutes.
+Writes ``em.json``, ``em.md``, ``em_predict.png``, ``em_fit.png`` and ``em_small.png`` to
+``benchmarks/results``. Run as ``make bench-em``. At every point the contenders are measured in
+turn, each in a new process, and that several times over: a machine that others share is now faster
+and now slower, for minutes.
 """
 
 import argparse

@@ -76,7 +76,7 @@ class Point:
         n_features: :math:`D`.
         contenders: who takes part.
         targets: what is to be reached.
-        enough_seconds: repetitions end when they have taken this long, or there are five.
+        enough_seconds: repetitions end when they have taken this long, or there are enough.
     """
 
     action: str
@@ -113,7 +113,10 @@ def _doubled(first: int, last: int, factor: int = 2) -> list[int]:
     return sizes
 
 
-def _sweeps(action: str, sizes: dict[str, int], swept: dict[str, list[int]]) -> list[Section]:
+def _sweeps(
+    action: str, sizes: dict[str, int], swept: dict[str, list[int]], group: str = ""
+) -> list[Section]:
+    """Sweeps one size after the other; the group, by default the action, begins their names."""
     by_name = {"N": "n_rows", "K": "n_components", "D": "n_features"}
     found = []
     for name, values in swept.items():
@@ -121,7 +124,7 @@ def _sweeps(action: str, sizes: dict[str, int], swept: dict[str, list[int]]) -> 
         points = tuple(Point(action, **fixed, **{by_name[name]: value}) for value in values)
         rest = ", ".join(f"{other} = {n:,}" for other, n in sizes.items() if other != name)
         title = f"{action.capitalize()}, {name} swept, {rest}"
-        found.append(Section(f"{action}-{name.lower()}", title, points, name))
+        found.append(Section(f"{group or action}-{name.lower()}", title, points, name))
     return found
 
 
@@ -149,7 +152,11 @@ def _headline(sizes: dict[str, tuple[int, int, int]]) -> Section:
         (Target(sklearn64, ours64, 4.0),),
         _HEADLINE_SECONDS,
     )
-    return Section("headline", "Headline points", (fit64, fit32, predict))
+    small = [
+        Point("fit", *sizes[name], (ours64, sklearn64), (Target(sklearn64, ours64, ratio),))
+        for name, ratio in (("fit small", 30.0), ("fit narrow", 8.0))
+    ]
+    return Section("headline", "Headline points", (fit64, fit32, predict, *small))
 
 
 def sections(quick: bool) -> list[Section]:
@@ -157,16 +164,25 @@ def sections(quick: bool) -> list[Section]:
     if quick:
         small = {"N": 512, "K": 4, "D": 4}
         swept = {"K": [2, 4], "D": [2, 4], "N": [256, 1024]}
-        headline = {"fit float64": (512, 4, 4), "fit float32": (512, 2, 4), "predict": (512, 4, 4)}
+        headline = {
+            "fit float64": (512, 4, 4),
+            "fit float32": (512, 2, 4),
+            "predict": (512, 4, 4),
+            "fit small": (150, 3, 4),
+            "fit narrow": (200, 4, 10),
+        }
         return [
             _headline(headline),
             *_sweeps("predict", small, swept),
             *_sweeps("fit", small, swept),
+            *_sweeps("fit", {"N": 50, "K": 1, "D": 1}, {"K": [1, 2]}, "small"),
         ]
     headline = {
         "fit float64": (65_536, 64, 32),
         "fit float32": (65_536, 32, 32),
         "predict": (100_000, 64, 64),
+        "fit small": (150, 3, 4),
+        "fit narrow": (1_000, 10, 10),
     }
     return [
         _headline(headline),
@@ -179,6 +195,12 @@ def sections(quick: bool) -> list[Section]:
             "fit",
             {"N": 65_536, "K": 64, "D": 32},
             {"K": _doubled(2, 32), "D": _doubled(2, 32), "N": _doubled(256, 65_536, 4)},
+        ),
+        *_sweeps(
+            "fit",
+            {"N": 1_000, "K": 3, "D": 4},
+            {"K": _doubled(1, 16), "D": _doubled(1, 16), "N": _doubled(50, 12_800, 4)},
+            "small",
         ),
     ]
 

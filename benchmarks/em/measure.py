@@ -23,6 +23,7 @@ from .contenders import Prepared, prepare
 __all__ = ["combine", "measure"]
 
 _MOST_REPETITIONS = 3
+_MOST_OF_SHORT_ONES = 15
 _LONG_WARM_UP = 20.0
 _SHORTEST_TIMED = 0.05
 _SETUP_SECONDS = 120
@@ -117,12 +118,13 @@ def _measured(prepared: Prepared, limit: int, enough_seconds: float) -> Any:
         _check_progress(*prepared.progress(result))
     if warm_up > _LONG_WARM_UP:
         return result
-    number = 1
+    number, most = 1, _MOST_REPETITIONS
     if warm_up < 1.0:  # it may have been slow only because it was the first
         once, result = _timed(prepared.call)
         number = max(1, math.ceil(_SHORTEST_TIMED / max(once, 1e-6)))
+        most = _MOST_REPETITIONS if number == 1 else _MOST_OF_SHORT_ONES
     times: list[float] = []
-    while len(times) < _MOST_REPETITIONS and sum(times) * number < enough_seconds:
+    while len(times) < most and sum(times) * number < enough_seconds:
         if times and time.perf_counter() - started + max(times) * number > 0.9 * limit:
             break
         seconds, result = _timed(prepared.call, number)

@@ -56,9 +56,9 @@ def _panel(axes: Any, section: dict[str, Any]) -> bool:
     return any_over
 
 
-def plot(record: dict[str, Any], action: str, path: Path) -> None:
-    """Draws the sweeps of an action that were measured; nothing if none was."""
-    found = [s for n, s in record["sections"].items() if n.startswith(f"{action}-") and s["points"]]
+def plot(record: dict[str, Any], group: str, path: Path) -> None:
+    """Draws the sweeps of a group that were measured; nothing if none was."""
+    found = [s for n, s in record["sections"].items() if n.startswith(f"{group}-") and s["points"]]
     if not found:
         return
     import matplotlib as mpl
@@ -79,6 +79,7 @@ def plot(record: dict[str, Any], action: str, path: Path) -> None:
     if any(len(line.get_xdata()) for axes in panels[0] for line in axes.lines):
         panels[0, 0].set_yscale("log")
     setting = found[0]["setting"]
+    action = found[0]["points"][0]["action"]
     iterations = f", {setting['n_iter']} iterations" if action == "fit" else ""
     home = setting.get("accelerator") or f"{setting['processor']}, threads: {setting['threads']}"
     size = 12 if panels.size > 1 else 9

@@ -56,6 +56,6 @@ class Record:
 
     def plot(self) -> None:
         """Draws the sweeps."""
-        for action in ("predict", "fit"):
-            path = self._path.with_name(f"{self._path.stem}_{action}.png")
-            plot(self.contents, action, path)
+        for group in ("predict", "fit", "small"):
+            path = self._path.with_name(f"{self._path.stem}_{group}.png")
+            plot(self.contents, group, path)

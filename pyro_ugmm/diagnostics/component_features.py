@@ -70,12 +70,16 @@ def features_of(idata: "InferenceData", units: np.ndarray, name: str = "idata") 
         else:
             features["covariances"] = np.log(variances) / np.sqrt(2)
     if _has(posterior, "weights"):
-        features["weights"] = _of_weights(_stacked(posterior, "weights", "component"))
+        draws = posterior["weights"].stack(__sample__=("chain", "draw"))
+        weights = draws.transpose("__sample__", "component", ...).values
+        features["weights"] = _of_weights(weights.reshape(*means.shape[:2], -1))
     return features
 
 
 def _of_weights(weights: np.ndarray) -> np.ndarray:
-    return 2 * np.sqrt(weights.shape[-1] * weights)[..., None]
+    """Of one mixture or of the rows' share in each of several, ``(S, K, G)``."""
+    _, n_components, n_groups = weights.shape
+    return 2 * np.sqrt(n_components / n_groups * weights)
 
 
 def _log_of_matrices(matrices: np.ndarray) -> np.ndarray:
@@ -91,7 +95,7 @@ def _of_mixture(mixture: GaussianMixture, units: np.ndarray) -> Features:
     return {
         "means": means[None] / units,
         "covariances": _log_of_matrices(matrices / np.outer(units, units))[None],
-        "weights": _of_weights(mixture.weights.numpy(force=True))[None],
+        "weights": _of_weights(mixture.weights.numpy(force=True)[None, :, None]),
     }
 
 

@@ -79,7 +79,7 @@ def relabel(
         wanted = reference_features(reference, units, n_components)
         order = order[:, _nearest(*_averages(features, order, wanted))]
     elif "weights" in features:
-        order = order[:, np.argsort(-_ordered(features["weights"], order)[..., 0].mean(0))]
+        order = order[:, np.argsort(-_ordered(features["weights"], order).mean((0, 2)))]
     result = idata.copy()
     by_draw = order.reshape(posterior.sizes["chain"], posterior.sizes["draw"], -1)
     for name, site in posterior.data_vars.items():

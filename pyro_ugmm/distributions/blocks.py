@@ -169,7 +169,7 @@ class BlockEvaluator:
             whitener = covariance.whitener(n_components)[at]
             self.parts.append((at, CenteredForm(constant[at], means[at], whitener, covariance)))
 
-    @property
+    @cached_property
     def rows_per_block(self) -> int:
         """How many rows a block should have."""
         device = self.center.device.type
@@ -203,7 +203,7 @@ class BlockEvaluator:
         What ``reduce`` returns, ``(B,)`` or ``(K, B)``, comes back as ``(n,)`` or ``(n, K)``.
         """
         scratch = Scratch()
-        blocks = x.split(self.rows_per_block)
+        blocks = x.split(self.rows_per_block) if len(x) > self.rows_per_block else (x,)
         parts = [reduce(self.log_joint(block.T, scratch)[0], 0) for block in blocks]
         whole = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         return whole.T if whole.dim() == 2 else whole

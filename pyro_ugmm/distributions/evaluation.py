@@ -65,9 +65,9 @@ class RowEvaluator:
         return reduction.of_rows(components.log_weights + log_density, x, components)
 
     def _evaluate_rows(self, x: Tensor, reduction: Reduction) -> Tensor:
-        is_partial = x.isnan().any(-1) if self._marginalizes else x.new_zeros(0, dtype=torch.bool)
-        if not is_partial.any():
+        if not self._has_missing(x):
             return self._in_blocks(x, reduction)
+        is_partial = x.isnan().any(-1)
         partial, complete = is_partial.nonzero()[:, 0], (~is_partial).nonzero()[:, 0]
         parts = [self._completed(x[partial], reduction)]
         if len(complete):

@@ -122,6 +122,8 @@ class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixtur
             check_same_kind({"means": self._components.means, "value": table.values})
         rows = RowEvaluator(self._components, self.missing, self._kept)
         result = rows.evaluate(table.values, reduction)
+        if not self.batch_shape:
+            return result
         batch = torch.broadcast_shapes(table.values.shape[:-1], self.batch_shape)
         return result.expand(batch + reduction.trailing_shape(self.n_components))
 

@@ -161,6 +161,10 @@ class MixtureParameters(dist.TorchDistribution):
         components = replace(self._components, covariance=covariance)
         return self._of(components, missing=missing, validate_args=False)
 
+    def with_parameters(self, weights: Tensor, means: Tensor, covariance: Covariance) -> Self:
+        """Returns the mixture with other parameters, whose values are not checked."""
+        return self._like(Components(weights, means, covariance))
+
     @classmethod
     def stack(cls, mixtures: Sequence[Self]) -> Self:
         """Returns a batch of mixtures of one batch shape, along a new first dimension."""

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor
 
 from .components import Components
@@ -53,4 +52,4 @@ class MostProbable(Reduction):
     """The component of the largest share."""
 
     def reduce(self, log_joint: Tensor, dim: int) -> Tensor:
-        return torch.argmax(log_joint, dim)
+        return log_joint.max(dim).indices  # argmax takes many times as long along the first

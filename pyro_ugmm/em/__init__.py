@@ -10,6 +10,7 @@ from .result import EMResult, Finding
 from .selection import Candidate, Selection, select
 from .state import EMState
 from .statistics import SufficientStatistics
+from .stepwise import StepwiseEM, StepwiseState
 from .stopping import StoppingRule
 from .variational.fitter import VariationalEM
 from .variational.priors import VariationalPriors
@@ -28,6 +29,8 @@ __all__ = [
     "Finding",
     "GaussianMixtureEstimator",
     "Selection",
+    "StepwiseEM",
+    "StepwiseState",
     "StoppingRule",
     "SufficientStatistics",
     "VariationalEM",

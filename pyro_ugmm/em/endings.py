@@ -113,13 +113,20 @@ def endings_of_step(
     return endings
 
 
-def endings_at_start(starts: GaussianMixture, state: EMState, at: Sequence[int]) -> list[Ending]:
-    """Returns the restarts ``at`` whose start, in a state, is beyond the numbers' range."""
-    why = Status.BROKEN_DOWN, _beyond_range(0, starts.means.dtype)
-    sound = zip(at, state.soundness(), strict=True)
-    return [
-        Ending.at_start(starts, index, -math.inf, *why) for index, is_sound in sound if not is_sound
-    ]
+def endings_at_start(
+    starts: GaussianMixture, state: EMState, at: Sequence[int], max_iter: int
+) -> list[Ending]:
+    """Returns the restarts ``at`` that take no step from their start, in a state: those that are
+    beyond the numbers' range there, and all if there is no step to take.
+    """
+    why, endings = _beyond_range(0, starts.means.dtype), []
+    limit = Status.LIMIT_REACHED, "stopped after max_iter=0 steps: this is the start"
+    for i, (index, is_sound) in enumerate(zip(at, state.soundness(), strict=True)):
+        if not is_sound:
+            endings.append(Ending.at_start(starts, index, -math.inf, Status.BROKEN_DOWN, why))
+        elif max_iter == 0:
+            endings.append(Ending.at(state, i, index, [], *limit))
+    return endings
 
 
 def cut_off(
@@ -137,16 +144,12 @@ def cut_off(
     ]
 
 
-def limit_reached(state: EMState, i: int, objective: str) -> str:
-    """Says that ``max_iter`` steps were taken, given what they raise."""
-    change = state.change[i].item()
+def limit_reached(change: float, n_steps: int, objective: str) -> str:
+    """Says that ``max_iter`` steps were taken, the last change, and of what."""
     changed = f"the last of which changed the mean {objective} by {change:.3g}"
     if math.isinf(change):
         changed = "from a start that was beyond the numbers' range"
-    return (
-        f"stopped after max_iter={state.n_steps} steps, {changed}; raise max_iter, or go on from "
-        "here"
-    )
+    return f"stopped after max_iter={n_steps} steps, {changed}; raise max_iter, or go on from here"
 
 
 def _beyond_range(n_steps: int, dtype: torch.dtype) -> str:

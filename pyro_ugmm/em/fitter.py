@@ -11,16 +11,19 @@ from ..distributions import GaussianMixture
 from ..missing_values import mixture_rule
 from ..processes import as_one, check_group, current
 from .algorithm import EMAlgorithm
-from .checkpointing import EMCheckpoint, fit_identity
 from .conjugate_prior import ConjugatePrior
+from .engines import check_engine, steps_by
 from .expectation import Expectation
 from .maximization import maximize
+from .quick_fit import quick_fit
+from .recovery import Recovery
 from .restarts import Restarts
 from .result import EMResult
 from .rows import Rows
 from .starts import checked_start
 from .statistics import SufficientStatistics
 from .stopping import StoppingRule, Tolerance
+from .torch_steps import TorchSteps
 from .untracked import untracked
 
 __all__ = ["EMFitter"]
@@ -40,7 +43,7 @@ class EMFitter:
     Args:
         tol: stop when the mean log-likelihood per row changes by less than this, in nats; with a
             prior, the mean log posterior.
-        max_iter: the most M-steps to take.
+        max_iter: the most M-steps to take; with none, the best start comes back.
         reg_covar: what is added to all variances, in squared units of the data.
         prior: for maximum a posteriori instead of maximum likelihood.
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``; by default, what
@@ -50,6 +53,8 @@ class EMFitter:
         group: the processes that fit together: by default all, where ``torch.distributed`` is
             initialized; a process group; or ``False`` for this process alone. With NCCL, set the
             process's CUDA device first.
+        engine: who takes the steps: ``"native"``, the library in C, or ``"torch"``; by default,
+            ``"auto"``, the library where it can and is the faster one. The result says which.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -75,18 +80,20 @@ class EMFitter:
     progress: bool = True
     stopping: StoppingRule | None = None
     group: Any = None
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=self.prior)
         object.__setattr__(self, "reg_covar", algorithm.reg_covar)
         object.__setattr__(self, "tol", Tolerance(self.tol).tol)
-        object.__setattr__(self, "max_iter", check_integer("max_iter", self.max_iter))
+        object.__setattr__(self, "max_iter", check_integer("max_iter", self.max_iter, minimum=0))
         if self.missing is not None:
             mixture_rule(self.missing)
         check_flag("progress", self.progress)
         is_rule = self.stopping is None or isinstance(self.stopping, StoppingRule)
         check(is_rule, "stopping", "a StoppingRule, or None", type(self.stopping).__name__)
         check_group(self.group)
+        check_engine(self.engine)
 
     @untracked
     @as_one
@@ -126,8 +133,37 @@ class EMFitter:
             ValueError: if the rows are not finite, of another dtype or number of features than
                 the start, there are none, or nothing was observed of a feature; if the start is
                 not finite; if a weight is negative; if processes differ in the start or settings;
-                or if the checkpoint is damaged or of another fit.
+                if the engine asked for cannot take the steps; or if the checkpoint is damaged or
+                of another fit.
         """
+        if checkpoint is not None:
+            restarts = self._restarts(x, start, sample_weight, checkpoint_every)
+            in_order = hasattr(x, "shape")
+            return restarts.run(restarts.checkpoint(checkpoint, checkpoint_every, in_order))
+        try:
+            result = quick_fit(
+                x,
+                start,
+                sample_weight,
+                engine=self.engine,
+                stopping=self._rule,
+                max_iter=self.max_iter,
+                reg_covar=self.reg_covar,
+                prior=self.prior,
+                missing=self.missing,
+            )
+        except KeyboardInterrupt:
+            return self._restarts(x, start, sample_weight).result(interrupted=True)
+        return result or self._restarts(x, start, sample_weight).run()
+
+    @property
+    def _rule(self) -> StoppingRule:
+        return self.stopping or Tolerance(self.tol)
+
+    def _restarts(
+        self, x: Any, start: GaussianMixture, sample_weight: Any, checkpoint_every: int = 10
+    ) -> Restarts:
+        """Checks what was given, and prepares the loop."""
         start = checked_start("start", start, self.missing)
         starts = start if start.batch_shape else start.reindex(lambda t: t.unsqueeze(0))
         current().agree(_settings(self, starts) | {"checkpoint_every": checkpoint_every})
@@ -137,13 +173,9 @@ class EMFitter:
         unit = rows.normalize_weights()
         prior = None if prior is None else prior.in_units_of(unit)
         algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=prior)
-        stopping, max_iter = self.stopping or Tolerance(self.tol), self.max_iter
-        restarts = Restarts(algorithm, stopping, max_iter, rows, starts, self.progress)
-        if checkpoint is None:
-            return restarts.run()
-        identity = fit_identity(algorithm, stopping, max_iter, starts)
-        in_order = hasattr(x, "shape")
-        return restarts.run(EMCheckpoint(checkpoint, checkpoint_every, identity, rows, in_order))
+        recovery = Recovery(rows, starts.batch_shape.numel(), starts.n_components)
+        steps = TorchSteps(algorithm, self._rule, self.max_iter, rows, recovery)
+        return Restarts(steps_by(self.engine, steps, starts), steps, starts, self.progress)
 
     @untracked
     @as_one

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -19,13 +20,13 @@ from ..randomness import generator_for
 from ..tables import Table, as_labels, as_table
 from .algorithm import EMAlgorithm
 from .conjugate_prior import ConjugatePrior
-from .kmeans import kmeans, nearest
+from .kmeans import distant_rows, kmeans, nearest, numbers_for
 from .maximization import maximize
 from .rows import Rows
 from .statistics import SufficientStatistics
 from .untracked import untracked
 
-__all__ = ["initialize"]
+__all__ = ["METHODS", "initialize"]
 
 MOST_ROWS = 50_000
 _BLOCK_ENTRIES = 1 << 22
@@ -63,8 +64,9 @@ def initialize(
         x: rows ``(n, D)``, or an iterable of blocks; as for :meth:`EMFitter.fit`.
         n_components: how many.
         covariance: ``"full"``, ``"tied"``, ``"diagonal"`` or ``"spherical"``.
-        method: ``"kmeans"``, or ``"random_from_data"``: means at rows drawn at random, with the
-            covariance of all rows; by default ``"kmeans"``.
+        method: ``"kmeans"``, the default; ``"random_from_data"``: means at rows drawn at random,
+            with the covariance of all rows; ``"k-means++"``: the same at rows far from each other;
+            or ``"random"``: responsibilities drawn at random.
         labels: instead of a method, a component for each row, integers, shape ``(n,)``.
         responsibilities: likewise, the components' probabilities for each row, ``(n, K)``.
         means: likewise, where the means are, ``(K, D)``; a row counts for the nearest.
@@ -104,7 +106,7 @@ def initialize(
         check(len(ways) <= 1, " and ".join(ways), "only one of them", f"{len(ways)}")
         by_method = method is not None or not ways
         check(by_method or count == 1, "n_init", f"1, as there is one start from {ways}", count)
-        method = "kmeans" if method is None else check_choice("method", method, _METHODS)
+        method = "kmeans" if method is None else check_choice("method", method, METHODS)
         centers = None if means is None else as_table("means", means)
         settings = vars(beginning) | {"n_init": count, "method": method, "start": ways}
         processes.agree(settings | {"means": None if centers is None else centers.values})
@@ -117,7 +119,7 @@ def initialize(
         if processes.rank > 0:
             return _shared(processes, None, rows.like.device)
         with together(False):
-            draw = _METHODS[method]
+            draw = METHODS[method]
             start = beginning.by_sample(*sample, centers, draw, count, generator)
         return _shared(processes, start, rows.like.device)
 
@@ -153,7 +155,7 @@ class _Beginning:
         total, count = all_reduce([weight.sum(), torch.ones_like(weight).sum()])
         weight = (weight / (total / count)).to(x)
         x, unseen = self._filled(x, weight)
-        return self._mixture(x, self._weighted(shares, weight), None, unseen)
+        return self._mixture(x, self._weighted(shares[None], weight), None, unseen)
 
     def by_sample(
         self,
@@ -172,16 +174,17 @@ class _Beginning:
         if means is not None:
             centers = _checked_means(means, self.n_components, x)
             shares = nearest(scaled, (centers - center) / scale)[0]
-            return self._mixture(x, self._weighted(shares, weight), centers, unseen)
-        starts = []
-        for _ in range(count):
-            shares, drawn = draw(x, scaled, weight, self.n_components, generator)
-            starts.append(self._mixture(x, self._weighted(shares, weight), drawn, unseen))
-        return starts[0] if count == 1 else GaussianMixture.stack(starts)
+            return self._mixture(x, self._weighted(shares[None], weight), centers, unseen)
+        shares, drawn = draw(x, scaled, weight, self.n_components, count, generator)
+        # All starts at once, if there is room.
+        one_by_one = self.structure.is_shared or shares.numel() * self.n_components > _BLOCK_ENTRIES
+        parts = shares.split(1 if one_by_one else len(shares))
+        mixtures = [self._mixture(x, self._weighted(part, weight), drawn, unseen) for part in parts]
+        return mixtures[0] if len(mixtures) == 1 else GaussianMixture.stack(mixtures)
 
     def _weighted(self, shares: Tensor, weight: Tensor) -> Tensor:
-        """What each row counts for each component, ``(n, K)``, given shares or labels."""
-        if shares.dim() == 1:
+        """What each row counts for each component, ``(S, n, K)``, given shares or labels."""
+        if shares.dim() == 2:
             shares = one_hot(shares.to(weight.device), self.n_components)
         return shares.to(weight) * weight.unsqueeze(-1)
 
@@ -202,7 +205,9 @@ class _Beginning:
     def _mixture(
         self, rows: Tensor, shares: Tensor, means: Tensor | None, unseen: list[int]
     ) -> GaussianMixture:
-        """Returns the mixture to which rows belong in ``shares``, ``(n, K)``."""
+        """Returns the mixtures to which rows belong in ``shares``, ``(S, n, K)``, or as many as
+        there are means; a single one without a batch.
+        """
         statistics = _statistics(rows, shares, self.structure)
         if unseen and self.prior is not None:
             deviations = self.prior.covariance.to(rows).diagonal().sqrt().diag()[unseen]
@@ -211,8 +216,12 @@ class _Beginning:
             statistics = replace(statistics, second=statistics.second + spread)
         mixture, _ = maximize(replace(statistics, missing=self.missing), self.reg_covar)
         covariance = self._with_average(mixture.covariance, mixture.weights)
-        means = mixture.means if means is None else means
-        return GaussianMixture(mixture.weights, means, covariance, missing=self.missing)
+        means = mixture.means if means is None else means.reshape(-1, *mixture.means.shape[1:])
+        count = max(len(shares), len(means))
+        weights, covariance = mixture.weights.expand(count, -1), covariance.expand((count,))
+        if count == 1:
+            weights, means, covariance = weights[0], means[0], covariance.reindex(itemgetter(0))
+        return GaussianMixture(weights, means, covariance, missing=self.missing)
 
     def _with_average(self, covariance: Covariance, weights: Tensor) -> Covariance:
         """Gives components that have hardly any but ``reg_covar`` the average covariance.
@@ -234,19 +243,41 @@ def _center_and_scale(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _Draw = Callable[..., tuple[Tensor, Tensor | None]]
+"""Returns labels ``(S, n)``, or shares ``(S, n, K)``, and means ``(S, K, D)`` where they are drawn,
+for which one row of shares is enough.
+"""
 
 
-def _by_kmeans(rows, scaled, weight, count, generator) -> tuple[Tensor, Tensor | None]:
-    return kmeans(scaled, weight, count, generator), None
+def _by_kmeans(rows, scaled, weight, n_components, count, generator):
+    return kmeans(scaled, weight, n_components, generator, count), None
 
 
-def _at_random(rows, scaled, weight, count, generator) -> tuple[Tensor, Tensor | None]:
-    repeats = int((weight > 0).sum()) < count
-    at = torch.multinomial(weight, count, replacement=repeats, generator=generator)
-    return rows.new_full((len(rows), count), 1 / count), rows[at]
+def _at_random(rows, scaled, weight, n_components, count, generator):
+    repeats = int((weight > 0).sum()) < n_components
+    chances = weight.expand(count, -1)
+    at = torch.multinomial(chances, n_components, replacement=repeats, generator=generator)
+    return rows.new_full((1, len(rows), n_components), 1 / n_components), rows[at]
 
 
-_METHODS: dict[str, _Draw] = {"kmeans": _by_kmeans, "random_from_data": _at_random}
+def _at_distant_rows(rows, scaled, weight, n_components, count, generator):
+    uniform = numbers_for(scaled, n_components, count, generator)
+    at = torch.stack([distant_rows(scaled, weight, numbers) for numbers in uniform])
+    return rows.new_full((1, len(rows), n_components), 1 / n_components), rows[at]
+
+
+def _shared_at_random(rows, scaled, weight, n_components, count, generator):
+    kind = {"dtype": rows.dtype, "device": rows.device}
+    shares = torch.rand(count, len(rows), n_components, generator=generator, **kind)
+    return shares / shares.sum(-1, keepdim=True), None
+
+
+METHODS: dict[str, _Draw] = {
+    "kmeans": _by_kmeans,
+    "k-means++": _at_distant_rows,
+    "random": _shared_at_random,
+    "random_from_data": _at_random,
+}
+"""Ways to draw a start, by scikit-learn's names."""
 
 
 def _sample(
@@ -340,18 +371,20 @@ def _checked_means(table: Table, n_components: int, rows: Tensor) -> Tensor:
 
 
 def _statistics(rows: Tensor, shares: Tensor, structure: type[Covariance]) -> SufficientStatistics:
-    """The statistics of the rows of all processes about the clusters' means."""
-    mass, first = all_reduce([shares.sum(0), shares.T @ rows])
+    """The statistics of the rows of all processes about the clusters' means, for each of several
+    shares ``(S, n, K)``.
+    """
+    mass, first = all_reduce([shares.sum(1), shares.mT @ rows])
     pivots = first / mass.clamp(min=torch.finfo(rows.dtype).tiny ** 0.5).unsqueeze(-1)
-    first = torch.zeros_like(pivots)
-    second = structure.moments.outer(first, mass)
+    first, moments = torch.zeros_like(pivots), structure.moments
+    second = moments.outer(first, mass)
     size = max(1, _BLOCK_ENTRIES // pivots.numel())
-    for x, share in zip(rows.split(size), shares.split(size), strict=True):
-        deviations = x.T - pivots.unsqueeze(-1)
-        weighted = deviations * share.T.unsqueeze(1)
-        first = first + weighted.sum(-1)
-        second = second + structure.moments.sum(weighted, deviations)
-    total = double(mass).sum()
+    for x, share in zip(rows.split(size), shares.split(size, 1), strict=True):
+        deviations = x.T - pivots.flatten(0, 1).unsqueeze(-1)
+        weighted = deviations * share.mT.flatten(0, 1).unsqueeze(1)
+        first = first + weighted.sum(-1).view_as(first)
+        second = second + moments.unflatten(moments.sum(weighted, deviations), mass.shape[:1])
+    total = double(mass).sum(-1)
     first, second = all_reduce([first, second])
     covariance = structure.unit(pivots)
     return SufficientStatistics(covariance, pivots, mass, first, second, 0 * total, total)

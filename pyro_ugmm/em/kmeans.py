@@ -5,9 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["kmeans", "nearest"]
+from ..native import library
+from .kmeans_call import cluster_natively
+
+__all__ = ["cluster", "cluster_by_torch", "distant_rows", "kmeans", "nearest", "numbers_for"]
 
 _MOST_ITERATIONS = 50
+_WIDEST = 400  # entries of the centers, from which on matrix products pay
 
 
 def nearest(x: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
@@ -22,40 +26,49 @@ def nearest(x: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(labels), torch.cat(distances)
 
 
-def _seeds(x: Tensor, weight: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """Chooses rows far from each other, by greedy k-means++.
+def _drawn(chance: Tensor, uniform: Tensor) -> Tensor:
+    """Returns the rows up to which chances ``(n,)`` sum to shares of their total."""
+    sums = chance.cumsum(0, dtype=torch.promote_types(chance.dtype, uniform.dtype))
+    at = torch.searchsorted(sums, uniform.to(sums) * sums[-1], right=True)
+    return at.clamp(max=int(chance.nonzero()[-1]))
+
+
+def numbers_for(
+    like: Tensor, count: int, n_init: int, generator: torch.Generator | None
+) -> Tensor:
+    """Draws what chooses rows far from each other, ``(n_init, count, n_trials)``."""
+    shape = n_init, count, 2 + int(math.log(count))
+    uniform = torch.rand(shape, generator=generator, device=like.device, dtype=torch.float32)
+    return uniform.double() if like.is_cpu else uniform
+
+
+def distant_rows(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
+    """Returns the indices of rows far from each other, ``(count,)``, by greedy k-means++.
 
     Source: Arthur and Vassilvitskii (2007), *k-means++: the advantages of careful seeding*; the
     best of a few candidates is taken each time, as in scikit-learn.
     """
-    n_trials = 2 + int(math.log(count))
-    first = torch.multinomial(weight, 1, generator=generator)
-    centers = [x[first[0]]]
-    closest = (x - centers[0]).square().sum(-1)
-    for _ in range(1, count):
+    chosen = [_drawn(weight, uniform[0, :1])[0]]
+    closest = (x - x[chosen[0]]).square().sum(-1)
+    for numbers in uniform[1:]:
         chance = closest * weight
         if not chance.sum() > 0:  # fewer distinct rows than centers
             chance = weight
-        trials = torch.multinomial(chance, n_trials, replacement=True, generator=generator)
+        trials = _drawn(chance, numbers)
         distances = torch.cdist(x[trials], x).square_()
         candidates = torch.minimum(distances, closest)
         best = (candidates @ weight).argmin()
         closest = candidates[best]
-        centers.append(x[trials[best]])
-    return torch.stack(centers)
+        chosen.append(trials[best])
+    return torch.stack(chosen)
 
 
-def kmeans(
-    x: Tensor, weight: Tensor, count: int, generator: torch.Generator | None = None
-) -> Tensor:
-    """Returns the labels, ``(n,)``, of rows ``(n, D)`` with weights ``(n,)`` in ``count`` clusters.
-
-    A cluster that loses its rows takes the row farthest from its center.
-    """
-    centers = _seeds(x, weight, count, generator)
+def cluster_by_torch(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
+    """Returns labels ``(n,)``, given the numbers ``(K, n_trials)`` that choose the seeds."""
+    centers = x[distant_rows(x, weight, uniform)]
     labels, distances = nearest(x, centers)
     for _ in range(_MOST_ITERATIONS):
-        mass = x.new_zeros(count).index_add_(0, labels, weight)
+        mass = x.new_zeros(len(centers)).index_add_(0, labels, weight)
         sums = torch.zeros_like(centers).index_add_(0, labels, x * weight.unsqueeze(-1))
         centers = sums / mass.clamp(min=torch.finfo(x.dtype).tiny).unsqueeze(-1)
         empty = (mass == 0).nonzero()[:, 0]
@@ -66,3 +79,28 @@ def kmeans(
         if torch.equal(labels, before):
             break
     return labels
+
+
+def cluster(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
+    """Returns labels ``(S, n)``, given numbers ``(S, K, n_trials)``: by the library in C, where
+    there is one and centers are few or narrow, or else by torch, in the same way.
+    """
+    is_narrow = uniform.shape[1] * x.shape[1] <= _WIDEST
+    if not is_narrow or not x.is_cpu or library()[0] is None:
+        return torch.stack([cluster_by_torch(x, weight, numbers) for numbers in uniform])
+    offset = torch.zeros(len(uniform), dtype=torch.int64, device=x.device)
+    n_rows = torch.full_like(offset, len(x))
+    n_threads = min(len(uniform), torch.get_num_threads())
+    labels = cluster_natively(x, weight, offset, n_rows, uniform, _MOST_ITERATIONS, n_threads)
+    return labels.view(len(uniform), -1)
+
+
+def kmeans(
+    x: Tensor, weight: Tensor, count: int, generator: torch.Generator | None = None, n_init: int = 1
+) -> Tensor:
+    """Clusters rows ``(n, D)`` with weights ``(n,)`` in ``count`` clusters, ``n_init`` times.
+
+    A cluster that loses its rows takes the row farthest from its center. Returns the labels,
+    ``(n_init, n)``.
+    """
+    return cluster(x, weight, numbers_for(x, count, n_init, generator))

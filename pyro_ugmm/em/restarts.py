@@ -1,6 +1,7 @@
 """The loop around the steps of EM, for several restarts at once."""
 
 import math
+import os
 from dataclasses import replace
 
 import torch
@@ -8,15 +9,14 @@ from tqdm.auto import tqdm
 
 from ..distributions import GaussianMixture
 from ..status import Status
-from .algorithm import EMAlgorithm
-from .checkpointing import EMCheckpoint
-from .endings import cut_off, endings_at_start, endings_of_step, limit_reached
+from .checkpointing import EMCheckpoint, fit_identity
+from .endings import cut_off, endings_at_start
+from .native_steps import NativeSteps
 from .progress import Progress
-from .recovery import Recovery
 from .result import EMResult, Finding
 from .rows import Rows
 from .state import EMState
-from .stopping import StoppingRule
+from .torch_steps import TorchSteps
 
 __all__ = ["Restarts"]
 
@@ -30,30 +30,34 @@ class Restarts:
     reading more.
 
     Args:
-        algorithm: the steps.
-        stopping: says when one more step is the last.
-        max_iter: the most steps.
-        rows: the data.
+        steps: who takes the steps.
+        torch_steps: the same steps, and what they are made of.
         starts: mixtures of batch shape ``(S,)``.
         show_progress: whether to show a progress bar.
     """
 
     def __init__(
         self,
-        algorithm: EMAlgorithm,
-        stopping: StoppingRule,
-        max_iter: int,
-        rows: Rows,
+        steps: TorchSteps | NativeSteps,
+        torch_steps: TorchSteps,
         starts: GaussianMixture,
         show_progress: bool,
     ) -> None:
-        self._algorithm, self._stopping, self._max_iter = algorithm, stopping, max_iter
-        self._rows, self._starts, self._show_progress = rows, starts, show_progress
+        self._steps, self._torch_steps = steps, torch_steps
+        self._recovery, self._max_iter = torch_steps.recovery, torch_steps.max_iter
+        self._starts, self._show_progress = starts, show_progress
         self._n_restarts = n_restarts = starts.batch_shape.numel()
         at_once = max(1, _MOST_COMPONENTS_AT_ONCE // starts.n_components)
         self._at_once = 1 if starts.covariance.is_shared else at_once
-        self._recovery = Recovery(rows, n_restarts, starts.n_components)
         self._progress = Progress(log_likelihoods=(math.nan,) * n_restarts)
+
+    def checkpoint(self, path: str | os.PathLike, every: int, in_order: bool) -> EMCheckpoint:
+        """Returns the checkpoint of this fit in a file; ``in_order`` says whether each reading of
+        the rows gives them in the same order.
+        """
+        of = self._torch_steps
+        identity = fit_identity(of.algorithm, of.stopping, of.max_iter, self._starts)
+        return EMCheckpoint(path, every, identity, of.rows, in_order)
 
     def run(self, checkpoint: EMCheckpoint | None = None) -> EMResult:
         """Takes all steps, those before a checkpoint excepted."""
@@ -61,10 +65,10 @@ class Restarts:
             try:
                 self._run(checkpoint)
             except KeyboardInterrupt:
-                return self._result(interrupted=True)
-            return self._result()
+                return self.result(interrupted=True)
+            return self.result()
         except KeyboardInterrupt:  # nothing is read for a result: it is there at once
-            return self._result(interrupted=True)
+            return self.result(interrupted=True)
 
     def _run(self, checkpoint: EMCheckpoint | None) -> None:
         if checkpoint is not None:
@@ -86,55 +90,35 @@ class Restarts:
             if state is None:
                 self._start()
             while (state := self._progress.state) is not None:
-                self._step(state)
+                most = self._max_iter - state.n_steps
+                if checkpoint is not None:
+                    most = min(most, checkpoint.every - self._progress.n_steps % checkpoint.every)
+                n_taken = self._advance(state, most)
                 if not bar.disable:
                     highest = state.log_likelihood.max().item()
                     bar.set_postfix(log_likelihood=f"{highest:.6g}", refresh=False)
-                bar.update()
+                bar.update(n_taken)
                 if checkpoint is not None and self._progress.n_steps % checkpoint.every == 0:
                     self._save(checkpoint)
 
     def _start(self) -> None:
         at = [trace.index for trace in self._progress.at_work]
-        state = self._algorithm.e_step(self._starts.reindex(lambda t: t[at]), self._rows)
-        endings = endings_at_start(self._starts, state, at)
+        state = self._steps.start(self._starts.reindex(lambda t: t[at]))
+        endings = endings_at_start(self._starts, state, at, self._max_iter)
         self._progress = replace(self._progress, state=state).with_ended(endings)
 
-    def _step(self, before: EMState) -> None:
-        progress, n_steps = self._progress, before.n_steps + 1
-        mixture, singular = self._algorithm.m_step(before)
-        mixture, revived, broken = self._recovery.apply(
-            [trace.index for trace in progress.at_work],
-            before,
-            mixture,
-            singular,
-            may_revive=n_steps < self._max_iter,
-        )
-        met = self._stopping.is_met(before)
-        converged = [a and not b for a, b in zip(met, revived, strict=True)]
-        is_last = n_steps == self._max_iter or all(converged)
-        after = self._algorithm.e_step(mixture, self._rows, before, is_last=is_last)
-        for trace, likelihood in zip(progress.at_work, before.log_likelihood.tolist(), strict=True):
-            trace.history[before.n_steps :] = [likelihood]
-        reasons = [self._reason(i, before, after, ends) for i, ends in enumerate(converged)]
-        endings = endings_of_step(progress.at_work, before, after, broken, reasons)
-        progress = replace(progress, state=after, n_steps=progress.n_steps + 1)
+    def _advance(self, before: EMState, most: int) -> int:
+        """Takes up to ``most`` steps; returns how many it took."""
+        progress = self._progress
+        after, endings = self._steps.advance(progress.at_work, before, most)
+        n_taken = after.n_steps - before.n_steps
+        progress = replace(progress, state=after, n_steps=progress.n_steps + n_taken)
         self._progress = progress.with_ended(endings)
-
-    def _reason(
-        self, i: int, before: EMState, after: EMState, converged: bool
-    ) -> tuple[Status, str] | None:
-        """Says why a restart ends with a step, if it does."""
-        objective = self._algorithm.objective
-        if converged:
-            return Status.CONVERGED, self._stopping.reason(before, i, objective)
-        if after.n_steps == self._max_iter:
-            return Status.LIMIT_REACHED, limit_reached(after, i, objective)
-        return None
+        return n_taken
 
     # -- results ----------------------------------------------------------------------------
 
-    def _result(self, *, interrupted: bool = False) -> EMResult:
+    def result(self, *, interrupted: bool = False) -> EMResult:
         """Returns the best restart, without another look at the rows."""
         progress = self._progress
         if progress.best is None and not progress.at_work:
@@ -158,10 +142,11 @@ class Restarts:
             history=torch.tensor(best.history, dtype=torch.float64),
             events=(
                 *self._recovery.events_until(best.index, len(best.history)),
-                *_seen_once(self._rows),
+                *_seen_once(self._torch_steps.rows),
             ),
             restarts=torch.tensor(progress.log_likelihoods, dtype=torch.float64),
-            reg_covar=self._algorithm.reg_covar,
+            reg_covar=self._torch_steps.algorithm.reg_covar,
+            engine=self._steps.name,
         )
 
     # -- checkpoints ------------------------------------------------------------------------

@@ -58,6 +58,8 @@ class EMResult:
         reg_covar: what was added to the variances.
         objective: what the fit maximized: ``log_likelihood``, with a prior plus the log prior
             density per row, but for a constant.
+        engine: who took the steps: ``"native"``, the library in C, but for those out of the
+            ordinary, as where a component lost its rows; or ``"torch"``.
 
     Example:
         >>> import torch
@@ -79,6 +81,7 @@ class EMResult:
     restarts: Tensor
     reg_covar: float
     objective: float
+    engine: str
 
     @property
     def converged(self) -> bool:

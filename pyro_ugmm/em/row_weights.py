@@ -15,7 +15,7 @@ __all__ = ["as_weights", "check_some_weight", "check_weights", "mean_weight"]
 
 def check_some_weight(condition: Any) -> None:
     """Raises the error of rows without any weight unless ``condition`` holds."""
-    check(condition, "sample_weight", "at least one positive weight", "none")
+    check(condition, "sample_weight", "at least one positive weight", "none but zeros")
 
 
 def as_weights(weight: Any, n_rows: int) -> Tensor:

@@ -72,10 +72,26 @@ class Rows:
         assert self._like is not None
         return self._like
 
+    @property
+    def n_rows(self) -> int | None:
+        """How many there are, or ``None`` where only a reading tells."""
+        shape = self._source.shape
+        return None if shape is None else shape[0]
+
+    def whole(self) -> tuple[Tensor, Tensor | None]:
+        """Returns all rows at once, ``(n, D)``, and their weights, ``(n,)``, where
+        :attr:`n_rows` is known.
+        """
+        assert self.n_rows is not None
+        ((x, weight),) = self.blocks(self.n_rows)
+        return x, weight
+
     def normalize_weights(self) -> float:
         """Divides weights by their mean over all processes, which it returns; those of a stream
         stay as they are.
         """
+        if self._weight is None and not is_distributed():
+            return 1.0
         here = torch.device("cpu") if self._like is None else double_device(self._like.device)
         shape = self._source.shape
         mean = mean_weight(self._weight, shape is None or shape[0] > 0, here)

@@ -7,7 +7,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from ..accumulation import double
 from ..checks import check
+from ..distributions import GaussianMixture
 from ..distributions.covariance import Covariance
 
 __all__ = ["SufficientStatistics"]
@@ -54,6 +56,30 @@ class SufficientStatistics:
     weight: Tensor
     missing: str = "error"
 
+    @classmethod
+    def expected(cls, mixture: GaussianMixture, weight: float) -> Self:
+        """Returns what rows of a total weight, drawn from a mixture of batch shape ``()``, leave
+        on average; the log-likelihood apart, which is zero.
+        """
+        means, structure, mass = mixture.means, mixture.covariance, weight * mixture.weights
+        scatter = mass[:, None, None] * structure.dense(*means.shape)
+        zero = double(mass.new_zeros(()))
+        return cls(
+            covariance=structure,
+            pivots=means,
+            mass=mass,
+            first=torch.zeros_like(means),
+            second=structure.moments.project(scatter),
+            log_likelihood=zero,
+            weight=zero + weight,
+            missing=mixture.missing,
+        )
+
+    @property
+    def moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mass, first and second moments."""
+        return self.mass, self.first, self.second
+
     @property
     def sums(self) -> dict[str, Tensor]:
         """The tensors that add."""
@@ -69,6 +95,19 @@ class SufficientStatistics:
         tensors = {"pivots": self.pivots} | self.sums
         changed: dict[str, Any] = {name: function(tensor) for name, tensor in tensors.items()}
         return replace(self, covariance=self.covariance.reindex(function), **changed)
+
+    def scaled(self, factor: float) -> Self:
+        """Returns the statistics of the same rows, each with ``factor`` times its weight."""
+        changed: dict[str, Any] = {name: factor * tensor for name, tensor in self.sums.items()}
+        return replace(self, **changed)
+
+    def about(self, pivots: Tensor) -> Self:
+        """Returns the same statistics, with moments about other pivots."""
+        least = torch.finfo(self.mass.dtype).tiny ** 0.5
+        average = self.first / self.mass.clamp(min=least).unsqueeze(-1)
+        shift, outer = average - (pivots - self.pivots), self.covariance.moments.outer
+        second = self.second - outer(average, self.mass) + outer(shift, self.mass)
+        return replace(self, pivots=pivots, first=self.mass.unsqueeze(-1) * shift, second=second)
 
     def __add__(self, other: "SufficientStatistics") -> Self:
         """Merges the statistics of two disjoint sets of rows."""

@@ -59,7 +59,11 @@ class Tolerance(StoppingRule):
 
     def reason(self, state: EMState, at: int, objective: str) -> str:
         """Says by how much, and in which step it was found out."""
+        return self.words(state.change[at].item(), state.n_steps + 1, objective)
+
+    def words(self, change: float, n_steps: int, objective: str) -> str:
+        """Says by how much the objective changed before the last of so many steps."""
         return (
-            f"converged: the mean {objective} changed by {state.change[at].item():.3g}, less than "
-            f"tol={self.tol:g}, in step {state.n_steps + 1}"
+            f"converged: the mean {objective} changed by {change:.3g}, less than "
+            f"tol={self.tol:g}, in step {n_steps}"
         )

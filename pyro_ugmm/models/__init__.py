@@ -4,6 +4,14 @@ from .base import BayesianModel
 from .classifier import UGMMClassifier
 from .density import UGMMDensity
 from .gaussian_mixture import BayesianGaussianMixture
+from .hierarchical_mixture import HierarchicalGaussianMixture
 from .priors import Priors
 
-__all__ = ["BayesianGaussianMixture", "BayesianModel", "Priors", "UGMMClassifier", "UGMMDensity"]
+__all__ = [
+    "BayesianGaussianMixture",
+    "BayesianModel",
+    "HierarchicalGaussianMixture",
+    "Priors",
+    "UGMMClassifier",
+    "UGMMDensity",
+]

@@ -69,8 +69,8 @@ class BayesianModel(
         """
 
     @abstractmethod
-    def example_row(self) -> Tensor:
-        """Returns one row of valid data, ``(1, K)``, for a guide to be set up with."""
+    def example_rows(self) -> tuple[Tensor, ...]:
+        """Returns one row of valid data, for a guide to be set up with."""
 
     @abstractmethod
     def check_data(self, x: Any, y: Any = None) -> tuple[Tensor, ...]:

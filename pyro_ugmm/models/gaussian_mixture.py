@@ -69,6 +69,8 @@ class BayesianGaussianMixture(BayesianModel):
         torch.Size([10, 2])
     """
 
+    priors: Priors
+
     @torch.inference_mode(False)  # so that it can be trained, wherever it is made
     def __init__(
         self,
@@ -210,9 +212,9 @@ class BayesianGaussianMixture(BayesianModel):
         """Makes a mixture with these arguments and priors."""
         return cls(**arguments, priors=priors).to(dtype)
 
-    def example_row(self) -> Tensor:
+    def example_rows(self) -> tuple[Tensor, ...]:
         """The center of the data."""
-        return self.sites.center.unsqueeze(0)
+        return (self.sites.center.unsqueeze(0),)
 
     def __repr__(self) -> str:
         missing = mixture_rule(self.missing).shown

@@ -208,9 +208,9 @@ class NetworkModel(BayesianModel):
         network, rest = make_network(arguments, dtype, state)
         return cls(network, priors=priors, copy=False, **rest)
 
-    def example_row(self) -> Tensor:
+    def example_rows(self) -> tuple[Tensor, ...]:
         """The center of the features."""
-        return self.network.layers[0].input_center[: self.n_features].unsqueeze(0)
+        return (self.network.layers[0].input_center[: self.n_features].unsqueeze(0),)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.network!r}, priors={self.priors!r})"

@@ -68,5 +68,5 @@ def library() -> tuple[ctypes.CDLL | None, str]:
         except OSError as error:
             failure = f"the library in C does not load: {error}"
     if sys.platform != "win32":
-        warnings.warn(f"large layers will be slower on the CPU: {failure}", stacklevel=2)
+        warnings.warn(f"EM and large layers will be slower on the CPU: {failure}", stacklevel=2)
     return None, failure

@@ -56,7 +56,7 @@ class SavedGuide:
             check_shape(tensors, f"guide.{self.matrix}", shape)
         guide = self.factory(model, rank=rank) if self.has_rank else self.factory(model)
         with torch.no_grad():
-            guide(model.example_row())  # makes the parameters
+            guide(*model.example_rows())  # makes the parameters
         return guide
 
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import check, check_integer
-from ..models import BayesianGaussianMixture, UGMMClassifier, UGMMDensity
+from ..models import (
+    BayesianGaussianMixture,
+    HierarchicalGaussianMixture,
+    UGMMClassifier,
+    UGMMDensity,
+)
 
 __all__ = ["MODELS"]
 
@@ -34,6 +39,13 @@ def _mixture_shapes(arguments: Mapping[str, Any]) -> Shapes:
     return {"model.sites.start_means": tuple(sizes)}
 
 
+def _groups_shapes(arguments: Mapping[str, Any]) -> Shapes:
+    names = ("n_components", "n_features")
+    sizes = (check_integer(f"arguments.{name}", arguments[name]) for name in names)
+    check_integer("arguments.n_groups", arguments["n_groups"])
+    return {"model.sites.unit": tuple(sizes)}
+
+
 def _network_shapes(arguments: Mapping[str, Any]) -> Shapes:
     sizes = arguments["sizes"]
     valid = isinstance(sizes, list) and len(sizes) > 1
@@ -56,11 +68,13 @@ def _density_shapes(arguments: Mapping[str, Any]) -> Shapes:
 
 
 _MIXTURE = frozenset({"n_components", "n_features", "covariance", "missing"})
+_GROUPS = frozenset({"n_groups", "n_components", "n_features", "covariance", "group_scale"})
 _NETWORK = frozenset({"sizes", "dropout", "min_scale", "missing", "normalization"})
 MODELS = {
     one.kind.__name__: one
     for one in (
         SavedModel(BayesianGaussianMixture, _MIXTURE, _mixture_shapes),
+        SavedModel(HierarchicalGaussianMixture, _GROUPS, _groups_shapes),
         SavedModel(UGMMClassifier, _NETWORK, _network_shapes),
         SavedModel(UGMMDensity, _NETWORK | {"n_classes", "objective"}, _density_shapes),
     )

@@ -10,7 +10,7 @@ import torch
 import torch.multiprocessing as mp
 
 from pyro_ugmm.em import EMFitter, initialize, select
-from tests.gloo import join
+from tests.gloo import join, leave
 
 from ..attacking import damaged, interrupted_after, interrupted_at, killed_after, timed
 from .cases import STRUCTURE_NAMES, clusters, parameters
@@ -186,7 +186,7 @@ def _process(rank, file, numbers, results):
             results["faulty", rank, number] = attempt(rows)
             results["after", rank, number] = attempt(Faulty(None, 0))
     finally:
-        torch.distributed.destroy_process_group()
+        leave()
 
 
 def test_a_fault_of_one_process_is_an_error_of_both(attacks, tmp_path):

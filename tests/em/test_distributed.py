@@ -16,7 +16,7 @@ from pyro_ugmm.em import (
     initialize,
     select,
 )
-from tests.gloo import join, outcome
+from tests.gloo import join, leave, outcome
 
 from .cases import STRUCTURE_NAMES, clusters
 
@@ -34,6 +34,13 @@ QUIET = {"progress": False, "seed": 0}
 def estimated(x, **options):
     options = {"n_components": 3, "random_state": 0, "max_iter": 300, **options}
     return GaussianMixtureEstimator(**options).fit(x.numpy()).mixture_
+
+
+def in_steps(x):
+    fitted = GaussianMixtureEstimator(3, random_state=0, batch_size=400)
+    for _ in range(3):
+        fitted.partial_fit(x.numpy())
+    return fitted.mixture_
 
 
 def far():
@@ -71,6 +78,7 @@ SHARED = {
         HOLES[at], 2, missing="marginalize", sample_weight=WEIGHT[at], **QUIET
     ),
     "estimator": lambda at: estimated(X[at]),
+    "estimator in steps": lambda at: in_steps(X[at]),
     "estimator without a seed": lambda at: estimated(X[at], n_components=1, random_state=None),
 }
 PARTS = {
@@ -264,7 +272,7 @@ def _process(rank, world_size, file, results):
         results["estimator alone", rank] = plain(one.fit(mine.numpy()).mixture_)
         results["handler", rank] = signal.getsignal(signal.SIGINT) == before
     finally:
-        torch.distributed.destroy_process_group()
+        leave()
 
 
 @pytest.fixture(scope="module")

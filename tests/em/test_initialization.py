@@ -6,7 +6,10 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from pyro_ugmm.em import EMFitter, initialize
-from pyro_ugmm.em.kmeans import kmeans, nearest
+from pyro_ugmm.em.initialization import METHODS
+from pyro_ugmm.em.kmeans import cluster, cluster_by_torch, kmeans, nearest
+from pyro_ugmm.em.kmeans_call import cluster_natively
+from pyro_ugmm.native import variants
 
 from .cases import STRUCTURE_NAMES, clusters, parameters
 
@@ -23,11 +26,44 @@ def test_kmeans_is_as_good_as_scikit_learns():
     for seed in range(5):
         x = clusters(500, n_clusters=6, seed=seed)
         generator = torch.Generator().manual_seed(seed)
-        label = kmeans(x, torch.ones(500).double(), 6, generator)
+        (label,) = kmeans(x, torch.ones(500).double(), 6, generator)
         centers = torch.stack([x[label == k].mean(0) for k in range(6)])
         ours = nearest(x, centers)[1].sum().item()
         theirs = KMeans(6, n_init=1, random_state=seed).fit(x.numpy()).inertia_
         assert ours < 1.25 * theirs
+
+
+@pytest.mark.skipif(not variants(), reason="there is no library here")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("variant", ["baseline", "avx2", "avx512"])
+def test_the_library_clusters_as_torch_does(variant, dtype):
+    """Problems of unequal numbers of rows, the last of fewer distinct rows than clusters."""
+    if variant not in variants():
+        pytest.skip("no such library, or it is for another processor")
+    sizes = [200, 37, 90]
+    x = torch.cat([*(clusters(size, seed=size) for size in sizes[:2]), torch.ones(90, 3).double()])
+    x, weight = x.to(dtype), torch.randint(0, 3, (len(x),)).to(dtype)
+    x[-1], weight[-1] = 5, 1
+    uniform, n_rows = torch.rand(3, 4, 3, dtype=torch.float64), torch.tensor(sizes)
+    offset = n_rows.cumsum(0) - n_rows
+    found = cluster_natively(x, weight, offset, n_rows, uniform, 50, 2, variant)
+    for rows, weights, numbers, labels in zip(
+        x.split(sizes), weight.split(sizes), uniform, found.split(sizes), strict=True
+    ):
+        assert torch.equal(labels, cluster_by_torch(rows, weights, numbers))
+
+
+def test_seeds_are_drawn_by_the_squares_of_distances():
+    """Three rows in a row: the second seed of two lies at the far end 4 times as often."""
+    x = torch.tensor([[0.0], [1.0], [2.0]]).double()
+    uniform = torch.zeros(4000, 2, 1, dtype=torch.float64)
+    uniform[:, 1, 0] = (torch.arange(4000) + 0.5) / 4000
+    labels = cluster(x, torch.ones(3).double(), uniform)
+    far = (labels == torch.tensor([0, 0, 1])).all(1).double().mean()
+    near = (labels == torch.tensor([0, 1, 1])).all(1).double().mean()
+    assert near.item() == pytest.approx(0.2, abs=0.01) and far.item() == pytest.approx(
+        0.8, abs=0.01
+    )
 
 
 def test_nearest_is_the_nearest():
@@ -51,7 +87,7 @@ def test_clusters_are_found_whatever_the_scales(scale, offset):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_seed_decides_and_the_global_state_does_not(structure, dtype):
     x = clusters(200, dtype=dtype)
-    for method in ("kmeans", "random_from_data"):
+    for method in METHODS:
         a = initialize(x, 4, structure, method=method, seed=3)
         torch.rand(1)
         b = initialize(x, 4, structure, method=method, seed=3)
@@ -98,13 +134,25 @@ def test_a_cluster_of_few_rows_starts_with_the_average_covariance(structure):
     assert start.covariance.smallest_variance().min() > 0.5 * of_cluster
 
 
-def test_random_means_are_rows():
+@pytest.mark.parametrize("method", ["k-means++", "random_from_data"])
+def test_random_means_are_rows(method):
     x = clusters(100)
-    start = initialize(x, 5, method="random_from_data", seed=0)
+    start = initialize(x, 5, method=method, seed=0)
     assert (start.means.unsqueeze(1) == x).all(-1).any(1).all()
     torch.testing.assert_close(
         start.covariance.values[0], torch.cov(x.T, correction=0), rtol=1e-5, atol=1e-5
     )
+
+
+def test_distant_rows_are_of_all_clusters():
+    """Rows of weight zero apart."""
+    x, label = separated()
+    weight = (label != 3).double()
+    options = {"method": "k-means++", "sample_weight": weight}
+    for seed in range(20):
+        means = initialize(x, 3, seed=seed, **options).means
+        of = label[(means.unsqueeze(1) == x).all(-1).int().argmax(1)]
+        assert of.sort().values.tolist() == [0, 1, 2]
 
 
 def test_restarts_differ_and_weights_count():
@@ -141,7 +189,7 @@ X = torch.randn(6, 2)
     [
         ({"n_components": 0}, "n_components: expected a positive integer"),
         ({"covariance": "diag"}, "covariance: expected one of 'full', 'tied', 'diagonal', 'sph"),
-        ({"method": "k-means"}, "method: expected one of 'kmeans', 'random_from_data'"),
+        ({"method": "k-means"}, r"method: expected one of 'kmeans', 'k-means\+\+'"),
         ({"missing": "omit"}, "missing: expected"),
         ({"n_init": 0}, "n_init: expected"),
         ({"reg_covar": -1}, "reg_covar: expected"),

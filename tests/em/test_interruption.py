@@ -2,14 +2,16 @@
 
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pyro_ugmm import em
 from pyro_ugmm.distributions import GaussianMixture
-from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize, restarts
+from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize, quick_fit, restarts
 from pyro_ugmm.em.expectation import Expectation
+from pyro_ugmm.em.native_steps import Workload
 from pyro_ugmm.em.progress import Progress
 from pyro_ugmm.em.recovery import Recovery
 
@@ -81,9 +83,12 @@ def assert_sound(result, fitter, start):
     assert result.report
 
 
+@pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize("name", FITS)
-def test_there_is_a_result_wherever_the_keyboard_interrupts(name):
+def test_there_is_a_result_wherever_the_keyboard_interrupts(name, engine, monkeypatch):
+    monkeypatch.setattr(Workload, "seconds", 0)  # a call for each step
     fitter, start = FITS[name]
+    fitter = replace(fitter, engine=engine)
     _, n_lines = interrupted_at(None, lambda: fitter.fit(X, start))
     # The first two lines of a run open what catches it.
     for line in [*range(3, 60), *range(60, n_lines, max(1, n_lines // 60))]:
@@ -117,11 +122,21 @@ def test_whatever_the_keyboard_interrupts(point, count, name, monkeypatch):
 
     monkeypatch.setattr(owner, attribute, interrupting)
     fitter, start = FITS[name]
-    result = fitter.fit(X, start)
+    result = replace(fitter, engine="torch").fit(X, start)
     if len(calls) >= count:
         assert_sound(result, fitter, start)
     else:
         assert not result.interrupted
+
+
+@pytest.mark.parametrize("name", ["one", "five restarts"])
+def test_of_what_one_does_not_notice_the_start_is_left(name, monkeypatch):
+    def interrupting(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quick_fit, "take_steps", interrupting)
+    fitter, start = FITS[name]
+    assert_sound(fitter.fit(X, start), fitter, start)
 
 
 def test_the_last_mixtures_are_evaluated_in_one_reading():

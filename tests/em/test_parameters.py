@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, initialize, select
+from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, StepwiseEM, initialize, select
 
 from .cases import clusters
 
@@ -52,13 +52,19 @@ ENTRIES = {
             "covariance_type": [],
             "tol": REAL,
             "reg_covar": REAL,
-            "max_iter": [],
+            "max_iter": ZERO,
             "n_init": [],
             "init_params": [],
             "weights_init": NONE,
             "means_init": NONE,
             "precisions_init": NONE,
             "random_state": NONE + ZERO,
+            "warm_start": FLAGS,
+            "verbose": FLAGS + ZERO,
+            "verbose_interval": [],
+            "prior": NONE,
+            "decay": [],
+            "batch_size": [],
             "device": NONE + (ZERO if torch.cuda.is_available() else []),  # the first GPU
             "missing": [],
             "group": NONE,
@@ -103,7 +109,7 @@ ENTRIES = {
         EMFitter,
         {
             "tol": REAL,
-            "max_iter": [],
+            "max_iter": ZERO,
             "reg_covar": REAL,
             "prior": NONE,
             "missing": NONE,
@@ -111,6 +117,10 @@ ENTRIES = {
             "stopping": NONE,
             "group": NONE,
         },
+    ),
+    "StepwiseEM": (
+        StepwiseEM,
+        {"decay": [], "batch_size": [], "reg_covar": REAL, "prior": NONE},
     ),
     "fit": (
         lambda **given: EMFitter(progress=False).fit(**{"x": X, "start": START, **given}),

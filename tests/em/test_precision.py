@@ -103,7 +103,7 @@ class Counted(TorchDispatchMode):
 @each_structure
 @each_fitter
 def test_doubles_are_made_in_one_place(call, structure, prior, monkeypatch):
-    fitter = EMFitter(tol=0, max_iter=5, prior=prior, progress=False)
+    fitter = EMFitter(tol=0, max_iter=5, prior=prior, progress=False, engine="torch")
     function, *args = CALLS[call](structure, fitter)
     args[-1] = None
     expected = function(*args)

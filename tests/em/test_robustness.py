@@ -166,7 +166,7 @@ def test_beyond_the_numbers_range_the_last_finite_mixture_is_kept(monkeypatch):
     monkeypatch.setattr(algorithm, "maximize", overflowing)
     for max_iter in (3, 9):  # as it ends, and before
         steps.clear()
-        result = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(x, start)
+        result = EMFitter(progress=False, tol=0, max_iter=max_iter, engine="torch").fit(x, start)
         assert not result.converged and "standardize" in result.reason
         assert result.log_likelihood == pytest.approx(result.history[2].item())
         assert is_finite(result.mixture)
@@ -232,7 +232,7 @@ def test_whatever_a_processor_makes_of_what_is_beyond_its_range(
         return found
 
     monkeypatch.setattr(BlockSum, "value", overflowing)
-    result = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(x, start)
+    result = EMFitter(progress=False, tol=0, max_iter=max_iter, engine="torch").fit(x, start)
     alone = EMFitter(progress=False, tol=0, max_iter=max_iter).fit(
         x, initialize(x, 2, n_init=2, seed=0)
     )

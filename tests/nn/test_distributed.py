@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from pyro_ugmm.nn import UGMMNetwork
-from tests.gloo import join
+from tests.gloo import join, leave
 
 
 def _problem():
@@ -30,7 +30,7 @@ def _process(rank, world_size, file, results):
         rows = slice(rank, None, world_size)
         results[rank] = _step(DistributedDataParallel(network), x[rows], y[rows])
     finally:
-        torch.distributed.destroy_process_group()
+        leave()
 
 
 def test_two_processes_are_one(tmp_path):

@@ -9,7 +9,7 @@ import torch
 import torch.multiprocessing as mp
 
 from pyro_ugmm.sampling import sample_posterior, smc
-from tests.gloo import join, outcome
+from tests.gloo import join, leave, outcome
 
 from .lines import X, Y, guide_about_the_posterior, regression
 
@@ -121,7 +121,7 @@ def _process(rank, world_size, folder, results):
         results["resumed", rank] = stopped_then_whole(f"{folder}/run.pt")
         results["alone", rank] = attempt(lambda: sampled(seed=rank, group=False))
     finally:
-        torch.distributed.destroy_process_group()
+        leave()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,13 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from pyro_ugmm.guides import full_rank, low_rank, mean_field
-from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
+from pyro_ugmm.models import (
+    BayesianGaussianMixture,
+    HierarchicalGaussianMixture,
+    Priors,
+    UGMMClassifier,
+    UGMMDensity,
+)
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.saving import save_fitted
 
@@ -15,6 +21,7 @@ NOTHING = {"means": None, "variances": None, "weights": None, "correlations": No
 X, Y = torch.randn(20, 2), torch.arange(20) % 3
 MODELS = {
     "mixture": lambda: BayesianGaussianMixture(2, 2),
+    "groups": lambda: HierarchicalGaussianMixture(3, 2, 2),
     "classifier": lambda: UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors()),
     "density": lambda: UGMMDensity(UGMMNetwork([3, 4, 1]), 3, Priors()),
 }
@@ -27,7 +34,7 @@ def saved(path, model="classifier", guide="low_rank"):
     made = GUIDES[guide](one) if guide else None
     if made is not None:
         with torch.no_grad():
-            made(one.example_row())
+            made(*one.example_rows())
     save_fitted(path, one, made)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
