@@ -18,8 +18,10 @@ from .variational.result import VariationalResult
 
 if TYPE_CHECKING:
     from .estimator import GaussianMixtureEstimator
+    from .variational.estimator import BayesianGaussianMixtureEstimator
 
 __all__ = [
+    "BayesianGaussianMixtureEstimator",
     "Candidate",
     "ConjugatePrior",
     "EMAlgorithm",
@@ -47,4 +49,8 @@ def __getattr__(name: str) -> Any:
         from .estimator import GaussianMixtureEstimator
 
         return GaussianMixtureEstimator
+    if name == "BayesianGaussianMixtureEstimator":
+        from .variational.estimator import BayesianGaussianMixtureEstimator
+
+        return BayesianGaussianMixtureEstimator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

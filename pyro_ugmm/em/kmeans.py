@@ -33,9 +33,7 @@ def _drawn(chance: Tensor, uniform: Tensor) -> Tensor:
     return at.clamp(max=int(chance.nonzero()[-1]))
 
 
-def numbers_for(
-    like: Tensor, count: int, n_init: int, generator: torch.Generator | None
-) -> Tensor:
+def numbers_for(like: Tensor, count: int, n_init: int, generator: torch.Generator | None) -> Tensor:
     """Draws what chooses rows far from each other, ``(n_init, count, n_trials)``."""
     shape = n_init, count, 2 + int(math.log(count))
     uniform = torch.rand(shape, generator=generator, device=like.device, dtype=torch.float32)

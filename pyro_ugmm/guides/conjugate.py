@@ -50,7 +50,7 @@ class ConjugateGuide:
         self._build = COVARIANCE_SITES[name].build
         self._precisions = PRECISION_SITES[name](components)
         is_one = len(self._means) == 1
-        self._weights = None if is_one else posterior.weights.on_simplex(self._means.dtype)
+        self._weights = None if is_one else posterior.weights.on_simplex(self._means)
         self._joint = _Joint(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:

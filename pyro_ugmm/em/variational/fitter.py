@@ -15,9 +15,11 @@ from ...status import Status
 from ..expectation import Expectation
 from ..rows import Rows
 from ..starts import checked_start
+from ..statistics import SufficientStatistics
 from ..stopping import Tolerance
 from ..untracked import untracked
-from .precision_law import PRECISION_LAWS, PrecisionLaw, of_matrices
+from .parameters import ParameterDistribution
+from .precision_law import PRECISION_LAWS, of_matrices
 from .priors import VariationalPriors
 from .result import VariationalResult
 from .steps import VariationalState, next_state
@@ -108,32 +110,34 @@ class VariationalEM:
         """
         start = checked_start("start", start)
         structure = start.covariance.name
-        check(structure in PRECISION_LAWS, "start", f"one of {[*PRECISION_LAWS]}", structure)
+        expected = f"covariances that are {', '.join(PRECISION_LAWS)}"
+        check(structure in PRECISION_LAWS, "start", expected, structure)
         starts = start if start.batch_shape else start.reindex(lambda t: t.unsqueeze(0))
         settings = {name: value for name, value in vars(self).items() if name not in _NOT_SHARED}
         given = {f"priors.{name}": value for name, value in vars(self.priors).items()}
         current().agree(settings | given | {"start": [*starts.tensors().values()]})
         observed = self.priors.is_of_data
         rows = Rows(x, starts.means, sample_weight, starts.missing, observed=observed)
-        fits: list[VariationalResult] = []
+        prior, fits = None, []
         for i in range(len(starts.means)):
-            fits.append(self._fit(rows, _one_of(starts, i)))
+            one = _one_of(starts, i)
+            statistics = Expectation(one).read(rows).statistics()
+            prior = self._prior(statistics) if prior is None else prior
+            fits.append(self._ascend(VariationalState(prior, prior.updated(statistics)), rows))
             if fits[-1].interrupted:
                 break
-        return max(fits, key=lambda fit: (not fit.interrupted, fit.lower_bound[-1:].tolist()))
+        return max(fits, key=lambda fit: (not fit.interrupted, fit.n_iter > 0, fit.final_bound))
 
-    def _law(self, start: GaussianMixture) -> PrecisionLaw:
+    def _prior(self, statistics: SufficientStatistics) -> ParameterDistribution:
         is_exact = self.normalizer == "exact"
-        law = PRECISION_LAWS[start.covariance.name] if is_exact else of_matrices
-        return law(start.n_components, start.n_features)
-
-    def _fit(self, rows: Rows, start: GaussianMixture) -> VariationalResult:
-        """Iterates from one start."""
-        statistics = Expectation(start).read(rows).statistics()
+        law = PRECISION_LAWS[statistics.covariance.name] if is_exact else of_matrices
         weights = WEIGHT_DISTRIBUTIONS[self.weight_prior]
-        prior = self.priors.of(statistics, weights, self._law(start))
-        state, history = VariationalState(prior, prior.updated(statistics)), []
-        status, reason = Status.LIMIT_REACHED, str(Status.LIMIT_REACHED)
+        return self.priors.of(statistics, weights, law(*statistics.pivots.shape))
+
+    def _ascend(self, state: VariationalState, rows: Rows) -> VariationalResult:
+        """Iterates until the end."""
+        history: list[float] = []
+        status, reason = Status.LIMIT_REACHED, ""
         try:
             for after in self._states(state, rows):
                 if not math.isfinite(after.lower_bound):
@@ -147,11 +151,11 @@ class VariationalEM:
         except KeyboardInterrupt:
             status, reason = Status.INTERRUPTED, str(Status.INTERRUPTED)
         return VariationalResult(
-            mixture=state.posterior.mixture(start.missing),
+            mixture=state.posterior.mixture(rows.missing),
             posterior=state.posterior,
-            prior=prior,
+            prior=state.prior,
             status=status,
-            reason=reason,
+            reason=reason or self._limit_reached(state),
             lower_bound=torch.tensor(history, dtype=torch.float64),
         )
 
@@ -165,6 +169,12 @@ class VariationalEM:
     def _least_change(self, state: VariationalState) -> float:
         dtype = state.posterior.components.means.dtype
         return max(self.tol, torch.finfo(dtype).eps * abs(state.lower_bound))
+
+    def _limit_reached(self, state: VariationalState) -> str:
+        stopped = f"stopped after max_iter={self.max_iter} iterations"
+        return (
+            f"{stopped}, the last of which changed the lower bound by {state.change:.3g}; raise it"
+        )
 
     def _reason(self, state: VariationalState) -> str:
         least, step = self._least_change(state), state.n_steps

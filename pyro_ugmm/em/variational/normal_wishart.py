@@ -77,32 +77,27 @@ class NormalWishart:
         logarithms = self.law.expected_log(degrees) - n_features * (degrees / 2).log()
         return (logarithms - n_features / self.mean_precision) / 2
 
-    def divergence(self, other: Self) -> Tensor:
-        """The Kullback-Leibler divergence from another one, of all components, shape ``()``."""
-        return (self._of_means(other) + self._of_precisions(other)).sum()
+    def log_normalizer(self) -> Tensor:
+        """What the log density is divided by, of all components, but for a constant; shape ``()``.
 
-    def _of_means(self, other: Self) -> Tensor:
-        ratio = other.mean_precision / self.mean_precision
-        distance = double(self.covariance.whiten(self.means - other.means).square().sum(-1))
-        n_features = self.means.shape[-1]
-        return (n_features * (ratio - 1 - ratio.log()) + other.mean_precision * distance) / 2
+        The constant is that of all such distributions.
+        """
+        n_features, degrees = self.means.shape[-1], self.degrees_of_freedom
+        volume = self._log_determinant + n_features * (degrees / 2).log()
+        of_precisions = self.law.log_normalizer(degrees) - degrees / 2 * volume
+        return (of_precisions - n_features / 2 * self.mean_precision.log()).sum()
 
-    def _of_precisions(self, other: Self) -> Tensor:
-        mine, others = self.degrees_of_freedom, other.degrees_of_freedom
-        law, n_features = self.law, self.means.shape[-1]
-        volume = self.covariance.log_determinant(n_features)
-        volume = double(volume - other.covariance.log_determinant(n_features))
-        volume = volume + n_features * (mine / others).log()
-        normalizers = law.log_normalizer(others) - law.log_normalizer(mine)
-        expected = (mine - others) * law.expected_log(mine) + others * volume
-        return normalizers + (expected + others * self._trace(other) - mine * n_features) / 2
+    @cached_property
+    def _log_determinant(self) -> Tensor:
+        return double(self.covariance.log_determinant(self.means.shape[-1]))
 
-    def _trace(self, other: Self) -> Tensor:
-        r"""The trace of expected precisions times the inverses of another's expected ones."""
-        precisions, (values,) = self.covariance.precisions()[0], other.covariance.tensors().values()
-        (argument,) = self.structure.arguments.values()
-        trace = double(precisions * values)
-        for _ in range(argument.n_dims):
-            trace = trace.sum(-1)
-        is_number = self.covariance.n_features is None
-        return trace * self.means.shape[-1] if is_number else trace
+    def expected_exponent(self, statistics: SufficientStatistics) -> Tensor:
+        r"""The expected exponent of rows, of which an E-step under :attr:`covariance` left
+        statistics; shape ``()``.
+
+        .. math:: -\tfrac12 \sum_k N_k \log |\Psi_k / \nu_k|
+            - \tfrac12 \sum_{nk} r_{nk} (x_n - m_k)^T (\Psi_k / \nu_k)^{-1} (x_n - m_k)
+        """
+        precisions, _ = self.covariance.precisions()
+        squares = double(precisions * statistics.second).sum()
+        return -0.5 * ((double(statistics.mass) * self._log_determinant).sum() + squares)

@@ -1,5 +1,6 @@
 """What variational Bayes returns."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,11 @@ class VariationalResult:
         return len(self.lower_bound)
 
     @property
+    def final_bound(self) -> float:
+        """The lower bound at the end, or NaN without an iteration."""
+        return self.lower_bound[-1].item() if self.n_iter else math.nan
+
+    @property
     def n_rows(self) -> Tensor:
         """The expected number of rows of each component, or their weight, shape ``(K,)``."""
         components, prior = self.posterior.components, self.prior.components
@@ -94,8 +100,7 @@ class VariationalResult:
         return ConjugateGuide(self.posterior)
 
     def __repr__(self) -> str:
-        bound = self.lower_bound[-1].item() if self.n_iter else float("nan")
         return (
             f"{type(self).__name__}({self.status.name}, n_iter={self.n_iter}, "
-            f"n_used={self.n_used}, lower_bound={bound:.6g})"
+            f"n_used={self.n_used}, lower_bound={self.final_bound:.6g})"
         )

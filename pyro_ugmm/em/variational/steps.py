@@ -33,13 +33,17 @@ class VariationalState:
 def next_state(state: VariationalState, rows: Rows) -> VariationalState:
     r"""Optimizes the distribution of assignments, and then that of the parameters.
 
-    With the former, the bound is the sum of the rows' logarithms less the divergence from the
-    prior; the latter raises it by the divergence of the posterior before from the one after.
+    With :math:`\rho_{nk}` the expected log densities that make responsibilities, and :math:`Z` what
+    densities of parameters are divided by, the bound after both is
+
+    .. math:: \sum_n \log \sum_k e^{\rho_{nk}} - \sum_{nk} r_{nk} \rho_{nk}
+        + \log Z(\mathrm{posterior}) - \log Z(\mathrm{prior})
     """
     prior, before = state.prior, state.posterior
     expectation = Expectation(before.mixture(rows.missing), log_weights=before.log_weights())
     statistics = expectation.read(rows).statistics()
     after = prior.updated(statistics)
-    bound = statistics.log_likelihood - before.divergence(prior) + before.divergence(after)
+    entropy = statistics.log_likelihood - before.expected_log_likelihood(statistics)
+    bound = entropy + after.log_normalizer - prior.log_normalizer
     change = math.inf if state.n_steps == 0 else bound.item() - state.lower_bound
     return VariationalState(prior, after, bound.item(), change, state.n_steps + 1)

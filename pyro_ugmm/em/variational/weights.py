@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.distributions import Beta, Dirichlet, kl_divergence
+from torch.distributions import Dirichlet
 
 from .stick_breaking import GeneralizedDirichlet
 
@@ -34,12 +34,12 @@ class WeightDistribution(ABC):
         """The expected logarithms of the weights, ``(K,)``."""
 
     @abstractmethod
-    def divergence(self, other: Self) -> Tensor:
-        """The Kullback-Leibler divergence from another one, shape ``()``."""
+    def log_normalizer(self) -> Tensor:
+        """What the log density is divided by, shape ``()``."""
 
     @abstractmethod
-    def on_simplex(self, dtype: torch.dtype) -> Any:
-        """The distribution itself, of weights that sum to one."""
+    def on_simplex(self, like: Tensor) -> Any:
+        """The distribution itself, of weights that sum to one, in the dtype of a tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +61,11 @@ class _DirichletWeights(WeightDistribution):
     def expected_log(self) -> Tensor:
         return self.concentration.digamma() - self.concentration.sum().digamma()
 
-    def divergence(self, other: Self) -> Tensor:
-        return kl_divergence(self._distribution(), other._distribution())
+    def log_normalizer(self) -> Tensor:
+        return self.concentration.lgamma().sum() - self.concentration.sum().lgamma()
 
-    def _distribution(self) -> Dirichlet:
-        return Dirichlet(self.concentration, validate_args=False)
-
-    def on_simplex(self, dtype: torch.dtype) -> Dirichlet:
-        return Dirichlet(self.concentration.to(dtype), validate_args=False)
+    def on_simplex(self, like: Tensor) -> Dirichlet:
+        return Dirichlet(self.concentration.to(like), validate_args=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +85,7 @@ class _StickBreakingWeights(WeightDistribution):
         return cls(torch.ones_like(like), torch.full_like(like, concentration))
 
     def updated(self, mass: Tensor) -> Self:
-        beyond = mass.flip(0).cumsum(0).flip(0) - mass
+        beyond = torch.cat([mass[1:].flip(0).cumsum(0).flip(0), torch.zeros_like(mass[:1])])
         return type(self)(self.taken + mass, self.left + beyond)
 
     def mean(self) -> Tensor:
@@ -103,15 +100,13 @@ class _StickBreakingWeights(WeightDistribution):
         before = torch.cat([torch.zeros_like(before[:1]), before[:-1]])
         return self.taken.digamma() - total + before
 
-    def divergence(self, other: Self) -> Tensor:
-        return kl_divergence(self._shares(), other._shares()).sum()
+    def log_normalizer(self) -> Tensor:
+        total = (self.taken + self.left).lgamma()
+        return (self.taken.lgamma() + self.left.lgamma() - total).sum()
 
-    def _shares(self) -> Beta:
-        return Beta(self.taken, self.left, validate_args=False)
-
-    def on_simplex(self, dtype: torch.dtype) -> GeneralizedDirichlet:
+    def on_simplex(self, like: Tensor) -> GeneralizedDirichlet:
         """With the last weight all that is left (Blei and Jordan 2006)."""
-        return GeneralizedDirichlet(self.taken[:-1].to(dtype), self.left[:-1].to(dtype))
+        return GeneralizedDirichlet(self.taken[:-1].to(like), self.left[:-1].to(like))
 
 
 WEIGHT_DISTRIBUTIONS: dict[str, type[WeightDistribution]] = {
