@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from .algorithm import EMAlgorithm
 from .conjugate_prior import ConjugatePrior
 from .fitter import EMFitter
+from .group_fits import GroupFits
+from .groups import fit_groups
 from .initialization import initialize
 from .result import EMResult, Finding
 from .selection import Candidate, Selection, select
@@ -30,6 +32,7 @@ __all__ = [
     "EMState",
     "Finding",
     "GaussianMixtureEstimator",
+    "GroupFits",
     "Selection",
     "StepwiseEM",
     "StepwiseState",
@@ -38,6 +41,7 @@ __all__ = [
     "VariationalEM",
     "VariationalPriors",
     "VariationalResult",
+    "fit_groups",
     "initialize",
     "select",
 ]

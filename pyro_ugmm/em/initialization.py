@@ -26,7 +26,7 @@ from .rows import Rows
 from .statistics import SufficientStatistics
 from .untracked import untracked
 
-__all__ = ["METHODS", "initialize"]
+__all__ = ["METHODS", "averaged_where_poor", "initialize"]
 
 MOST_ROWS = 50_000
 _BLOCK_ENTRIES = 1 << 22
@@ -215,7 +215,7 @@ class _Beginning:
             spread = sum(outer(d.expand_as(statistics.pivots), mass) for d in deviations)
             statistics = replace(statistics, second=statistics.second + spread)
         mixture, _ = maximize(replace(statistics, missing=self.missing), self.reg_covar)
-        covariance = self._with_average(mixture.covariance, mixture.weights)
+        covariance = averaged_where_poor(mixture.covariance, mixture.weights, self.reg_covar)
         means = mixture.means if means is None else means.reshape(-1, *mixture.means.shape[1:])
         count = max(len(shares), len(means))
         weights, covariance = mixture.weights.expand(count, -1), covariance.expand((count,))
@@ -223,15 +223,16 @@ class _Beginning:
             weights, means, covariance = weights[0], means[0], covariance.reindex(itemgetter(0))
         return GaussianMixture(weights, means, covariance, missing=self.missing)
 
-    def _with_average(self, covariance: Covariance, weights: Tensor) -> Covariance:
-        """Gives components that have hardly any but ``reg_covar`` the average covariance.
 
-        Such a cluster has hardly more rows than there are features.
-        """
-        average = covariance.pooled(weights)
-        least = (1e-4 * average.smallest_variance()).clamp(min=2 * self.reg_covar)
-        poor = covariance.smallest_variance() <= least
-        return covariance.where(poor, average).regularized(0.0)[0]
+def averaged_where_poor(covariance: Covariance, weights: Tensor, reg_covar: float) -> Covariance:
+    """Gives components that have hardly any but ``reg_covar`` the average covariance.
+
+    Such a cluster has hardly more rows than there are features.
+    """
+    average = covariance.pooled(weights)
+    least = (1e-4 * average.smallest_variance()).clamp(min=2 * reg_covar)
+    poor = covariance.smallest_variance() <= least
+    return covariance.where(poor, average).regularized(0.0)[0]
 
 
 def _center_and_scale(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
