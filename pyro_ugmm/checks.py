@@ -123,7 +123,7 @@ def check_number(name: str, value: Any, valid: Callable[[float], bool], expected
 
 def check_broadcast(shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Checks that batch shapes broadcast to one."""
-    for i in range(1, 1 + max(map(len, shapes.values()))):  # torch's own takes its time
+    for i in range(1, 1 + max([len(shape) for shape in shapes.values()])):  # torch takes its time
         sizes = [shape[-i] for shape in shapes.values() if len(shape) >= i and shape[-i] != 1]
         if any(size != sizes[0] for size in sizes):
             given = {name: tuple(shape) for name, shape in shapes.items()}

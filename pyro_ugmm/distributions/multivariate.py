@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -13,9 +14,11 @@ from ..precision import full_precision
 from ..tables import Table, as_table
 from .arguments import checked_dims, given_values
 from .conditioning import conditional, marginal
+from .covariance import FullCovariance
 from .draws import SampledMixture
 from .evaluation import RowEvaluator
 from .interchange import StoredMixture
+from .noise import noise_matrices
 from .one_dimension import OrderedMixture
 from .reductions import LogDensity, MostProbable, Reduction, Responsibilities
 from .unavailable import NoClosedForm
@@ -160,6 +163,28 @@ class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixtur
         shape = tuple(as_table("value", value).values.shape)
         check(len(shape) == 2, "value", "rows, shape (n, D)", shape)
         return float(self.log_prob(value).sum()), shape[0]
+
+    @full_precision
+    def convolve(self, noise: Any) -> Self:
+        r"""Returns the mixture of rows measured with independent Gaussian errors.
+
+        .. math:: p(x + e) = \sum_k w_k \, \mathcal{N}(\mu_k, \Sigma_k + S), \quad
+            e \sim \mathcal{N}(0, S)
+
+        Args:
+            noise: :math:`S`: covariances ``(..., D, D)``, or variances ``(..., D)``, whose leading
+                dimensions broadcast with the batch: those of ``n`` rows make ``n`` mixtures. What
+                ends in ``(D, D)`` is a covariance.
+
+        Raises:
+            ValueError: if the noise is not finite and positive semi-definite, or of another shape.
+        """
+        d = self.n_features
+        matrices = noise_matrices(noise, d).to(self.means)
+        check_broadcast({"noise": matrices.shape[:-2], "the batch": self.batch_shape})
+        dense = self.covariance.dense(self.n_components, d)
+        covariance = FullCovariance(dense + matrices.unsqueeze(-3), validate_args=False)
+        return self._broadcast(replace(self._components, covariance=covariance))
 
     # -- marginals and conditionals ---------------------------------------------------------
 

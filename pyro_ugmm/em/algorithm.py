@@ -15,8 +15,9 @@ from ..checks import check, check_number, check_same_kind
 from ..distributions import GaussianMixture
 from .conjugate_prior import ConjugatePrior
 from .expectation import Expectation
+from .frozen import Frozen
 from .maximization import maximize
-from .rows import Rows
+from .rows import Rows, known_rows
 from .starts import checked_start
 from .state import EMState, largest_mean
 from .untracked import untracked
@@ -35,6 +36,7 @@ class EMAlgorithm:
         reg_covar: what is added to all variances, in squared units of the data.
         prior: for maximum a posteriori instead of maximum likelihood; in the dtype of the start and
             on its device, as ``prior.like(start.means)`` is.
+        frozen: what stays as the start has it, as to :class:`EMFitter`.
 
     Raises:
         ValueError: if a setting is out of range, or as :meth:`EMFitter.fit` does.
@@ -53,8 +55,10 @@ class EMAlgorithm:
 
     reg_covar: float = 1e-6
     prior: ConjugatePrior | None = None
+    frozen: Any = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "frozen", Frozen.of(self.frozen))
         expected = "a finite non-negative number"
         number = check_number("reg_covar", self.reg_covar, lambda v: 0 <= v < math.inf, expected)
         object.__setattr__(self, "reg_covar", number)
@@ -67,24 +71,44 @@ class EMAlgorithm:
         return "log-likelihood" if self.prior is None else "log posterior"
 
     @untracked
-    def init(self, start: GaussianMixture, x: Any, sample_weight: Any = None) -> EMState:
+    def init(
+        self,
+        start: GaussianMixture,
+        x: Any,
+        sample_weight: Any = None,
+        *,
+        labels: Any = None,
+        noise: Any = None,
+    ) -> EMState:
         """Returns the state at a start, of batch shape ``()`` or ``(S,)``."""
         start = checked_start("start", start)
+        self.frozen.check_fits(start)
         if self.prior is not None:
             self.prior.check_fits(start.means)
             check_same_kind({"start": start.means, "prior": self.prior.mean})
-        return self.e_step(start, Rows(x, start.means, sample_weight, start.missing))
+        rows = known_rows(x, start, sample_weight, labels, noise)
+        return self.e_step(start, rows)
 
     @untracked
-    def step(self, state: EMState, x: Any, sample_weight: Any = None) -> EMState:
+    def step(
+        self,
+        state: EMState,
+        x: Any,
+        sample_weight: Any = None,
+        *,
+        labels: Any = None,
+        noise: Any = None,
+    ) -> EMState:
         """Returns the state after an M-step, and the E-step that says what it is worth."""
         mixture, _ = self.m_step(state)
-        return self.e_step(mixture, Rows(x, mixture.means, sample_weight, mixture.missing), state)
+        rows = known_rows(x, mixture, sample_weight, labels, noise)
+        return self.e_step(mixture, rows, state)
 
     def m_step(self, state: EMState) -> tuple[GaussianMixture, Tensor]:
         """Returns the mixture that follows, and which components are singular, ``(..., K)``."""
         assert state.statistics is not None, "the E-step was the last one"
-        return maximize(state.statistics, self.reg_covar, self.prior)
+        weights = state.mixture.weights
+        return maximize(state.statistics, self.reg_covar, self.prior, self.frozen, weights)
 
     def e_step(
         self,

@@ -101,7 +101,8 @@ def _identity_of_rows(rows: Rows, in_order: bool) -> str:
             in_turn.add(weighted)
         else:
             total += _mixed(weighted).sum()
-    return f"{count} rows {in_turn if in_order else format(total.item(), 'x')}"
+    known = f" {fingerprint(rows.known.labels, rows.known.noise)}" if rows.known else ""
+    return f"{count} rows {in_turn if in_order else format(total.item(), 'x')}{known}"
 
 
 def _mixed(rows: Tensor) -> Tensor:

@@ -122,7 +122,12 @@ class ConjugatePrior:
         return counts / counts.sum(-1, keepdim=True)
 
     def with_rows(
-        self, statistics: SufficientStatistics, shift: Tensor, scatter: Tensor, mass: Tensor
+        self,
+        statistics: SufficientStatistics,
+        shift: Tensor,
+        scatter: Tensor,
+        mass: Tensor,
+        stays: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Adds the rows that its strengths count.
 
@@ -131,6 +136,7 @@ class ConjugatePrior:
             shift: of the components' means from the pivots, shape ``(..., K, D)``.
             scatter: second moments about these means.
             mass: what they are divided by, shape ``(..., K)``.
+            stays: which means stay at the pivots, ``(K,)``, if some do.
 
         Returns:
             The same with these rows.
@@ -138,8 +144,12 @@ class ConjugatePrior:
         structure, n_components = statistics.covariance, mass.shape[-1]
         moments, strength = structure.moments, self.mean_strength
         gap = self.mean - statistics.pivots
-        scatter = scatter + moments.outer(shift - gap, strength * mass / (mass + strength))
-        shift = shift + (gap - shift) * (strength / (mass + strength)).unsqueeze(-1)
+        pull = strength / (mass + strength)
+        if stays is not None:
+            pull = torch.where(stays, 0, pull)
+        counts = pull * mass if stays is None else torch.where(stays, strength, pull * mass)
+        scatter = scatter + moments.outer(shift - gap, counts)
+        shift = shift + (gap - shift) * pull.unsqueeze(-1)
         strength = self.covariance_strength * structure.n_distinct(n_components) / n_components
         matrices = (strength * self.covariance).expand(*mass.shape, *self.covariance.shape)
         return shift, scatter + moments.project(matrices), mass + strength

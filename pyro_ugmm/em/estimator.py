@@ -51,6 +51,8 @@ class GaussianMixtureEstimator(FittedMixture):
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``.
         group: the processes that fit together, as to :class:`pyro_ugmm.em.EMFitter`.
         engine: who takes the steps of EM, likewise.
+        frozen: what :meth:`fit` leaves as the start has it, likewise; with ``means_init``, means
+            that are known.
 
     Raises:
         ValueError: if an argument is out of its range or ``X`` is not a matrix of finite numbers.
@@ -87,6 +89,7 @@ class GaussianMixtureEstimator(FittedMixture):
         missing="error",
         group=None,
         engine="auto",
+        frozen=None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -109,16 +112,19 @@ class GaussianMixtureEstimator(FittedMixture):
         self.missing = missing
         self.group = group
         self.engine = engine
+        self.frozen = frozen
 
     @as_one
     @full_precision
-    def fit(self, X, y=None, sample_weight=None) -> Self:
-        """Fits the mixture to rows ``(n, D)``, which may have weights ``(n,)``."""
+    def fit(self, X, y=None, sample_weight=None, *, labels=None, noise=None) -> Self:
+        """Fits the mixture to rows ``(n, D)``, which may have weights ``(n,)``, and of which the
+        component or the error of measurement may be known, as to :meth:`EMFitter.fit`.
+        """
         warm = check_flag("warm_start", self.warm_start) and self.__sklearn_is_fitted__()
         stepwise, fitter = self._stepwise(), self._fitter(self.max_iter)
         table, count = self._table(X, is_first=True)
-        start = last_fit(self, table) if warm else first_start(self, table, sample_weight)
-        result = fitter.fit(table, start, sample_weight)
+        start = last_fit(self, table) if warm else first_start(self, table, sample_weight, labels)
+        result = fitter.fit(table, start, sample_weight, labels=labels, noise=noise)
         if fitter.max_iter and not result.converged:
             warnings.warn(result.reason, ConvergenceWarning, stacklevel=4)
         if sample_weight is not None:
@@ -157,7 +163,7 @@ class GaussianMixtureEstimator(FittedMixture):
         return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def _fitter(self, max_iter: int) -> EMFitter:
-        names = ("tol", "reg_covar", "prior", "group", "engine")
+        names = ("tol", "reg_covar", "prior", "group", "engine", "frozen")
         settings = {name: getattr(self, name) for name in names}
         fitter = EMFitter(**settings, max_iter=max_iter, progress=False)
         stopping = spoken(fitter.tol, self.verbose, self.verbose_interval)

@@ -13,6 +13,7 @@ from ..distributions.components import Components
 from ..distributions.covariance.moments import SecondMoments
 from ..missing_values import mixture_rule
 from ..processes import all_reduce
+from .known_rows import KnownRows
 from .products import DenseProducts, SparseProducts, products_for
 from .rows import Rows
 from .statistics import SufficientStatistics
@@ -152,43 +153,51 @@ class Expectation:
 
     def read(self, rows: Rows) -> Self:
         """Adds all rows."""
+        at = 0
         for x, weight in rows.blocks(self._evaluator.rows_per_block):
-            self.add(x, weight)
+            self.add(x, weight, rows.known.some(slice(at, at + len(x))))
+            at += len(x)
         return self
 
-    def add(self, x: Tensor, weight: Tensor | None) -> None:
+    def add(self, x: Tensor, weight: Tensor | None, known: KnownRows) -> None:
         """Adds rows ``(B, D)`` with weights ``(B,)``, or weights of one."""
         if weight is None:
             self._weight.count += len(x)
         else:
             self._weight.add(weight)
+        if known.noise is not None:
+            return self._add_partial(x, weight, known)
         if mixture_rule(self._missing).takes_nan:
             is_partial = x.isnan().any(1)
             if is_partial.any():
-                self._add_partial(x[is_partial], None if weight is None else weight[is_partial])
-                x = x[~is_partial]
+                some = None if weight is None else weight[is_partial]
+                self._add_partial(x[is_partial], some, known.some(is_partial))
+                x, known = x[~is_partial], known.some(~is_partial)
                 weight = None if weight is None else weight[~is_partial]
         if len(x):
             responsibilities, left = self._evaluator.log_joint(x.T, self._scratch)
-            self._weigh(responsibilities, weight)
+            self._weigh(responsibilities, weight, known)
             for (at, sums), mine in zip(self._sums, left, strict=False):
                 sums.add(responsibilities[at], weight, mine, self._scratch)
 
-    def _weigh(self, log_joint: Tensor, weight: Tensor | None) -> None:
+    def _weigh(self, log_joint: Tensor, weight: Tensor | None, known: KnownRows) -> None:
         """Makes weighted responsibilities of ``(S K, B)``, in place, and notes the likelihood."""
+        known.share_out(log_joint, len(log_joint) // self._n_restarts)
         log_density = _normalize(log_joint, self._n_restarts)
         if weight is not None:
             log_joint.mul_(weight)
             log_density = log_density * weight
         self._log_likelihood.add(log_density)
 
-    def _add_partial(self, x: Tensor, weight: Tensor | None) -> None:
-        """Adds rows of which something is missing."""
+    def _add_partial(self, x: Tensor, weight: Tensor | None, known: KnownRows) -> None:
+        """Adds rows of which something is missing, or known with an error."""
         step = incomplete_rows_at_once(self._joined.means)
         for at in range(0, len(x), step):
-            completion = self._joined.covariance.complete(x[at : at + step], self._joined.means)
+            part = slice(at, at + step)
+            some, means = known.some(part), self._joined.means
+            completion = self._joined.covariance.complete(x[part], means, some.noise)
             log_joint = (self._joined.log_weights + completion.log_density).T.contiguous()
-            self._weigh(log_joint, None if weight is None else weight[at : at + step])
+            self._weigh(log_joint, None if weight is None else weight[part], some)
             if self._only_likelihood:
                 continue
             deviations = completion.deviations.permute(1, 2, 0)

@@ -19,7 +19,7 @@ from .quick_fit import quick_fit
 from .recovery import Recovery
 from .restarts import Restarts
 from .result import EMResult
-from .rows import Rows
+from .rows import known_rows
 from .starts import checked_start
 from .statistics import SufficientStatistics
 from .stopping import StoppingRule, Tolerance
@@ -55,6 +55,9 @@ class EMFitter:
             process's CUDA device first.
         engine: who takes the steps: ``"native"``, the library in C, or ``"torch"``; by default,
             ``"auto"``, the library where it can and is the faster one. The result says which.
+        frozen: what stays as the start has it, by ``"weights"``, ``"means"`` and ``"covariance"``:
+            True, or the numbers of some components. The covariance of a component whose mean stays
+            is taken about that, and weights that do not stay share what the others leave.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -81,9 +84,11 @@ class EMFitter:
     stopping: StoppingRule | None = None
     group: Any = None
     engine: str = "auto"
+    frozen: Any = None
 
     def __post_init__(self) -> None:
-        algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=self.prior)
+        algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=self.prior, frozen=self.frozen)
+        object.__setattr__(self, "frozen", algorithm.frozen)
         object.__setattr__(self, "reg_covar", algorithm.reg_covar)
         object.__setattr__(self, "tol", Tolerance(self.tol).tol)
         object.__setattr__(self, "max_iter", check_integer("max_iter", self.max_iter, minimum=0))
@@ -103,6 +108,8 @@ class EMFitter:
         start: GaussianMixture,
         sample_weight: Any = None,
         *,
+        labels: Any = None,
+        noise: Any = None,
         checkpoint: str | os.PathLike | None = None,
         checkpoint_every: int = 10,
     ) -> EMResult:
@@ -116,6 +123,11 @@ class EMFitter:
                 the highest log-likelihood is returned, or with a prior, log posterior.
             sample_weight: non-negative weights of the rows, shape ``(n,)``; a weight of two is
                 the row twice.
+            labels: the component of each row where it is known, integers, ``(n,)``, and -1
+                elsewhere. Such a row is its alone, and counts with their joint density.
+            noise: the error with which each row was measured: variances ``(n, D)``, or covariances
+                ``(n, D, D)``. The mixture is then that of the rows without their errors (Bovy, Hogg
+                and Roweis 2011), and the likelihood that of the rows with them.
             checkpoint: a file that is written every ``checkpoint_every`` steps. If it is there,
                 the fit goes on from it, to the same numbers; after a fit that ended, the same call
                 returns its outcome. It is of one fit: of the same settings, start, rows and
@@ -132,12 +144,14 @@ class EMFitter:
         Raises:
             ValueError: if the rows are not finite, of another dtype or number of features than
                 the start, there are none, or nothing was observed of a feature; if the start is
-                not finite; if a weight is negative; if processes differ in the start or settings;
+                not finite; if a weight is negative; if labels, noise or what is frozen do not fit;
+                if processes differ in the start or settings;
                 if the engine asked for cannot take the steps; or if the checkpoint is damaged or
                 of another fit.
         """
+        given = x, start, sample_weight, labels, noise
         if checkpoint is not None:
-            restarts = self._restarts(x, start, sample_weight, checkpoint_every)
+            restarts = self._restarts(*given, checkpoint_every)
             in_order = hasattr(x, "shape")
             return restarts.run(restarts.checkpoint(checkpoint, checkpoint_every, in_order))
         try:
@@ -151,36 +165,50 @@ class EMFitter:
                 reg_covar=self.reg_covar,
                 prior=self.prior,
                 missing=self.missing,
+                is_plain=not self.frozen and labels is None and noise is None,
             )
         except KeyboardInterrupt:
-            return self._restarts(x, start, sample_weight).result(interrupted=True)
-        return result or self._restarts(x, start, sample_weight).run()
+            return self._restarts(*given).result(interrupted=True)
+        return result or self._restarts(*given).run()
 
     @property
     def _rule(self) -> StoppingRule:
         return self.stopping or Tolerance(self.tol)
 
     def _restarts(
-        self, x: Any, start: GaussianMixture, sample_weight: Any, checkpoint_every: int = 10
+        self,
+        x: Any,
+        start: GaussianMixture,
+        sample_weight: Any,
+        labels: Any,
+        noise: Any,
+        checkpoint_every: int = 10,
     ) -> Restarts:
         """Checks what was given, and prepares the loop."""
         start = checked_start("start", start, self.missing)
         starts = start if start.batch_shape else start.reindex(lambda t: t.unsqueeze(0))
         current().agree(_settings(self, starts) | {"checkpoint_every": checkpoint_every})
         observed = self.prior is None or not self.prior.informs
-        rows = Rows(x, starts.means, sample_weight, starts.missing, observed=observed)
+        rows = known_rows(x, starts, sample_weight, labels, noise, observed=observed)
+        self.frozen.check_fits(starts)
         prior = None if self.prior is None else self.prior.like(starts.means)
         unit = rows.normalize_weights()
         prior = None if prior is None else prior.in_units_of(unit)
-        algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=prior)
-        recovery = Recovery(rows, starts.batch_shape.numel(), starts.n_components)
+        algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=prior, frozen=self.frozen)
+        recovery = Recovery(rows, starts.batch_shape.numel(), starts.n_components, self.frozen)
         steps = TorchSteps(algorithm, self._rule, self.max_iter, rows, recovery)
         return Restarts(steps_by(self.engine, steps, starts), steps, starts, self.progress)
 
     @untracked
     @as_one
     def e_step(
-        self, x: Any, mixture: GaussianMixture, sample_weight: Any = None
+        self,
+        x: Any,
+        mixture: GaussianMixture,
+        sample_weight: Any = None,
+        *,
+        labels: Any = None,
+        noise: Any = None,
     ) -> SufficientStatistics:
         """Returns the sufficient statistics of rows under a mixture, of batch shape ``()``.
 
@@ -189,15 +217,20 @@ class EMFitter:
         mixture = checked_start("mixture", mixture, self.missing)
         shape = tuple(mixture.batch_shape)
         check(not shape, "mixture", "one without a batch", f"batch shape {shape}")
-        rows = Rows(x, mixture.means, sample_weight, mixture.missing)
+        rows = known_rows(x, mixture, sample_weight, labels, noise)
         return Expectation(mixture).read(rows).statistics()
 
     @untracked
     def m_step(self, statistics: SufficientStatistics) -> GaussianMixture:
-        """Returns the most probable mixture given sufficient statistics."""
+        """Returns the most probable mixture given sufficient statistics; its weights all move."""
+        keeps_weights = self.frozen.mask("weights", statistics.mass).any()
+        expected = "no weights among them, or EMAlgorithm's steps"
+        check(not keeps_weights, "frozen", expected, f"{self.frozen}")
         prior = None if self.prior is None else self.prior.like(statistics.pivots)
         missing = self.missing or statistics.missing
-        mixture, _ = maximize(replace(statistics, missing=missing), self.reg_covar, prior)
+        mixture, _ = maximize(
+            replace(statistics, missing=missing), self.reg_covar, prior, self.frozen
+        )
         return mixture
 
 

@@ -24,21 +24,25 @@ def last_fit(estimator: Any, table: Table) -> GaussianMixture:
     return mixture.to(table.values)
 
 
-def first_start(estimator: Any, table: Table, sample_weight: Any) -> GaussianMixture:
+def first_start(
+    estimator: Any, table: Table, sample_weight: Any, labels: Any = None
+) -> GaussianMixture:
     """Returns the start of an estimator's first fit, of batch shape ``(n_init,)`` or ``()``."""
     kind = check_choice("covariance_type", estimator.covariance_type, SKLEARN_STRUCTURES)
     method = check_choice("init_params", estimator.init_params, METHODS)
     n_components = check_integer("n_components", estimator.n_components)
     n_init = check_integer("n_init", estimator.n_init)
     has_means = estimator.means_init is not None
+    is_drawn = not has_means and labels is None
     start = initialize(
         table,
         n_components,
         SKLEARN_STRUCTURES[kind].name,
-        method=None if has_means else method,
+        method=method if is_drawn else None,
+        labels=None if has_means else labels,
         means=as_table("means_init", estimator.means_init) if has_means else None,
         sample_weight=sample_weight,
-        n_init=1 if has_means else n_init,
+        n_init=n_init if is_drawn else 1,
         seed=seed_of(estimator.random_state),
         reg_covar=estimator.reg_covar,
         missing=estimator.missing,

@@ -15,12 +15,13 @@ from ..distributions import GaussianMixture
 from ..distributions.covariance import STRUCTURES, Covariance
 from ..missing_values import mixture_rule
 from ..precision import full_precision
-from ..processes import Processes, all_reduce, together
+from ..processes import Processes, all_reduce, is_distributed, together
 from ..randomness import generator_for
-from ..tables import Table, as_labels, as_table
+from ..tables import Table, as_table
 from .algorithm import EMAlgorithm
 from .conjugate_prior import ConjugatePrior
-from .kmeans import distant_rows, kmeans, nearest, numbers_for
+from .kmeans import distant_rows, kmeans, nearest, numbers_for, spread_labels
+from .known_rows import checked_labels
 from .maximization import maximize
 from .rows import Rows
 from .statistics import SufficientStatistics
@@ -67,7 +68,9 @@ def initialize(
         method: ``"kmeans"``, the default; ``"random_from_data"``: means at rows drawn at random,
             with the covariance of all rows; ``"k-means++"``: the same at rows far from each other;
             or ``"random"``: responsibilities drawn at random.
-        labels: instead of a method, a component for each row, integers, shape ``(n,)``.
+        labels: instead of a method, a component for each row, integers, shape ``(n,)``; or -1 where
+            it is not known, for the one whose rows have the nearest mean. A component of which no
+            row is known begins at a row far from these means.
         responsibilities: likewise, the components' probabilities for each row, ``(n, K)``.
         means: likewise, where the means are, ``(K, D)``; a row counts for the nearest.
         sample_weight: non-negative weights of the rows, shape ``(n,)``.
@@ -113,7 +116,7 @@ def initialize(
         rows = Rows(x, None, sample_weight, missing, observed=prior is None or not prior.informs)
         rows.normalize_weights()
         if labels is not None or responsibilities is not None:
-            start = beginning.by_row(rows, labels, responsibilities)
+            start = beginning.by_row(rows, labels, responsibilities, seed)
             return _shared(processes, start, rows.like.device)
         sample, generator = _gathered(processes, rows, seed)
         if processes.rank > 0:
@@ -145,17 +148,31 @@ class _Beginning:
     missing: str
     prior: ConjugatePrior | None
 
-    def by_row(self, rows: Rows, labels: Any, responsibilities: Any) -> GaussianMixture:
+    def by_row(
+        self, rows: Rows, labels: Any, responsibilities: Any, seed: int | None
+    ) -> GaussianMixture:
         """Starts where it is known of each row to what it belongs."""
-        x, weight, _, _ = _sample(rows, None, None)
+        x, weight, _, generator = _sample(rows, None, seed)
         if labels is not None:
-            shares = _checked_labels(labels, len(x), self.n_components)
+            shares = checked_labels(labels, len(x), self.n_components).to(x.device)
+            if (shares < 0).any():
+                shares = self._spread(x, weight, shares, generator)
         else:
             shares = _checked_responsibilities(responsibilities, len(x), self.n_components)
         total, count = all_reduce([weight.sum(), torch.ones_like(weight).sum()])
         weight = (weight / (total / count)).to(x)
         x, unseen = self._filled(x, weight)
         return self._mixture(x, self._weighted(shares[None], weight), None, unseen)
+
+    def _spread(
+        self, x: Tensor, weight: Tensor, labels: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        expected = "all known, where several processes start together"
+        check(not is_distributed(), "labels", expected, "some that are not")
+        x, weight = self._filled(x, weight)[0], (weight / weight.mean()).to(x)
+        center, scale = _center_and_scale(x, weight)
+        (uniform,) = numbers_for(x, self.n_components, 1, generator)
+        return spread_labels((x - center) / scale, weight, labels, uniform)
 
     def by_sample(
         self,
@@ -338,17 +355,6 @@ def _gathered(
         alone = Rows(x, None, weight, rows.missing)
         x, weight, _, generator = _sample(alone, MOST_ROWS, seed)
     return (x, weight), generator
-
-
-def _checked_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
-    labels = as_labels("labels", labels)
-    shape = tuple(labels.shape)
-    check(shape == (n_rows,), "labels", f"shape ({n_rows},), as x has rows", shape)
-    is_whole = not (labels.is_floating_point() or labels.is_complex())
-    check(is_whole, "labels", "integers", labels.dtype)
-    valid = (labels >= 0) & (labels < n_components)
-    check_values("labels", labels, valid, f"integers between 0 and {n_components - 1}")
-    return labels.long()
 
 
 def _checked_responsibilities(values: Any, n_rows: int, n_components: int) -> Tensor:

@@ -8,7 +8,15 @@ from torch import Tensor
 from ..native import library
 from .kmeans_call import cluster_natively
 
-__all__ = ["cluster", "cluster_by_torch", "distant_rows", "kmeans", "nearest", "numbers_for"]
+__all__ = [
+    "cluster",
+    "cluster_by_torch",
+    "distant_rows",
+    "kmeans",
+    "nearest",
+    "numbers_for",
+    "spread_labels",
+]
 
 _MOST_ITERATIONS = 50
 _WIDEST = 400  # entries of the centers, from which on matrix products pay
@@ -40,15 +48,22 @@ def numbers_for(like: Tensor, count: int, n_init: int, generator: torch.Generato
     return uniform.double() if like.is_cpu else uniform
 
 
-def distant_rows(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
-    """Returns the indices of rows far from each other, ``(count,)``, by greedy k-means++.
+def distant_rows(
+    x: Tensor, weight: Tensor, uniform: Tensor, beside: Tensor | None = None
+) -> Tensor:
+    """Returns the indices of rows far from each other, ``(count,)``, by greedy k-means++; and from
+    centers ``(C, D)``, if there are some already.
 
     Source: Arthur and Vassilvitskii (2007), *k-means++: the advantages of careful seeding*; the
     best of a few candidates is taken each time, as in scikit-learn.
     """
-    chosen = [_drawn(weight, uniform[0, :1])[0]]
-    closest = (x - x[chosen[0]]).square().sum(-1)
-    for numbers in uniform[1:]:
+    if beside is None:
+        chosen, uniform = [_drawn(weight, uniform[0, :1])[0]], uniform[1:]
+        beside = x[chosen[0]].unsqueeze(0)
+    else:
+        chosen = []
+    closest = nearest(x, beside)[1]
+    for numbers in uniform:
         chance = closest * weight
         if not chance.sum() > 0:  # fewer distinct rows than centers
             chance = weight
@@ -59,6 +74,23 @@ def distant_rows(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:
         closest = candidates[best]
         chosen.append(trials[best])
     return torch.stack(chosen)
+
+
+def spread_labels(x: Tensor, weight: Tensor, labels: Tensor, uniform: Tensor) -> Tensor:
+    """Gives rows that have none, -1, the label whose rows have the nearest mean.
+
+    Labels that no row has are of rows far from these means, chosen by ``uniform``, ``(K, n)``.
+    """
+    count, is_known = len(uniform), labels >= 0
+    mass = x.new_zeros(count).index_add_(0, labels[is_known], weight[is_known])
+    weighted = (x * weight.unsqueeze(-1))[is_known]
+    centers = x.new_zeros(count, x.shape[1]).index_add_(0, labels[is_known], weighted)
+    has_rows = mass > 0
+    centers = centers / mass.clamp(min=torch.finfo(x.dtype).tiny).unsqueeze(-1)
+    if not has_rows.all():
+        beside = centers[has_rows] if has_rows.any() else None
+        centers[~has_rows] = x[distant_rows(x, weight, uniform[~has_rows], beside)]
+    return torch.where(is_known, labels, nearest(x, centers)[0])
 
 
 def cluster_by_torch(x: Tensor, weight: Tensor, uniform: Tensor) -> Tensor:

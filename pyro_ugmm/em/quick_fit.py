@@ -31,13 +31,14 @@ def quick_fit(
     reg_covar: float,
     prior: ConjugatePrior | None,
     missing: str | None,
+    is_plain: bool,
 ) -> EMResult | None:
     """Fits rows that are a plain tensor or array, if that is all there is to do.
 
     Returns ``None``, having changed nothing, where it takes longer, another engine serves, or the
     start or a step is out of the ordinary.
     """
-    n_rows = _n_rows(x, start)
+    n_rows = _n_rows(x, start) if is_plain else 0
     if not n_rows or missing not in (None, "error") or engine == "torch":
         return None
     if unavailable(start, n_rows, stopping, prior) or not isinstance(stopping, Tolerance):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import Covariance, GaussianMixture
+from .frozen import NOTHING, Frozen
 from .result import EMPTY_SHARE, Finding
 from .rows import Rows
 from .state import EMState
@@ -32,10 +33,13 @@ class Recovery:
         rows: the data.
         n_restarts: how many mixtures are fitted.
         n_components: of each.
+        frozen: what may not be moved.
     """
 
-    def __init__(self, rows: Rows, n_restarts: int, n_components: int) -> None:
-        self._rows = rows
+    def __init__(
+        self, rows: Rows, n_restarts: int, n_components: int, frozen: Frozen = NOTHING
+    ) -> None:
+        self._rows, self._frozen = rows, frozen
         self._revivals = torch.zeros(n_restarts, n_components, dtype=torch.long)
         self._singular = torch.zeros(n_restarts, n_components, dtype=torch.bool)
         self.events: list[list[Finding]] = [[] for _ in range(n_restarts)]
@@ -93,7 +97,8 @@ class Recovery:
         """Moves empty components to where the mixtures fit worst, and gives them the average
         covariance; also returns of which restarts.
         """
-        lost = {i: self._lost(restart, empty[i]) for i, restart in enumerate(restarts)}
+        can_move = empty & self._frozen.can_move(mixture.weights)
+        lost = {i: self._lost(restart, can_move[i]) for i, restart in enumerate(restarts)}
         lost = {i: components for i, components in lost.items() if components}
         if not lost:
             return mixture, [False] * len(restarts)

@@ -9,14 +9,16 @@ from torch import Tensor
 
 from ..accumulation import double, double_device
 from ..checks import check
+from ..distributions import GaussianMixture
 from ..missing_values import mixture_rule
 from ..processes import is_distributed
 from ..sources import source_of
 from ..tables import Table, as_table
 from .inspection import Inspection, check_dtype
+from .known_rows import KnownRows
 from .row_weights import as_weights, check_some_weight, check_weights, mean_weight
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "known_rows"]
 
 
 class Rows:
@@ -36,6 +38,7 @@ class Rows:
 
     Attributes:
         missing: as given.
+        known: what is known of the rows beside their values.
         seen_once: the columns, in words, that were observed in a single row; known once all rows
             were read, if ``observed``.
     """
@@ -49,6 +52,7 @@ class Rows:
         *,
         observed: bool = False,
     ) -> None:
+        self.known = KnownRows()
         if like is not None:
             check_dtype("start", like.dtype)
         self._source = source_of(x) if like is None else source_of(x).in_precision_of(like)
@@ -132,3 +136,18 @@ class Rows:
         if isinstance(rows, np.ndarray):
             rows = self._in_precision(as_table("x", rows))
         return rows.detach() if self._like is None else rows.detach().to(self._like.device)
+
+
+def known_rows(
+    x: Any,
+    like: GaussianMixture,
+    sample_weight: Any = None,
+    labels: Any = None,
+    noise: Any = None,
+    *,
+    observed: bool = False,
+) -> Rows:
+    """Takes rows for a mixture, and what is known of them beside their values."""
+    rows = Rows(x, like.means, sample_weight, like.missing, observed=observed)
+    rows.known = KnownRows.of(labels, noise, like, rows.n_rows)
+    return rows

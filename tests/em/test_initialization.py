@@ -194,8 +194,8 @@ X = torch.randn(6, 2)
         ({"n_init": 0}, "n_init: expected"),
         ({"reg_covar": -1}, "reg_covar: expected"),
         ({"labels": torch.zeros(5).long()}, r"labels: expected shape \(6,\)"),
-        ({"labels": torch.full((6,), 2)}, "labels: expected integers between 0 and 1, got 2"),
-        ({"labels": torch.zeros(6)}, "labels: expected integers, got torch.float32"),
+        ({"labels": torch.full((6,), 2)}, "labels: expected integers from 0 to 1, and -1 .*got 2"),
+        ({"labels": torch.zeros(6)}, "labels: expected integers from 0 .*got torch.float32"),
         ({"responsibilities": torch.ones(6, 2)}, "responsibilities: expected rows that sum to one"),
         ({"responsibilities": torch.ones(6, 3)}, r"responsibilities: expected shape \(6, 2\)"),
         ({"means": torch.zeros(2, 3)}, r"means: expected shape \(2, 2\)"),
@@ -208,3 +208,17 @@ X = torch.randn(6, 2)
 def test_bad_input(arguments, match):
     with pytest.raises(ValueError, match=match):
         initialize(**{"x": X, "n_components": 2, **arguments})
+
+
+def test_rows_without_a_label_join_the_nearest():
+    """And a component that no row is known of begins far from the others."""
+    x, label = separated()
+    known = torch.where(torch.arange(len(x)) % 5 < 1, label, -1)
+    known[label == 2] = -1
+    found = initialize(x, 4, labels=known, seed=0)
+    expected = initialize(x, 4, labels=label)
+    torch.testing.assert_close(found.means[[0, 1, 3]], expected.means[[0, 1, 3]])
+    torch.testing.assert_close(found.means, expected.means)
+    none = initialize(x, 4, labels=torch.full_like(label, -1), seed=0)
+    order = none.predict(expected.means)
+    torch.testing.assert_close(none.means[order], expected.means)

@@ -136,8 +136,10 @@ class Covariance(ComponentTensors):
         torch.mul(whitener, deviations, out=out)
 
     @abstractmethod
-    def complete(self, x: Tensor, means: Tensor) -> Completion:
-        """Completes rows ``(n, D)`` that have NaN for what is missing."""
+    def complete(self, x: Tensor, means: Tensor, noise: Tensor | None = None) -> Completion:
+        """Completes rows ``(n, D)`` that have NaN for what is missing, or are measured with errors
+        of variances ``(n, D)`` or covariances ``(n, D, D)``.
+        """
 
     @abstractmethod
     def regularized(self, floor: float) -> tuple[Self, Tensor]:

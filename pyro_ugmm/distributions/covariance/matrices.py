@@ -10,8 +10,10 @@ from ...checks import check_values
 from ...kept import Kept
 from ...precision import full_precision
 from ...tracking import is_recorded, is_tracked, known_to_hold
-from ..completion import MatrixCompletion
+from ..completion import Completion, MatrixCompletion
 from ..factorization import factorize
+from ..noise import as_matrices
+from ..noisy_completion import NoisyMatrixCompletion
 from .base import Covariance
 from .moments import SecondMoments
 
@@ -218,8 +220,11 @@ class MatrixCovariance(Covariance):
         return (precision * (means.square() + variance)).sum(-1)
 
     @full_precision
-    def complete(self, x: Tensor, means: Tensor) -> MatrixCompletion:
-        return MatrixCompletion(x, means, self.dense(*means.shape))
+    def complete(self, x: Tensor, means: Tensor, noise: Tensor | None = None) -> Completion:
+        matrices = self.dense(*means.shape)
+        if noise is None:
+            return MatrixCompletion(x, means, matrices)
+        return NoisyMatrixCompletion(x, means, matrices, as_matrices(noise, x.dim()))
 
     def regularized(self, floor: float) -> tuple[Self, Tensor]:
         matrices = self.values.clone()

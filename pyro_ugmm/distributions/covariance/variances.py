@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ...checks import check_values
 from ...precision import full_precision
-from ..completion import VarianceCompletion
+from ..completion import Completion, VarianceCompletion
+from ..noisy_completion import NoisyMatrixCompletion, NoisyVarianceCompletion
 from .base import Covariance
 
 __all__ = ["VarianceCovariance"]
@@ -46,8 +47,13 @@ class VarianceCovariance(Covariance):
         return self.marginal(kept), self.values.new_zeros(1, len(kept), len(given))
 
     @full_precision
-    def complete(self, x: Tensor, means: Tensor) -> VarianceCompletion:
-        return VarianceCompletion(x, means, self._by_feature(self.values, x.shape[-1]))
+    def complete(self, x: Tensor, means: Tensor, noise: Tensor | None = None) -> Completion:
+        variances = self._by_feature(self.values, x.shape[-1])
+        if noise is None:
+            return VarianceCompletion(x, means, variances)
+        if noise.dim() == x.dim():
+            return NoisyVarianceCompletion(x, means, variances, noise)
+        return NoisyMatrixCompletion(x, means, variances.diag_embed(), noise)
 
     def regularized(self, floor: float) -> tuple[Self, Tensor]:
         variances = self.values + floor
