@@ -94,6 +94,7 @@ bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX
 	$(PIP) install --quiet --editable '.[bench]'
 	$(RUN) -W ignore -m benchmarks.em
 	$(RUN) -W ignore -m benchmarks.em.predictions
+	$(RUN) -W ignore -m benchmarks.em.variational
 	$(RUN) -W ignore -m benchmarks.em.groups
 
 bench-sampling: $(VENV)/.installed  ## posteriors by sequential Monte Carlo: time, evidence, agreement

@@ -31,10 +31,11 @@ FLOORS = [
 DEFERRED = {
     "pyro_ugmm.em.selection -> pyro_ugmm.plots.selection",
     "pyro_ugmm.em.selection -> pyro_ugmm.sampling",
+    "pyro_ugmm.em.variational.result -> pyro_ugmm.guides",
     "pyro_ugmm.sampling.evidence -> pyro_ugmm.plots.evidence",
 }
-"""What runs the other way, within a function: results draw themselves, and EM's ``select`` takes a
-criterion by name that samples posteriors.
+"""What runs the other way, within a function: results draw themselves, EM's ``select`` takes a
+criterion by name that samples posteriors, and variational EM's posterior is a guide.
 """
 
 

@@ -14,11 +14,16 @@ from .state import EMState
 from .statistics import SufficientStatistics
 from .stepwise import StepwiseEM, StepwiseState
 from .stopping import StoppingRule
+from .variational.fitter import VariationalEM
+from .variational.priors import VariationalPriors
+from .variational.result import VariationalResult
 
 if TYPE_CHECKING:
     from .estimator import GaussianMixtureEstimator
+    from .variational.estimator import BayesianGaussianMixtureEstimator
 
 __all__ = [
+    "BayesianGaussianMixtureEstimator",
     "Candidate",
     "ConjugatePrior",
     "EMAlgorithm",
@@ -33,6 +38,9 @@ __all__ = [
     "StepwiseState",
     "StoppingRule",
     "SufficientStatistics",
+    "VariationalEM",
+    "VariationalPriors",
+    "VariationalResult",
     "fit_groups",
     "initialize",
     "select",
@@ -45,4 +53,8 @@ def __getattr__(name: str) -> Any:
         from .estimator import GaussianMixtureEstimator
 
         return GaussianMixtureEstimator
+    if name == "BayesianGaussianMixtureEstimator":
+        from .variational.estimator import BayesianGaussianMixtureEstimator
+
+        return BayesianGaussianMixtureEstimator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

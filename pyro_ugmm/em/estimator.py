@@ -2,18 +2,15 @@
 
 import warnings
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import torch
 from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor
 
-from ..checks import check, check_device, check_flag, check_integer
-from ..missing_values import mixture_rule
+from ..checks import check_flag
 from ..precision import full_precision
-from ..processes import all_reduce, as_one, is_distributed
-from ..tables import Table, as_vector
+from ..processes import all_reduce, as_one
+from ..tables import as_vector
 from .fitted import FittedMixture
 from .fitter import EMFitter
 from .given_start import first_start, last_fit
@@ -175,23 +172,3 @@ class GaussianMixtureEstimator(FittedMixture):
     def _stepwise(self) -> StepwiseEM:
         names = "decay", "batch_size", "reg_covar", "prior"
         return StepwiseEM(**{name: getattr(self, name) for name in names})
-
-    def _table(self, X: Any, is_first: bool) -> tuple[Table, Tensor]:
-        """Rows where they are fitted, and their number in all processes."""
-        n_components = check_integer("n_components", self.n_components)
-        mixture_rule(self.missing)
-        device = _device_for(X, self.device)
-        at_least = 0 if is_distributed() else 1 + is_first
-        table = self._rows(X, reset=is_first, at_least=at_least)
-        (count,) = all_reduce([torch.tensor([len(table.values)])])
-        least = max(n_components, 2) if is_first else 1
-        expected = f"at least {least} rows, to fit n_components={n_components}"
-        check(count >= least, "X", expected, f"{int(count)}")
-        values = table.values.to(device) if is_first else table.values.to(self.mixture_.means)
-        return replace(table, values=values, is_tensor=True), count
-
-
-def _device_for(X: Any, device: Any) -> torch.device:
-    given = check_device("device", device)
-    here = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    return here if given is None else given

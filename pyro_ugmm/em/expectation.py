@@ -116,9 +116,16 @@ class Expectation:
     Args:
         mixture: of batch shape ``()``, or ``(S,)``; all S see each block while it is in the cache.
         only_likelihood: whether to leave out the moments.
+        log_weights: in the place of the mixture's, normalized or not.
     """
 
-    def __init__(self, mixture: GaussianMixture, *, only_likelihood: bool = False) -> None:
+    def __init__(
+        self,
+        mixture: GaussianMixture,
+        *,
+        only_likelihood: bool = False,
+        log_weights: Tensor | None = None,
+    ) -> None:
         self._batch_shape = mixture.batch_shape
         self._n_restarts = mixture.batch_shape.numel()
         self._covariance = mixture.covariance
@@ -128,7 +135,7 @@ class Expectation:
             mixture.weights.flatten(),
             mixture.means.flatten(0, -2),
             mixture.covariance.joined(),
-            mixture.log_weights.flatten(),
+            (mixture.log_weights if log_weights is None else log_weights).flatten(),
         )
         self._evaluator = BlockEvaluator(self._joined)
         self._scratch = Scratch()

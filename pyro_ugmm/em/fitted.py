@@ -1,5 +1,6 @@
 """What is asked of a fitted mixture behind scikit-learn's interface: rows, densities, draws."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ..checks import check, check_integer, check_precision
+from ..checks import check, check_device, check_integer, check_precision
 from ..distributions import GaussianMixture
 from ..missing_values import mixture_rule
+from ..processes import all_reduce, is_distributed
 from ..randomness import generator_for
 from ..tables import Table, as_table
 
@@ -24,11 +26,15 @@ class FittedMixture(DensityMixin, BaseEstimator):
 
     Attributes:
         mixture_: the fitted distribution.
+        n_components: how many.
+        device: where to fit; by default, where a tensor is, else the processor.
         missing: what NaN among rows means.
         random_state: what draws come from.
     """
 
     mixture_: GaussianMixture
+    n_components: int
+    device: Any
     missing: str
     random_state: Any
 
@@ -56,6 +62,20 @@ class FittedMixture(DensityMixin, BaseEstimator):
         check_array(array, estimator=self, input_name="X", **options)
         return table
 
+    def _table(self, X: Any, is_first: bool) -> tuple[Table, Tensor]:
+        """Rows where they are fitted, and their number in all processes."""
+        n_components = check_integer("n_components", self.n_components)
+        mixture_rule(self.missing)
+        device = _device_for(X, self.device)
+        at_least = 0 if is_distributed() else 1 + is_first
+        table = self._rows(X, reset=is_first, at_least=at_least)
+        (count,) = all_reduce([torch.tensor([len(table.values)])])
+        least = max(n_components, 2) if is_first else 1
+        expected = f"at least {least} rows, to fit n_components={n_components}"
+        check(count >= least, "X", expected, f"{int(count)}")
+        values = table.values.to(device) if is_first else table.values.to(self.mixture_.means)
+        return replace(table, values=values, is_tensor=True), count
+
     def _is_plainly_right(self, X) -> bool:
         """Whether new rows need none of scikit-learn's checks, which take longer than few rows."""
         has_its_form = (
@@ -75,13 +95,16 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return tags
 
     def _evaluate(self, method: str, X) -> Any:
-        """Evaluates rows in the more precise of their dtype and the fit's."""
+        """Asks the mixture of rows."""
         if not self.__sklearn_is_fitted__():  # which is all that is asked, in a tenth of the time
             check_is_fitted(self)
-        values = self._rows(X, reset=False).values
-        means = self.mixture_.means
+        return self._ask(self.mixture_, method, X)
+
+    def _ask(self, mixture: GaussianMixture, method: str, X) -> Any:
+        """Evaluates rows in the more precise of their dtype and a mixture's."""
+        values, means = self._rows(X, reset=False).values, mixture.means
         dtype = torch.promote_types(values.dtype, means.dtype)
-        mixture = self.mixture_ if dtype == means.dtype else self.mixture_.to(dtype)
+        mixture = mixture if dtype == means.dtype else mixture.to(dtype)
         value = getattr(mixture, method)(values.to(means.device, dtype))
         return _as_it_came(value, X) if isinstance(value, Tensor) else value
 
@@ -137,6 +160,12 @@ def seed_of(random_state: Any) -> int:
     except (ValueError, TypeError):
         raise ValueError(f"random_state: expected {expected}, got {random_state!r}") from None
     return int(state.randint(np.iinfo(np.int32).max))
+
+
+def _device_for(X: Any, device: Any) -> torch.device:
+    given = check_device("device", device)
+    here = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    return here if given is None else given
 
 
 def _as_it_came(value: Tensor, X: Any) -> Any:

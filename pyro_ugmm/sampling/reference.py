@@ -11,6 +11,7 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from ..checks import check, kind_of
+from ..guides import ConjugateGuide
 from ..programs.coordinates import Coordinates
 from ..programs.draws import evaluated, repeated
 from ..programs.guide_check import check_guide
@@ -72,6 +73,20 @@ class _OfAutoContinuous:
         return self._posterior.log_prob(position[:, self._back])
 
 
+class _OfConjugate:
+    """A density of the sites' values in closed form."""
+
+    def __init__(self, guide: ConjugateGuide, coordinates: Coordinates, rows: Rows) -> None:
+        self._guide, self._coordinates = guide, coordinates
+
+    def sample(self, num_samples: int) -> Tensor:
+        return self._coordinates.flatten(self._guide.draw((num_samples,)))
+
+    def log_density(self, position: Tensor) -> Tensor:
+        values, volume = self._coordinates.values(position)
+        return self._guide.log_density(values) + volume
+
+
 class _OfFunction:
     """A program that draws the sites themselves."""
 
@@ -131,6 +146,7 @@ _KINDS: list[tuple[type, type]] = [
     (AutoNormal, _OfAutoNormal),
     (AutoContinuous, _OfAutoContinuous),
     (AutoGuideList, _OfAutoGuideList),
+    (ConjugateGuide, _OfConjugate),
 ]
 
 

@@ -12,6 +12,8 @@ from pyro_ugmm.em import (
     ConjugatePrior,
     EMFitter,
     GaussianMixtureEstimator,
+    VariationalEM,
+    VariationalPriors,
     algorithm,
     initialize,
     select,
@@ -57,6 +59,7 @@ SHARED = {
         )
         for name in STRUCTURE_NAMES
     },
+    "variational EM": lambda at: VariationalEM(tol=0, max_iter=8).fit(X[at], START),
     "fit after a revival": lambda at: FITTER.fit(X[at], far()),
     "fit with weights": lambda at: FITTER.fit(X[at], START, WEIGHT[at]),
     "fit a stream": lambda at: FITTER.fit(list(X[at].split(40)), START),
@@ -216,6 +219,14 @@ REFUSED = {
         )
         for name, value in FITTERS.items()
     },
+    "other priors": (
+        lambda bad: VariationalEM(priors=VariationalPriors(mean_prior=X[bad])).fit(X, START),
+        "priors.mean_prior: expected the same on all processes",
+    ),
+    "the keyboard, variational EM": (
+        lambda bad: VariationalEM().fit(Again(interrupted_stream) if bad else [X], START),
+        r"interrupted by the keyboard \(on rank 1\)",
+    ),
     "other n_components, initialize": (lambda bad: initialize(X, 2 + bad), "n_components: .* same"),
     "other method": (
         lambda bad: initialize(X, 2, **({"labels": LABELS} if bad else {})),

@@ -1,0 +1,1 @@
+"""Variational Bayes of Gaussian mixtures in closed form."""
