@@ -38,6 +38,7 @@ def initialize(
     n_components: int,
     covariance: str = "full",
     *,
+    rank: int | None = None,
     method: str | None = None,
     labels: Any = None,
     responsibilities: Any = None,
@@ -62,7 +63,8 @@ def initialize(
     Args:
         x: rows ``(n, D)``, or an iterable of blocks; as for :meth:`EMFitter.fit`.
         n_components: how many.
-        covariance: ``"full"``, ``"tied"``, ``"diagonal"`` or ``"spherical"``.
+        covariance: ``"full"``, ``"tied"``, ``"diagonal"``, ``"spherical"`` or ``"low_rank"``.
+        rank: of ``"low_rank"``, at most the number of features.
         method: ``"kmeans"``, the default; ``"random_from_data"``: means at rows drawn at random,
             with the covariance of all rows; ``"k-means++"``: the same at rows far from each other;
             or ``"random"``: responsibilities drawn at random.
@@ -92,9 +94,11 @@ def initialize(
     with together(group) as processes:
         mixture_rule(missing)
         steps = EMAlgorithm(reg_covar=reg_covar, prior=prior)
+        structure = STRUCTURES[check_choice("covariance", covariance, STRUCTURES)]
         beginning = _Beginning(
             check_integer("n_components", n_components),
-            STRUCTURES[check_choice("covariance", covariance, STRUCTURES)],
+            structure,
+            rank,
             steps.reg_covar,
             missing,
             prior,
@@ -140,6 +144,7 @@ class _Beginning:
 
     n_components: int
     structure: type[Covariance]
+    rank: int | None
     reg_covar: float
     missing: str
     prior: ConjugatePrior | None
@@ -204,14 +209,19 @@ class _Beginning:
         self, rows: Tensor, shares: Tensor, means: Tensor | None, unseen: list[int]
     ) -> GaussianMixture:
         """Returns the mixture to which rows belong in ``shares``, ``(n, K)``."""
-        statistics = _statistics(rows, shares, self.structure)
-        if unseen and self.prior is not None:
-            deviations = self.prior.covariance.to(rows).diagonal().sqrt().diag()[unseen]
-            outer, mass = self.structure.moments.outer, statistics.mass
-            spread = sum(outer(d.expand_as(statistics.pivots), mass) for d in deviations)
-            statistics = replace(statistics, second=statistics.second + spread)
-        mixture, _ = maximize(replace(statistics, missing=self.missing), self.reg_covar)
-        covariance = self._with_average(mixture.covariance, mixture.weights)
+        mass, first = all_reduce([shares.sum(0), shares.T @ rows])
+        pivots = first / mass.clamp(min=torch.finfo(rows.dtype).tiny ** 0.5).unsqueeze(-1)
+        covariance = self.structure.unit(pivots, self.rank)
+        for _ in range(self.structure.n_start_steps):
+            statistics = _statistics(rows, shares, pivots, covariance)
+            if unseen and self.prior is not None:
+                deviations = self.prior.covariance.to(rows).diagonal().sqrt().diag()[unseen]
+                outer = covariance.moments.outer
+                spread = sum(outer(d.expand_as(pivots), mass) for d in deviations)
+                statistics = replace(statistics, second=statistics.second + spread)
+            mixture, _ = maximize(replace(statistics, missing=self.missing), self.reg_covar)
+            covariance = mixture.covariance
+        covariance = self._with_average(covariance, mixture.weights)
         means = mixture.means if means is None else means
         return GaussianMixture(mixture.weights, means, covariance, missing=self.missing)
 
@@ -357,19 +367,18 @@ def _checked_means(table: Table, n_components: int, rows: Tensor) -> Tensor:
     return table.like("x", rows).values.detach()
 
 
-def _statistics(rows: Tensor, shares: Tensor, structure: type[Covariance]) -> SufficientStatistics:
+def _statistics(
+    rows: Tensor, shares: Tensor, pivots: Tensor, covariance: Covariance
+) -> SufficientStatistics:
     """The statistics of the rows of all processes about the clusters' means."""
-    mass, first = all_reduce([shares.sum(0), shares.T @ rows])
-    pivots = first / mass.clamp(min=torch.finfo(rows.dtype).tiny ** 0.5).unsqueeze(-1)
-    first = torch.zeros_like(pivots)
-    second = structure.moments.outer(first, mass)
+    moments, mass, first = covariance.moments, shares.sum(0), torch.zeros_like(pivots)
+    second = moments.outer(first, mass)
     size = max(1, _BLOCK_ENTRIES // pivots.numel())
     for x, share in zip(rows.split(size), shares.split(size), strict=True):
         deviations = x.T - pivots.unsqueeze(-1)
         weighted = deviations * share.T.unsqueeze(1)
         first = first + weighted.sum(-1)
-        second = second + structure.moments.sum(weighted, deviations)
+        second = second + moments.sum(weighted, deviations)
+    mass, first, second = all_reduce([mass, first, second])
     total = double(mass).sum()
-    first, second = all_reduce([first, second])
-    covariance = structure.unit(pivots)
     return SufficientStatistics(covariance, pivots, mass, first, second, 0 * total, total)

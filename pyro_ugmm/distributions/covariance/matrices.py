@@ -13,6 +13,7 @@ from ...tracking import is_recorded, is_tracked, known_to_hold
 from ..completion import MatrixCompletion
 from ..factorization import factorize
 from .base import Covariance
+from .indexing import map_by_index
 from .moments import SecondMoments
 
 __all__ = ["MatrixCovariance", "MatrixMoments", "apply_matrices"]
@@ -42,8 +43,7 @@ def apply_matrices(matrices: Tensor, vectors: Tensor) -> Tensor:
 class MatrixMoments(SecondMoments):
     """Moments that are matrices."""
 
-    @staticmethod
-    def at_least(central: Tensor, least: Tensor) -> Tensor:
+    def at_least(self, central: Tensor, least: Tensor) -> Tensor:
         needed = (least - central).diagonal(dim1=-2, dim2=-1).clamp(min=0)
         return central + needed.diag_embed()
 
@@ -174,13 +174,7 @@ class MatrixCovariance(Covariance):
     @full_precision
     def color(self, noise: Tensor, index: Tensor) -> Tensor:
         factors = self.factor.reshape(-1, *self.factor.shape[-2:])
-        order = index.argsort()
-        counts = index.bincount(minlength=len(factors)).tolist()
-        parts = [
-            rows @ factor.mT
-            for rows, factor in zip(noise[order].split(counts), factors, strict=True)
-        ]
-        return torch.cat(parts)[order.argsort()]
+        return map_by_index(lambda rows, i: rows @ factors[i].mT, noise, index, len(factors))
 
     def log_determinant(self, n_features: int) -> Tensor:
         factor = self._by_component(self.factor)
