@@ -216,7 +216,8 @@ def select(
         check_flag("progress", progress)
         missing = (fitter.missing or "error") if missing is None else missing
         mixture_rule(missing)
-        processes.agree({"criterion": criterion, "covariance, n_components and rank": trials})
+        asked = [tuple(trial) for trial in trials]
+        processes.agree({"criterion": criterion, "covariance, rank and n_components": asked})
         if judge is not None:
             check(sample_weight is None, "sample_weight", "None, by evidence", "weights")
             check(processes.size == 1, "criterion", "'bic', in several processes", "'evidence'")

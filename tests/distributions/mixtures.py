@@ -18,7 +18,6 @@ from pyro_ugmm.distributions import (
 )
 
 
-
 def _columns(m):
     """Some columns of Cholesky factors, so that what they leave of the matrices is positive."""
     return np.linalg.cholesky(m)[..., : max(1, m.shape[-1] - 1)]

@@ -184,6 +184,7 @@ class Covariance(ComponentTensors):
         """Returns identity matrices, as many as there are means ``(..., K, D)``; of a structure
         with a rank, what its M-steps begin with.
         """
+        cls.checked_rank(rank, means.shape[-1])
         none, mass = torch.zeros_like(means), torch.ones_like(means[..., 0])
         return cls.from_moments(cls.moments.outer(none, mass), mass, means.shape[-1], 1.0)[0]
 

@@ -8,18 +8,13 @@ from torch import Tensor
 from ...checks import check, check_broadcast, check_integer, check_same_kind, check_values
 from ...precision import full_precision
 from ..completion import MatrixCompletion
-from ..factorization import factorize
 from .base import Covariance
 from .full import FullCovariance
-from .indexing import map_by_index
-from .matrices import apply_matrices
 from .moments import SecondMoments
 from .tensors import Argument
 from .woodbury import LowRankForm, principal_factor
 
 __all__ = ["LowRankCovariance"]
-
-_LEAST_REST = 0.1  # of a variance that a start leaves to a feature alone: without any, EM stands
 
 
 class LowRankMoments(SecondMoments):
@@ -101,15 +96,7 @@ class LowRankCovariance(Covariance):
         self, factor: Tensor, variances: Tensor, *, validate_args: bool | None = None
     ) -> None:
         super().__init__(factor, variances, validate_args=validate_args)
-        rank, n_features = factor.shape[-1], factor.shape[-2]
-        expected = f"a rank of at most {n_features}, as there are features"
-        check(rank <= n_features, "factor", expected, rank)
-        expected = f"{tuple(factor.shape[-3:-1])} in the last dimensions, as factor has"
-        got = tuple(variances.shape)
-        check(got[-2:] == factor.shape[-3:-1], "variances", expected, f"shape {got}")
-        check_same_kind({"factor": factor, "variances": variances})
-        batches = {"factor": factor.shape[:-3], "variances": variances.shape[:-2]}
-        check_broadcast(batches)
+        _check_fits(factor, variances)
         batch = self.batch_shape
         self._factor = factor.expand(*batch, *factor.shape[-3:])
         self._variances = variances.expand(*batch, *variances.shape[-2:])
@@ -139,21 +126,11 @@ class LowRankCovariance(Covariance):
     def _form(self) -> LowRankForm:
         return LowRankForm(self._factor, self._variances)
 
-    @full_precision
     def whiten(self, deviations: Tensor) -> Tensor:
-        form = self._form
-        z = deviations * self._variances.rsqrt()
-        return z - apply_matrices(form.scaled, apply_matrices(form.whitening(), z))
+        return self._form.whiten(deviations)
 
-    @full_precision
     def color(self, noise: Tensor, index: Tensor) -> Tensor:
-        form, scale = self._form, self._variances.sqrt().flatten(0, -2)
-        scaled, coloring = form.scaled.flatten(0, -3), form.coloring().flatten(0, -3)
-
-        def colored(rows: Tensor, i: int) -> Tensor:
-            return scale[i] * (rows + (rows @ coloring[i].mT) @ scaled[i].mT)
-
-        return map_by_index(colored, noise, index, len(scale))
+        return self._form.color(noise, index)
 
     def log_determinant(self, n_features: int) -> Tensor:
         return self._form.log_determinant()
@@ -163,9 +140,7 @@ class LowRankCovariance(Covariance):
         return self._factor @ self._factor.mT + self._variances.diag_embed()
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        of_factor = (
-            n_features * self._rank - self._rank * (self._rank - 1) // 2
-        )
+        of_factor = n_features * self._rank - self._rank * (self._rank - 1) // 2
         full = n_features * (n_features + 1) // 2
         return n_components * min(n_features + of_factor, full)
 
@@ -196,8 +171,7 @@ class LowRankCovariance(Covariance):
         return LowRankMoments(self._form.projection())
 
     def whitener(self, n_components: int) -> Tensor:
-        form, scale = self._form, self._variances.rsqrt().unsqueeze(-1)
-        return torch.cat([scale, form.scaled, form.whitening().mT * scale], -1)
+        return self._form.whitener()
 
     @staticmethod
     def whiten_block(whitener: Tensor, deviations: Tensor, out: Tensor) -> None:
@@ -212,17 +186,11 @@ class LowRankCovariance(Covariance):
 
     # -- estimates --------------------------------------------------------------------------
 
-    @full_precision
     def refitted(
         self, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple["LowRankCovariance", Tensor]:
-        form = self._form
-        with_z, squares = _per_row(moments, mass)
-        of_z = form.posterior() + form.projection() @ with_z
-        factor = torch.cholesky_solve(with_z.mT, factorize(of_z)[1]).mT
-        rest = squares - (factor * with_z).sum(-1)
-        rounding = torch.finfo(rest.dtype).eps * squares
-        variances = torch.maximum(rest, rounding)
+        averages = moments / mass[..., None, None]
+        factor, variances = self._form.maximized(averages[..., :-1], averages[..., -1])
         return type(self)(factor, variances, validate_args=False).regularized(floor)
 
     def regularized(self, floor: float) -> tuple[Self, Tensor]:
@@ -232,8 +200,16 @@ class LowRankCovariance(Covariance):
         return type(self)(self._factor, raised, validate_args=False), (variances < smallest).any(-1)
 
     @classmethod
-    def unit(cls, means: Tensor, rank: int | None = None) -> "LowRankCovariance":
-        return _Directions.at_random(means, cls.checked_rank(rank, means.shape[-1]))
+    def unit(cls, means: Tensor, rank: int | None = None) -> Self:
+        """Returns random directions, of which the first M-step makes Nyström's approximation, as
+        next to nothing is left to the variances.
+        """
+        shape = means.shape[-1], cls.checked_rank(rank, means.shape[-1])
+        generator = torch.Generator().manual_seed(0)
+        factor = torch.randn(shape, generator=generator, dtype=torch.float64).to(means)
+        least = torch.finfo(means.dtype).tiny ** 0.8
+        variances = torch.full_like(means, least)
+        return cls(factor.expand(*means.shape, -1), variances, validate_args=False)
 
     @full_precision
     def pooled(self, weights: Tensor) -> Self:
@@ -254,34 +230,12 @@ class LowRankCovariance(Covariance):
         return torch.linalg.eigvalsh(self.dense(*self._variances.shape[-2:]))[..., 0]
 
 
-class _Directions(LowRankCovariance):
-    """Random directions, in which the first moments are taken.
-
-    What these say of the covariance is Nyström's approximation :math:`S P^T (P S P^T)^{-1} P S`,
-    whose diagonal is at most that of :math:`S`.
-    """
-
-    @classmethod
-    def at_random(cls, means: Tensor, rank: int) -> Self:
-        generator = torch.Generator().manual_seed(0)
-        shape = means.shape[-1], rank
-        factor = torch.randn(shape, generator=generator, dtype=torch.float64).to(means)
-        ones = torch.ones_like(means)
-        return cls(factor.expand(*means.shape, rank), ones, validate_args=False)
-
-    @full_precision
-    def refitted(
-        self, moments: Tensor, mass: Tensor, n_features: int, floor: float
-    ) -> tuple[LowRankCovariance, Tensor]:
-        with_z, squares = _per_row(moments, mass)
-        lower = factorize(self._form.projection() @ with_z)[1]
-        factor = torch.linalg.solve_triangular(lower.mT, with_z, upper=True, left=False)
-        rest = squares - factor.square().sum(-1)
-        variances = torch.maximum(rest, _LEAST_REST * squares)
-        return LowRankCovariance(factor, variances, validate_args=False).regularized(floor)
-
-
-def _per_row(moments: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Averages of :math:`v z^T`, ``(..., D, R)``, and of squares, ``(..., D)``."""
-    averages = moments / mass[..., None, None]
-    return averages[..., :-1], averages[..., -1]
+def _check_fits(factor: Tensor, variances: Tensor) -> None:
+    """Checks that a factor is of a rank, and that variances fit it."""
+    *shape, rank = factor.shape[-3:]
+    expected = f"a rank of at most {shape[-1]}, as there are features"
+    check(rank <= shape[-1], "factor", expected, rank)
+    expected, got = f"{tuple(shape)} in the last dimensions, as factor has", tuple(variances.shape)
+    check(got[-2:] == tuple(shape), "variances", expected, f"shape {got}")
+    check_same_kind({"factor": factor, "variances": variances})
+    check_broadcast({"factor": factor.shape[:-3], "variances": variances.shape[:-2]})
