@@ -32,7 +32,8 @@ class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixtur
         weights: :math:`w`, non-negative, sums of one, shape ``(..., K)``.
         means: :math:`\mu`, shape ``(..., K, D)``.
         covariance: :math:`\Sigma` in one of its structures: :class:`FullCovariance`,
-            :class:`TiedCovariance`, :class:`DiagonalCovariance`, :class:`SphericalCovariance`.
+            :class:`TiedCovariance`, :class:`DiagonalCovariance`, :class:`SphericalCovariance`,
+            :class:`LowRankCovariance`.
         missing: what a NaN in a value means: an ``"error"``, or an entry that was not observed,
             which is integrated out (``"marginalize"``): the density is then that of the rest.
 
