@@ -30,9 +30,6 @@ class LowRankMoments(SecondMoments):
     def __init__(self, projection: Tensor) -> None:
         self._projection = projection
 
-    def at(self, components: Tensor | slice) -> Self:
-        return type(self)(self._projection[components])
-
     def sum(self, weighted: Tensor, deviations: Tensor) -> Tensor:
         z = torch.bmm(self._projection, deviations)
         squares = (weighted * deviations).sum(-1, keepdim=True)

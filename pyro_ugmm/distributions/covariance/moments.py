@@ -4,7 +4,6 @@ Blocks of rows are ``(D, B)``, features first, so that every operation runs alon
 """
 
 from abc import ABC, abstractmethod
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,12 +14,8 @@ __all__ = ["SecondMoments", "SharedMoments"]
 class SecondMoments(ABC):
     r"""What a structure keeps of :math:`\sum_n r_{nk} v v^T`, linearly.
 
-    Those of products are asked of structures that have a natural form.
+    What has to do with products is asked of structures that have a natural form.
     """
-
-    def at(self, components: Tensor | slice) -> Self:
-        """Those of some of the components, which may differ in what they keep."""
-        return self
 
     def n_products(self, n_features: int) -> int:
         """The number of products of a row's entries that the components' moments need."""
