@@ -272,7 +272,7 @@ def _trials(n_components: Any, covariance: Any, rank: Any) -> list[_Trial]:
     return [
         _Trial(name, check_integer("n_components", size), one)
         for name in names
-        for one in (ranks if name in ranked else [None])
+        for one in ([check_integer("rank", r) for r in ranks] if name in ranked else [None])
         for size in sizes
     ]
 
