@@ -4,6 +4,7 @@ from .covariance import (
     Covariance,
     DiagonalCovariance,
     FullCovariance,
+    LowRankCovariance,
     SphericalCovariance,
     TiedCovariance,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "DiagonalCovariance",
     "FullCovariance",
     "GaussianMixture",
+    "LowRankCovariance",
     "MonteCarloEstimate",
     "SphericalCovariance",
     "TiedCovariance",

@@ -36,7 +36,9 @@ class StoredMixture(MixtureParameters):
         return cls._of(components, missing=missing)
 
     def to_sklearn(self) -> Any:
-        """Returns a fitted ``sklearn.mixture.GaussianMixture`` with these parameters."""
+        """Returns a fitted ``sklearn.mixture.GaussianMixture`` with these parameters; covariances
+        of low rank are full ones there.
+        """
         return _to_sklearn(self._whole)
 
     @classmethod
@@ -104,13 +106,13 @@ def _to_sklearn(components: Components) -> Any:
     """Returns a fitted ``sklearn.mixture.GaussianMixture`` with a mixture's parameters."""
     from sklearn.mixture import GaussianMixture as SklearnMixture
 
-    batch, name = tuple(components.batch_shape), components.covariance.name
+    batch, (n_components, n_features) = tuple(components.batch_shape), components.means.shape[-2:]
     check(batch == (), "mixture", "one without a batch", f"batch_shape {batch}")
+    covariance = components.covariance.for_sklearn(n_components, n_features)
+    name = covariance.name
     theirs = {kind.name: name for name, kind in SKLEARN_STRUCTURES.items()}
     check(name in theirs, "mixture", f"a covariance of {[*theirs]}", name)
-    n_components, n_features = components.means.shape
     model = SklearnMixture(n_components, covariance_type=theirs[name])
-    covariance = components.covariance
     assert isinstance(covariance, MatrixCovariance | VarianceCovariance)
     (values,) = covariance.tensors().values()
     tensors = components.weights, components.means, values, *covariance.precisions()

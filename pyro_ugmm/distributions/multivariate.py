@@ -14,7 +14,7 @@ from ..precision import full_precision
 from ..tables import Table, as_table
 from .arguments import checked_dims, given_values
 from .conditioning import conditional, marginal
-from .covariance import FullCovariance
+from .covariance.sums import with_errors
 from .draws import SampledMixture
 from .evaluation import RowEvaluator
 from .interchange import StoredMixture
@@ -35,7 +35,8 @@ class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixtur
         weights: :math:`w`, non-negative, sums of one, shape ``(..., K)``.
         means: :math:`\mu`, shape ``(..., K, D)``.
         covariance: :math:`\Sigma` in one of its structures: :class:`FullCovariance`,
-            :class:`TiedCovariance`, :class:`DiagonalCovariance`, :class:`SphericalCovariance`.
+            :class:`TiedCovariance`, :class:`DiagonalCovariance`, :class:`SphericalCovariance`,
+            :class:`LowRankCovariance`.
         missing: what a NaN in a value means: an ``"error"``, or an entry that was not observed,
             which is integrated out (``"marginalize"``): the density is then that of the rest.
 
@@ -179,11 +180,9 @@ class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixtur
         Raises:
             ValueError: if the noise is not finite and positive semi-definite, or of another shape.
         """
-        d = self.n_features
-        matrices = noise_matrices(noise, d).to(self.means)
+        matrices = noise_matrices(noise, self.n_features).to(self.means)
         check_broadcast({"noise": matrices.shape[:-2], "the batch": self.batch_shape})
-        dense = self.covariance.dense(self.n_components, d)
-        covariance = FullCovariance(dense + matrices.unsqueeze(-3), validate_args=False)
+        covariance = with_errors(self.covariance, matrices, self.means)
         return self._broadcast(replace(self._components, covariance=covariance))
 
     # -- marginals and conditionals ---------------------------------------------------------

@@ -30,7 +30,8 @@ class GaussianMixtureEstimator(FittedMixture):
 
     Args:
         n_components: how many.
-        covariance_type: ``"full"``, ``"tied"``, ``"diag"`` or ``"spherical"``.
+        covariance_type: ``"full"``, ``"tied"``, ``"diag"``, ``"spherical"``, or ``"low_rank"``,
+            whose ``covariances_`` are full.
         tol: stop when the mean log-likelihood changes by less.
         reg_covar: what is added to all variances.
         max_iter: the most M-steps to take; with none, the best start is what was fitted.
@@ -44,6 +45,7 @@ class GaussianMixtureEstimator(FittedMixture):
         warm_start: whether :meth:`fit` starts where the last one ended.
         verbose: whether to print the steps, all restarts together; above one, with figures.
         verbose_interval: the steps from one line to the next.
+        rank: of ``"low_rank"``, as to :func:`pyro_ugmm.em.initialize`.
         prior: for maximum a posteriori, as to :class:`pyro_ugmm.em.EMFitter`.
         decay: of :meth:`partial_fit`, as to :class:`pyro_ugmm.em.StepwiseEM`.
         batch_size: likewise, the least rows for a step.
@@ -82,6 +84,7 @@ class GaussianMixtureEstimator(FittedMixture):
         warm_start=False,
         verbose=0,
         verbose_interval=10,
+        rank=None,
         prior=None,
         decay=0.7,
         batch_size=256,
@@ -105,6 +108,7 @@ class GaussianMixtureEstimator(FittedMixture):
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.rank = rank
         self.prior = prior
         self.decay = decay
         self.batch_size = batch_size

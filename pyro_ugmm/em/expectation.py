@@ -43,7 +43,7 @@ def _added(sums: list[Tensor] | None, others: list[Tensor]) -> list[Tensor]:
     return others if sums is None else [a.add_(b) for a, b in zip(sums, others, strict=True)]
 
 
-def _zeros(means: Tensor, moments: type[SecondMoments]) -> list[Tensor]:
+def _zeros(means: Tensor, moments: SecondMoments) -> list[Tensor]:
     """The sums of no rows: mass, first and second moments of components with means ``(K, D)``."""
     mass, first = means.new_zeros(len(means)), torch.zeros_like(means)
     return [mass, first, moments.outer(first, mass)]
@@ -53,7 +53,7 @@ class _NaturalSums:
     """Moments about the center, of components in their natural form."""
 
     def __init__(
-        self, form: NaturalForm, weights: Tensor, means: Tensor, moments: type[SecondMoments]
+        self, form: NaturalForm, weights: Tensor, means: Tensor, moments: SecondMoments
     ) -> None:
         self._form, self._moments = form, moments
         self._weights, self._means = weights, means
@@ -94,7 +94,7 @@ class _CenteredSums:
     """Moments about the means, of components in their centered form."""
 
     def __init__(
-        self, form: CenteredForm, weights: Tensor, means: Tensor, moments: type[SecondMoments]
+        self, form: CenteredForm, weights: Tensor, means: Tensor, moments: SecondMoments
     ) -> None:
         self._form, self._means, self._moments = form, means, moments
         self._sums: list[Tensor] | None = None
@@ -140,7 +140,8 @@ class Expectation:
         self._evaluator = BlockEvaluator(self._joined)
         self._scratch = Scratch()
         kinds = {NaturalForm: _NaturalSums, CenteredForm: _CenteredSums}
-        weights, means, moments = self._joined.weights, self._joined.means, self._covariance.moments
+        weights, means = self._joined.weights, self._joined.means
+        self._moments = moments = self._joined.covariance.moments
         self._sums: list[tuple[Tensor | slice, _NaturalSums | _CenteredSums]] = [
             (at, kinds[type(form)](form, weights[at], means[at], moments))
             for at, form in self._evaluator.parts
@@ -202,9 +203,8 @@ class Expectation:
                 continue
             deviations = completion.deviations.permute(1, 2, 0)
             weighted = deviations * log_joint.unsqueeze(1)
-            moments = self._covariance.moments
-            second = moments.project(completion.conditional_moments(log_joint.T))
-            second = second + moments.sum(weighted, deviations)
+            second = self._moments.project(completion.conditional_moments(log_joint.T))
+            second = second + self._moments.sum(weighted, deviations)
             sums = [log_joint.sum(1), weighted.sum(2), second]
             self._completed = _added(self._completed, sums)
 
@@ -217,7 +217,7 @@ class Expectation:
 
     def statistics(self) -> SufficientStatistics:
         """Returns the statistics of all rows added so far, of every process."""
-        batch, moments = self._batch_shape, self._covariance.moments
+        batch = self._batch_shape
         sums = [*self._all_sums(), self._log_likelihood.value(), self._weight.value()]
         mass, first, second, log_likelihood, weight = all_reduce(sums)
         return SufficientStatistics(
@@ -225,7 +225,7 @@ class Expectation:
             pivots=self._pivots,
             mass=mass.view(*batch, -1),
             first=first.view(self._pivots.shape),
-            second=moments.unflatten(second, batch),
+            second=self._moments.unflatten(second, batch),
             log_likelihood=log_likelihood.view(batch),
             weight=weight,
             missing=self._missing,
@@ -235,10 +235,9 @@ class Expectation:
         """Mass, first and second moments of all components and rows."""
         if len(self._sums) == 1 and self._completed is None:
             return self._sums[0][1].about_means()
-        moments = self._covariance.moments
-        mass, first, second = _zeros(self._joined.means, moments)
+        mass, first, second = _zeros(self._joined.means, self._moments)
         for at, part in self._sums:
             mass[at], first[at], others = part.about_means()
-            moments.add(second, at, others)
+            self._moments.add(second, at, others)
         whole = [mass, first, second]
         return whole if self._completed is None else _added(whole, self._completed)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..checks import check, check_choice, check_integer, check_values
 from ..distributions import GaussianMixture
-from ..distributions.covariance import SKLEARN_STRUCTURES, Covariance
+from ..distributions.covariance import ESTIMATOR_STRUCTURES, SKLEARN_STRUCTURES, Covariance
 from ..tables import Table, as_table, as_vector
 from .fitted import seed_of
 from .initialization import METHODS, initialize
@@ -17,7 +17,7 @@ __all__ = ["first_start", "last_fit"]
 def last_fit(estimator: Any, table: Table) -> GaussianMixture:
     """Returns what an estimator was fitted to, in the dtype of rows and on their device."""
     mixture: GaussianMixture = estimator.mixture_
-    kind = SKLEARN_STRUCTURES[estimator.covariance_type].name
+    kind = ESTIMATOR_STRUCTURES[estimator.covariance_type].name
     now = f"n_components={estimator.n_components} and {kind} covariances"
     before = f"n_components={mixture.n_components} and {mixture.covariance.name} covariances"
     check(now == before, "warm_start", f"{before}, as in the last fit", now)
@@ -28,7 +28,7 @@ def first_start(
     estimator: Any, table: Table, sample_weight: Any, labels: Any = None
 ) -> GaussianMixture:
     """Returns the start of an estimator's first fit, of batch shape ``(n_init,)`` or ``()``."""
-    kind = check_choice("covariance_type", estimator.covariance_type, SKLEARN_STRUCTURES)
+    kind = check_choice("covariance_type", estimator.covariance_type, ESTIMATOR_STRUCTURES)
     method = check_choice("init_params", estimator.init_params, METHODS)
     n_components = check_integer("n_components", estimator.n_components)
     n_init = check_integer("n_init", estimator.n_init)
@@ -37,7 +37,8 @@ def first_start(
     start = initialize(
         table,
         n_components,
-        SKLEARN_STRUCTURES[kind].name,
+        ESTIMATOR_STRUCTURES[kind].name,
+        rank=estimator.rank,
         method=method if is_drawn else None,
         labels=None if has_means else labels,
         means=as_table("means_init", estimator.means_init) if has_means else None,
@@ -69,6 +70,8 @@ def _given_weights(value: Any, n_components: int) -> Tensor:
 
 def _given_covariance(precisions: Any, start: GaussianMixture, covariance_type: str) -> Covariance:
     """The covariance whose inverse was given, shared by all starts."""
+    wanted = f"None, with covariance_type={covariance_type!r}"
+    check(covariance_type in SKLEARN_STRUCTURES, "precisions_init", wanted, "precisions")
     structure = SKLEARN_STRUCTURES[covariance_type]
     table = as_table("precisions_init", precisions)
     (like,) = start.covariance.tensors().values()

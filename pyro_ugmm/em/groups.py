@@ -117,7 +117,8 @@ def _starts(
         return Given.checked(start, rows, n_components)
     check(n_components is not None, "n_components", "a positive integer, or start", "neither")
     count = check_integer("n_components", n_components)
-    structure = STRUCTURES[check_choice("covariance", covariance, STRUCTURES)]
+    names = [name for name, structure in STRUCTURES.items() if not structure.has_rank]
+    structure = STRUCTURES[check_choice("covariance", covariance, names)]
     return ByKmeans(count, structure, n_init, reg_covar, seed, rows.x.device)
 
 

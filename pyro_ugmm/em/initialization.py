@@ -16,20 +16,19 @@ from ..distributions.covariance import STRUCTURES, Covariance
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..processes import Processes, all_reduce, is_distributed, together
-from ..randomness import generator_for
 from ..tables import Table, as_table
 from .algorithm import EMAlgorithm
 from .conjugate_prior import ConjugatePrior
 from .kmeans import distant_rows, kmeans, nearest, numbers_for, spread_labels
 from .known_rows import checked_labels
 from .maximization import maximize
+from .row_sample import gather_rows, sample_rows
 from .rows import Rows
 from .statistics import SufficientStatistics
 from .untracked import untracked
 
 __all__ = ["METHODS", "averaged_where_poor", "initialize"]
 
-MOST_ROWS = 50_000
 _BLOCK_ENTRIES = 1 << 22
 
 
@@ -40,6 +39,7 @@ def initialize(
     n_components: int,
     covariance: str = "full",
     *,
+    rank: int | None = None,
     method: str | None = None,
     labels: Any = None,
     responsibilities: Any = None,
@@ -64,7 +64,8 @@ def initialize(
     Args:
         x: rows ``(n, D)``, or an iterable of blocks; as for :meth:`EMFitter.fit`.
         n_components: how many.
-        covariance: ``"full"``, ``"tied"``, ``"diagonal"`` or ``"spherical"``.
+        covariance: ``"full"``, ``"tied"``, ``"diagonal"``, ``"spherical"`` or ``"low_rank"``.
+        rank: of ``"low_rank"``, at most the number of features.
         method: ``"kmeans"``, the default; ``"random_from_data"``: means at rows drawn at random,
             with the covariance of all rows; ``"k-means++"``: the same at rows far from each other;
             or ``"random"``: responsibilities drawn at random.
@@ -96,9 +97,11 @@ def initialize(
     with together(group) as processes:
         mixture_rule(missing)
         steps = EMAlgorithm(reg_covar=reg_covar, prior=prior)
+        structure = STRUCTURES[check_choice("covariance", covariance, STRUCTURES)]
         beginning = _Beginning(
             check_integer("n_components", n_components),
-            STRUCTURES[check_choice("covariance", covariance, STRUCTURES)],
+            structure,
+            rank,
             steps.reg_covar,
             missing,
             prior,
@@ -118,7 +121,7 @@ def initialize(
         if labels is not None or responsibilities is not None:
             start = beginning.by_row(rows, labels, responsibilities, seed)
             return _shared(processes, start, rows.like.device)
-        sample, generator = _gathered(processes, rows, seed)
+        sample, generator = gather_rows(processes, rows, seed)
         if processes.rank > 0:
             return _shared(processes, None, rows.like.device)
         with together(False):
@@ -144,6 +147,7 @@ class _Beginning:
 
     n_components: int
     structure: type[Covariance]
+    rank: int | None
     reg_covar: float
     missing: str
     prior: ConjugatePrior | None
@@ -152,7 +156,7 @@ class _Beginning:
         self, rows: Rows, labels: Any, responsibilities: Any, seed: int | None
     ) -> GaussianMixture:
         """Starts where it is known of each row to what it belongs."""
-        x, weight, _, generator = _sample(rows, None, seed)
+        x, weight, _, generator = sample_rows(rows, None, seed)
         if labels is not None:
             shares = checked_labels(labels, len(x), self.n_components).to(x.device)
             if (shares < 0).any():
@@ -194,7 +198,8 @@ class _Beginning:
             return self._mixture(x, self._weighted(shares[None], weight), centers, unseen)
         shares, drawn = draw(x, scaled, weight, self.n_components, count, generator)
         # All starts at once, if there is room.
-        one_by_one = self.structure.is_shared or shares.numel() * self.n_components > _BLOCK_ENTRIES
+        is_alone = self.structure.is_shared or self.structure.has_rank
+        one_by_one = is_alone or shares.numel() * self.n_components > _BLOCK_ENTRIES
         parts = shares.split(1 if one_by_one else len(shares))
         mixtures = [self._mixture(x, self._weighted(part, weight), drawn, unseen) for part in parts]
         return mixtures[0] if len(mixtures) == 1 else GaussianMixture.stack(mixtures)
@@ -225,14 +230,19 @@ class _Beginning:
         """Returns the mixtures to which rows belong in ``shares``, ``(S, n, K)``, or as many as
         there are means; a single one without a batch.
         """
-        statistics = _statistics(rows, shares, self.structure)
-        if unseen and self.prior is not None:
-            deviations = self.prior.covariance.to(rows).diagonal().sqrt().diag()[unseen]
-            outer, mass = self.structure.moments.outer, statistics.mass
-            spread = sum(outer(d.expand_as(statistics.pivots), mass) for d in deviations)
-            statistics = replace(statistics, second=statistics.second + spread)
-        mixture, _ = maximize(replace(statistics, missing=self.missing), self.reg_covar)
-        covariance = averaged_where_poor(mixture.covariance, mixture.weights, self.reg_covar)
+        mass, first = all_reduce([shares.sum(1), shares.mT @ rows])
+        pivots = first / mass.clamp(min=torch.finfo(rows.dtype).tiny ** 0.5).unsqueeze(-1)
+        covariance = self.structure.unit(pivots, self.rank)
+        for _ in range(self.structure.n_start_steps):
+            statistics = _statistics(rows, shares, pivots, covariance)
+            if unseen and self.prior is not None:
+                deviations = self.prior.covariance.to(rows).diagonal().sqrt().diag()[unseen]
+                outer = covariance.moments.outer
+                spread = sum(outer(d.expand_as(pivots), mass) for d in deviations)
+                statistics = replace(statistics, second=statistics.second + spread)
+            mixture, _ = maximize(replace(statistics, missing=self.missing), self.reg_covar)
+            covariance = mixture.covariance
+        covariance = averaged_where_poor(covariance, mixture.weights, self.reg_covar)
         means = mixture.means if means is None else means.reshape(-1, *mixture.means.shape[1:])
         count = max(len(shares), len(means))
         weights, covariance = mixture.weights.expand(count, -1), covariance.expand((count,))
@@ -298,65 +308,6 @@ METHODS: dict[str, _Draw] = {
 """Ways to draw a start, by scikit-learn's names."""
 
 
-def _sample(
-    rows: Rows, most: int | None, seed: int | None
-) -> tuple[Tensor, Tensor, Tensor, torch.Generator | None]:
-    """Returns all rows, or as many drawn at random, their weights, keys and the generator used.
-
-    Those of the largest keys, which are random numbers, are drawn.
-    """
-    blocks: list[tuple[Tensor, Tensor, Tensor]] = []
-    generator, count = None, 0
-    for x, weight in rows.blocks(1 << 16):
-        if generator is None:
-            generator = generator_for(seed, x.device)
-        weight = double(torch.ones_like(x[:, 0]) if weight is None else weight)
-        key = torch.rand(len(x), device=x.device, generator=generator, dtype=torch.float32)
-        blocks.append((x, weight, key))
-        count += len(x)
-        if most is not None and count > most:
-            blocks, count = [_largest(*_joined(blocks), most)], most
-    if not blocks:  # all rows are with other processes
-        x = rows.like.flatten(0, -2)[:0]
-        blocks = [(x, double(x[:, 0]), x[:, 0].float())]
-    return *_joined(blocks), generator
-
-
-def _joined(blocks: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    x, weight, key = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    return x, weight, key
-
-
-def _largest(x: Tensor, weight: Tensor, key: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows of the largest keys, in their order."""
-    at = key.topk(min(most, len(key))).indices.sort().values
-    return x[at], weight[at.to(weight.device)], key[at]
-
-
-def _gathered(
-    processes: Processes, rows: Rows, seed: int | None
-) -> tuple[tuple[Tensor, Tensor], torch.Generator | None]:
-    """Returns all rows of all processes, or as many drawn at random, their weights and a generator.
-
-    The first process gets them all, as if it had been alone.
-    """
-    mine = None if seed is None else seed + processes.rank
-    x, weight, key, generator = _sample(rows, MOST_ROWS, mine)
-    if processes.size == 1:
-        return (x, weight), generator
-    keys = torch.cat(processes.gather("keys", key.cpu()))
-    least = keys.topk(MOST_ROWS).values[-1] if len(keys) > MOST_ROWS else -1
-    among = key.cpu() >= least
-    parts = processes.gather("sample", (x.cpu()[among], weight.cpu()[among]))
-    if processes.rank > 0:
-        return (x, weight), None
-    x, weight = (torch.cat(part).to(rows.like.device) for part in zip(*parts, strict=True))
-    with together(False):
-        alone = Rows(x, None, weight, rows.missing)
-        x, weight, _, generator = _sample(alone, MOST_ROWS, seed)
-    return (x, weight), generator
-
-
 def _checked_responsibilities(values: Any, n_rows: int, n_components: int) -> Tensor:
     is_counts = isinstance(values, Tensor) and not values.is_floating_point()
     table = as_table("responsibilities", values.float() if is_counts else values)
@@ -377,21 +328,21 @@ def _checked_means(table: Table, n_components: int, rows: Tensor) -> Tensor:
     return table.like("x", rows).values.detach()
 
 
-def _statistics(rows: Tensor, shares: Tensor, structure: type[Covariance]) -> SufficientStatistics:
+def _statistics(
+    rows: Tensor, shares: Tensor, pivots: Tensor, covariance: Covariance
+) -> SufficientStatistics:
     """The statistics of the rows of all processes about the clusters' means, for each of several
     shares ``(S, n, K)``.
     """
-    mass, first = all_reduce([shares.sum(1), shares.mT @ rows])
-    pivots = first / mass.clamp(min=torch.finfo(rows.dtype).tiny ** 0.5).unsqueeze(-1)
-    first, moments = torch.zeros_like(pivots), structure.moments
-    second = moments.outer(first, mass)
+    mass, first = shares.sum(1), torch.zeros_like(pivots)
+    moments = covariance.joined().moments
+    second = covariance.moments.outer(first, mass)
     size = max(1, _BLOCK_ENTRIES // pivots.numel())
     for x, share in zip(rows.split(size), shares.split(size, 1), strict=True):
         deviations = x.T - pivots.flatten(0, 1).unsqueeze(-1)
         weighted = deviations * share.mT.flatten(0, 1).unsqueeze(1)
         first = first + weighted.sum(-1).view_as(first)
         second = second + moments.unflatten(moments.sum(weighted, deviations), mass.shape[:1])
+    mass, first, second = all_reduce([mass, first, second])
     total = double(mass).sum(-1)
-    first, second = all_reduce([first, second])
-    covariance = structure.unit(pivots)
     return SufficientStatistics(covariance, pivots, mass, first, second, 0 * total, total)

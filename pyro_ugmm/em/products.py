@@ -33,7 +33,7 @@ class DenseProducts:
     """
 
     def __init__(
-        self, like: Tensor, n_components: int, n_features: int, moments: type[SecondMoments]
+        self, like: Tensor, n_components: int, n_features: int, moments: SecondMoments
     ) -> None:
         self._moments, self._n_features = moments, n_features
         n_terms = 1 + n_features + moments.n_products(n_features)
@@ -59,7 +59,7 @@ class SparseProducts:
         moments: of which products are kept.
     """
 
-    def __init__(self, weights: Tensor, n_features: int, moments: type[SecondMoments]) -> None:
+    def __init__(self, weights: Tensor, n_features: int, moments: SecondMoments) -> None:
         self._moments = moments
         eps = torch.finfo(weights.dtype).eps
         self._least = (_BELOW_ROUNDING * eps * weights).unsqueeze(-1)
@@ -91,7 +91,7 @@ def products_for(
     weight: Tensor | None,
     weights: Tensor,
     n_features: int,
-    moments: type[SecondMoments],
+    moments: SecondMoments,
 ) -> DenseProducts | SparseProducts:
     """Chooses what is faster for a pass, by the responsibilities ``(K, B)`` of its first rows."""
     if moments.n_products(n_features) > n_features and weights.device.type == "cpu":

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm.auto import tqdm
@@ -35,6 +35,7 @@ class Candidate:
     Attributes:
         n_components: how many it has.
         covariance: its structure.
+        rank: of a structure that has one.
         log_likelihood: of all rows, in nats.
         n_parameters: free ones.
         bic: :math:`p \log n - 2 \log L`; the lower the better, as all three.
@@ -61,7 +62,13 @@ class Candidate:
     aic: float
     icl: float
     result: EMResult
+    rank: int | None = None
     sample: Any = None
+
+    @property
+    def structure(self) -> str:
+        """The covariance in words: its structure, with the rank if it has one."""
+        return self.covariance if self.rank is None else f"{self.covariance} {self.rank}"
 
     @property
     def evidence(self) -> float:
@@ -120,7 +127,7 @@ class Selection:
         head += "".join(f"{name:>13}" for name in _CRITERIA)
         lines = [head + (f"{'log evidence':>14}{'':>9}{'probability':>13}" if by_evidence else "")]
         for i, row in enumerate(self.table):
-            line = f"{row.covariance:<11}{row.n_components:>11}{row.log_likelihood:>13.1f}"
+            line = f"{row.structure:<11}{row.n_components:>11}{row.log_likelihood:>13.1f}"
             line += f"{row.n_parameters:>7}"
             line += "".join(f"{getattr(row, name):>13.1f}" for name in _CRITERIA)
             if by_evidence:
@@ -150,6 +157,7 @@ def select(
     n_components: int | Iterable[int] = range(1, 11),
     covariance: str | Iterable[str] = "full",
     *,
+    rank: int | Iterable[int] | None = None,
     criterion: Any = "bic",
     fitter: EMFitter | None = None,
     n_init: int = 1,
@@ -168,6 +176,7 @@ def select(
         x: rows ``(n, D)``, as for :meth:`EMFitter.fit`.
         n_components: the number of components, or several to try.
         covariance: the structure, or several to try.
+        rank: of ``"low_rank"``, or several to try.
         criterion: ``"bic"``, ``"aic"`` or ``"icl"``, by which the best is chosen; or
             ``"evidence"``, for which the posterior of a Bayesian mixture of each is sampled beside
             the fit, some seconds each: it knows how likely each number is, given the priors, where
@@ -202,22 +211,23 @@ def select(
         check(isinstance(fitter, EMFitter), "fitter", "an EMFitter", type(fitter).__name__)
         judge = _judge(criterion)
         criterion = criterion if judge is None else _EVIDENCE
-        pairs = _pairs(n_components, covariance)
+        trials = _trials(n_components, covariance, rank)
         options = {"n_init": check_integer("n_init", n_init), "seed": check_seed("seed", seed)}
         check_flag("progress", progress)
         missing = (fitter.missing or "error") if missing is None else missing
         mixture_rule(missing)
-        processes.agree({"criterion": criterion, "pairs of covariance and n_components": pairs})
+        asked = [tuple(trial) for trial in trials]
+        processes.agree({"criterion": criterion, "covariance, rank and n_components": asked})
         if judge is not None:
             check(sample_weight is None, "sample_weight", "None, by evidence", "weights")
             check(processes.size == 1, "criterion", "'bic', in several processes", "'evidence'")
-            models = judge.models(x, pairs, missing)
+            models = judge.models(
+                x, [(one.covariance, one.n_components) for one in trials], missing
+            )
         given, x = x, source_of(x)
         try:
-            for i, (name, size) in enumerate(
-                tqdm(pairs, desc="select", disable=not progress, delay=1)
-            ):
-                one = _fit(replace(fitter, missing=missing), x, size, name, sample_weight, options)
+            for i, trial in enumerate(tqdm(trials, desc="select", disable=not progress, delay=1)):
+                one = _fit(replace(fitter, missing=missing), x, trial, sample_weight, options)
                 if judge is not None:
                     one = replace(one, sample=judge.sample(models[i], given, options["seed"]))
                     if one.sample.interrupted:
@@ -243,17 +253,28 @@ def _judge(criterion: Any) -> Any:
     return Evidence()
 
 
-def _pairs(n_components: Any, covariance: Any) -> list[tuple[str, int]]:
+class _Trial(NamedTuple):
+    covariance: str
+    n_components: int
+    rank: int | None
+
+
+def _trials(n_components: Any, covariance: Any, rank: Any) -> list[_Trial]:
     """Checks what to try, and returns it in order."""
-    structures, sizes = _several(covariance), _several(n_components)
+    structures, sizes, ranks = map(_several, (covariance, n_components, rank))
     check(structures, "covariance", "at least one structure", "none")
-    pairs = [
-        (check_choice("covariance", name, STRUCTURES), check_integer("n_components", size))
-        for name in structures
+    check(sizes, "n_components", "at least one number of components", "none")
+    check(ranks, "rank", "at least one rank, or None", "none")
+    names = [check_choice("covariance", name, STRUCTURES) for name in structures]
+    ranked = [name for name in names if STRUCTURES[name].has_rank]
+    expected = f"None, as {', '.join(map(repr, names))} covariances have none"
+    check(ranked or rank is None, "rank", expected, rank)
+    return [
+        _Trial(name, check_integer("n_components", size), one)
+        for name in names
+        for one in ([check_integer("rank", r) for r in ranks] if name in ranked else [None])
         for size in sizes
     ]
-    check(pairs, "n_components", "at least one number of components", "none")
-    return pairs
 
 
 def _several(value: Any) -> list[Any]:
@@ -262,20 +283,20 @@ def _several(value: Any) -> list[Any]:
 
 
 def _fit(
-    fitter: EMFitter, x: Any, size: int, name: str, sample_weight: Any, options: dict[str, Any]
+    fitter: EMFitter, x: Any, trial: _Trial, sample_weight: Any, options: dict[str, Any]
 ) -> Candidate:
     missing = fitter.missing or "error"
     shared = {"reg_covar": fitter.reg_covar, "prior": fitter.prior, "group": fitter.group}
     weighted = {"sample_weight": sample_weight, "missing": missing}
-    start = initialize(x, size, name, **weighted, **shared, **options)
+    start = initialize(x, **trial._asdict(), **weighted, **shared, **options)
     result = fitter.fit(x, start, sample_weight)
     if result.interrupted:
         raise KeyboardInterrupt
-    return _candidate(result, Rows(x, start.means, sample_weight, missing))
+    return _candidate(result, trial, Rows(x, start.means, sample_weight, missing))
 
 
 @untracked
-def _candidate(result: EMResult, rows: Rows) -> Candidate:
+def _candidate(result: EMResult, trial: _Trial, rows: Rows) -> Candidate:
     mixture, unit = result.mixture, rows.normalize_weights()
     sums = torch.zeros(2, dtype=torch.float64, device=double_device(mixture.means.device))
     for x, weight in rows.blocks(1 << 14):
@@ -287,8 +308,7 @@ def _candidate(result: EMResult, rows: Rows) -> Candidate:
     p, log_likelihood = mixture.n_parameters, result.log_likelihood * n_rows
     bic = p * math.log(n_rows) - 2 * log_likelihood
     return Candidate(
-        n_components=mixture.n_components,
-        covariance=mixture.covariance.name,
+        **trial._asdict(),
         log_likelihood=log_likelihood,
         n_parameters=p,
         bic=bic,

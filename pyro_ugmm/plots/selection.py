@@ -38,9 +38,9 @@ def plot_selection(selection: Any, *, ax: Any = None) -> "Axes":
     is_one = all(hasattr(selection, name) for name in ("table", "best", "criterion"))
     check(is_one, "selection", "what select returned", type(selection).__name__)
     ax, criterion = axes_for(ax), selection.criterion
-    structures = dict.fromkeys(row.covariance for row in selection.table)
+    structures = dict.fromkeys(row.structure for row in selection.table)
     for i, structure in enumerate(structures):
-        rows = [row for row in selection.table if row.covariance == structure]
+        rows = [row for row in selection.table if row.structure == structure]
         _draw_line(ax, rows, criterion, label=structure, color=f"C{i}")
     if any(row.unsound for row in selection.table):
         hollow = {"color": "black", "markerfacecolor": "white", "linestyle": ""}

@@ -12,30 +12,44 @@ from pyro_ugmm.distributions import (
     DiagonalCovariance,
     FullCovariance,
     GaussianMixture,
+    LowRankCovariance,
     SphericalCovariance,
     TiedCovariance,
 )
 
-# Each structure: its class, what it keeps of matrices (..., K, D, D), and its values of those.
+
+def _columns(m):
+    """Some columns of Cholesky factors, so that what they leave of the matrices is positive."""
+    return np.linalg.cholesky(m)[..., : max(1, m.shape[-1] - 1)]
+
+
+# Each structure: its class, what it keeps of matrices (..., K, D, D), and its arguments of those.
 STRUCTURES = {
-    "full": (FullCovariance, lambda m: m, lambda m: m),
+    "full": (FullCovariance, lambda m: m, lambda m: (m,)),
     "tied": (
         TiedCovariance,
         lambda m: np.broadcast_to(m[..., :1, :, :], m.shape),
-        lambda m: m[..., 0, :, :],
+        lambda m: (m[..., 0, :, :],),
     ),
     "diagonal": (
         DiagonalCovariance,
         lambda m: m * np.eye(m.shape[-1]),
-        lambda m: m.diagonal(axis1=-2, axis2=-1),
+        lambda m: (m.diagonal(axis1=-2, axis2=-1),),
     ),
     "spherical": (
         SphericalCovariance,
         lambda m: m[..., :1, :1] * np.eye(m.shape[-1]),
-        lambda m: m[..., 0, 0],
+        lambda m: (m[..., 0, 0],),
+    ),
+    "low_rank": (
+        LowRankCovariance,
+        lambda m: _columns(m) @ _columns(m).swapaxes(-1, -2) + 0.5 * m * np.eye(m.shape[-1]),
+        lambda m: (_columns(m), 0.5 * m.diagonal(axis1=-2, axis2=-1)),
     ),
 }
 
+# Of all others, scikit-learn has the same.
+by_shared_structure = pytest.mark.parametrize("structure", [*STRUCTURES][:-1])
 by_structure = pytest.mark.parametrize("structure", STRUCTURES)
 # Without gradients, few full covariances are evaluated from deviations, many from products.
 by_count = pytest.mark.parametrize("n_components", [3, 12])
@@ -99,10 +113,8 @@ def known(weights, means, matrices, structure="full", dtype=torch.float64, devic
     weights, means, matrices = (
         torch.tensor(np.asarray(a), dtype=dtype) for a in (weights, means, matrices)
     )
-    values = torch.tensor(values(matrices.numpy()))
-    mixture = GaussianMixture(
-        weights.to(device), means.to(device), make(values.to(device)), **options
-    )
+    covariance = make(*(torch.tensor(value).to(device) for value in values(matrices.numpy())))
+    mixture = GaussianMixture(weights.to(device), means.to(device), covariance, **options)
     weights, means, matrices = (a.double().numpy() for a in (weights, means, matrices))
     return mixture, Known(weights, means, keep(matrices))
 
@@ -126,12 +138,12 @@ def random_mixture(
 
 def parameters(mixture):
     """The tensors that a mixture is made of."""
-    return mixture.weights, mixture.means, mixture.covariance.values
+    return mixture.weights, mixture.means, *mixture.covariance.tensors().values()
 
 
-def rebuilt(structure, weights, means, values, validate_args=True, **options):
+def rebuilt(structure, weights, means, *values, validate_args=True, **options):
     """Makes a mixture of such tensors, of matrices their symmetric part."""
     if structure in ("full", "tied"):
-        values = 0.5 * (values + values.mT)
-    covariance = STRUCTURES[structure][0](values, validate_args=validate_args)
+        values = [0.5 * (matrices + matrices.mT) for matrices in values]
+    covariance = STRUCTURES[structure][0](*values, validate_args=validate_args)
     return GaussianMixture(weights, means, covariance, validate_args=validate_args, **options)

@@ -153,11 +153,11 @@ def test_threads_do_not_disturb_each_other(structure):
 @by_structure
 def test_repr_and_shapes(structure):
     make, _, values_of = STRUCTURES[structure]
-    values = torch.tensor(values_of(random_matrices(np.random.default_rng(0), 4, 3, 2)))
-    covariance = make(values)
-    assert (
-        repr(covariance) == f"{make.__name__}({next(iter(make.arguments))}: {tuple(values.shape)})"
-    )
+    matrices = random_matrices(np.random.default_rng(0), 4, 3, 2)
+    values = [torch.tensor(value) for value in values_of(matrices)]
+    covariance, names = make(*values), make.arguments
+    shown = [f"{name}: {tuple(v.shape)}" for name, v in zip(names, values, strict=True)]
+    assert repr(covariance) == f"{make.__name__}({', '.join(shown)})"
     assert covariance.batch_shape == (4,)
     assert covariance.n_components == (None if structure == "tied" else 3)
     assert covariance.n_features == (None if structure == "spherical" else 2)

@@ -17,11 +17,12 @@ METADATA = {"format": "pyro_ugmm.GaussianMixture", "version": "2", "missing": "e
 def written(path, structure="full", metadata=None, **changes):
     """Writes a mixture's file with changed tensors; a change to None leaves one out."""
     mixture, _ = random_mixture(structure)
-    tensors = dict(zip(("weights", "means", "covariance"), parameters(mixture), strict=True))
+    tensors = mixture.tensors()
+    argument = f"covariance.{next(iter(mixture.covariance.arguments))}"
+    tensors["covariance"] = tensors.pop(argument)
     for name, change in changes.items():
         tensors[name] = change(tensors[name]) if callable(change) else change
-    argument = next(iter(mixture.covariance.arguments))
-    tensors[f"covariance.{argument}"] = tensors.pop("covariance")
+    tensors[argument] = tensors.pop("covariance")
     tensors = {name: t.contiguous().clone() for name, t in tensors.items() if t is not None}
     save_file(tensors, path, {**METADATA, "covariance": structure, **(metadata or {})})
     return path

@@ -55,10 +55,10 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_a_changed_parameter_counts(structure, n_components, change, which):
-    weights, means, values = (
+    weights, means, *values = (
         t.clone() for t in parameters(random_mixture(structure, n_components)[0])
     )
-    mixture = rebuilt(structure, weights, means, values)
+    mixture = rebuilt(structure, weights, means, *values)
     other, _ = random_mixture(structure, n_components, seed=1)
     x = rows(10, 2)
     wide = mixture.expand((2,))
@@ -66,7 +66,7 @@ def test_a_changed_parameter_counts(structure, n_components, change, which):
     for method in methods:
         getattr(mixture, method)(x)
     with torch.no_grad():
-        changed = (weights, means, mixture.covariance.values)[which]
+        changed = (weights, means, *mixture.covariance.tensors().values())[which]
         change(changed, parameters(other)[which].clone())
     torch.testing.assert_close(parameters(mixture)[which], parameters(other)[which])
     expected = rebuilt(structure, *parameters(mixture))

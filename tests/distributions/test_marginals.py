@@ -112,8 +112,8 @@ def test_gradients_of_the_conditional(structure):
     inputs = [t.clone().requires_grad_() for t in (*parameters(mixture), rows(2))]
 
     def log_prob(*tensors):
-        conditional = rebuilt(structure, *tensors[:3], validate_args=False).condition(
-            {1: tensors[3]}
+        conditional = rebuilt(structure, *tensors[:-1], validate_args=False).condition(
+            {1: tensors[-1]}
         )
         return conditional.log_prob(rows(2, 2)), conditional.mean, conditional.marginal([1]).mean
 
@@ -225,7 +225,7 @@ def test_gradcheck_with_missing_entries(structure, batches):
 
     def log_prob(*tensors):
         options = {"missing": "marginalize", "validate_args": False}
-        return rebuilt(structure, *tensors[:3], **options).log_prob(tensors[3])
+        return rebuilt(structure, *tensors[:-1], **options).log_prob(tensors[-1])
 
     assert torch.autograd.gradcheck(log_prob, inputs)
 

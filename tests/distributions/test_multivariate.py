@@ -112,12 +112,11 @@ def test_no_rows():
 def test_gradcheck(structure, batches):
     mixture, _ = random_mixture(structure, 3, 2, batches)
     weights = mixture.weights[(0,) * (len(mixture.batch_shape) - len(batches[0]))]
-    inputs = with_gradient(
-        weights, mixture.tensors()["means"], mixture.covariance.values, rows(2, 2)
-    )
+    _, *others = mixture.tensors().values()
+    inputs = with_gradient(weights, *others, rows(2, 2))
 
     def log_prob(*tensors):
-        return rebuilt(structure, *tensors[:3], validate_args=False).log_prob(tensors[3])
+        return rebuilt(structure, *tensors[:-1], validate_args=False).log_prob(tensors[-1])
 
     assert torch.autograd.gradcheck(log_prob, inputs)
 
@@ -126,11 +125,12 @@ def test_gradcheck(structure, batches):
 def test_one_mixture_differentiates_again(structure):
     """What evaluation keeps of the parameters is no part of a graph."""
     mixture, _ = random_mixture(structure)
-    values, x = mixture.covariance.values.requires_grad_(), rows(5, 2)
+    values, x = [t.requires_grad_() for t in parameters(mixture)[2:]], rows(5, 2)
     with torch.no_grad():
         mixture.log_prob(x)
-    gradients = [torch.autograd.grad(mixture.log_prob(x).sum(), values)[0] for _ in range(2)]
-    assert torch.equal(*gradients) and gradients[0].abs().max() > 0
+    gradients = [torch.autograd.grad(mixture.log_prob(x).sum(), values) for _ in range(2)]
+    for one, again in zip(*gradients, strict=True):
+        assert torch.equal(one, again) and one.abs().max() > 0
 
 
 def score(truth, x):
@@ -389,6 +389,7 @@ def test_changes_in_inference_mode_count(structure, n_components):
         mixture, _ = random_mixture(structure, n_components)
         x = rows(20, 2)
         mixture.log_prob(x)
-        for tensor in (mixture.tensors()["means"], mixture.covariance.values):
+        _, *others = mixture.tensors().values()
+        for tensor in others:
             tensor.mul_(2)
         close(mixture.log_prob(x), rebuilt(structure, *parameters(mixture)).log_prob(x))

@@ -124,7 +124,7 @@ def test_a_start_and_a_prior():
 
 
 def test_it_is_selected_and_the_others_are_not():
-    chosen = select(drawn(1000), 3, [NAME, "full"], seed=0, progress=False)
+    chosen = select(drawn(1000), 3, [NAME, "full"], n_init=5, seed=0, progress=False)
     assert chosen.best.result.mixture.covariance.name == NAME
 
 

@@ -46,13 +46,13 @@ def direction(n_features):
 
 def leaves(mixture, *batch):
     """Logits, means and the covariance's values, in a batch, to differentiate by."""
-    weights, means, values = parameters(mixture)
-    tensors = [weights.log(), means, values]
+    weights, *others = parameters(mixture)
+    tensors = [weights.log(), *others]
     return [t.detach().expand(*batch, *t.shape).clone().requires_grad_() for t in tensors]
 
 
-def of_leaves(structure, logits, means, values):
-    return rebuilt(structure, logits.softmax(-1), means, values, validate_args=False)
+def of_leaves(structure, logits, *others):
+    return rebuilt(structure, logits.softmax(-1), *others, validate_args=False)
 
 
 def moved(mixture, x):
@@ -87,8 +87,8 @@ def test_the_density_is_carried_along(structure, n_features):
 @by_structure
 def test_second_derivatives(structure):
     """Of components near one another: between far ones draws move so fast that no grid sees it."""
-    (logits, means, values), a = leaves(random_mixture(structure, 2, 2)[0]), direction(2)
-    mixture = of_leaves(structure, logits, 0.25 * means, values)
+    (logits, means, *values), a = leaves(random_mixture(structure, 2, 2)[0]), direction(2)
+    mixture = of_leaves(structure, logits, 0.25 * means, *values)
 
     def hessian(expectation):
         def function(*tensors):

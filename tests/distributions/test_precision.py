@@ -35,8 +35,14 @@ METHODS = {
     "dense": lambda m: m.covariance.dense(m.n_components, 3),
     "conditional": lambda m: m.covariance.conditional(torch.tensor([0]), torch.tensor([1, 2]))[1],
     "complete": lambda m: m.covariance.complete(PARTIAL, m.means).deviations,
-    "natural": lambda m: torch.cat(m.covariance.natural(m.means), -1),
+    "form": lambda m: form(m.covariance, m.means),
 }
+
+
+def form(covariance, means):
+    """What blocks of rows are multiplied by: of the natural form, where there is one."""
+    has_natural = covariance.canceling(means).isfinite().all()
+    return torch.cat(covariance.natural(means), -1) if has_natural else covariance.whitener(3)
 
 
 def a_mixture(structure, n_components):

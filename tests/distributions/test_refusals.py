@@ -52,7 +52,7 @@ def test_covariances_in_half_precision(kind, half):
 @pytest.mark.parametrize("validate_args", [True, False])
 def test_mixtures_in_half_precision(structure, half, validate_args):
     mixture, _ = random_mixture(structure, dtype=torch.float32, validate_args=validate_args)
-    weights, means, _ = parameters(mixture)
+    weights, means, *_ = parameters(mixture)
     for make in (
         lambda: GaussianMixture(weights.to(half), means, mixture.covariance),
         lambda: GaussianMixture(weights, means.to(half), mixture.covariance),

@@ -10,6 +10,7 @@ import pyro_ugmm
 PACKAGE = Path(pyro_ugmm.__file__).parent
 INSIDE = PACKAGE / "distributions" / "covariance"
 STRUCTURES = {"FullCovariance", "TiedCovariance", "DiagonalCovariance", "SphericalCovariance"}
+STRUCTURES |= {"LowRankCovariance"}
 # The priors over each, a check of one matrix, and what is public.
 KNOW_STRUCTURES = {"covariance_sites.py", "conjugate_prior.py", "__init__.py"}
 

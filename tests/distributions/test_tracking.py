@@ -12,6 +12,7 @@ from pyro_ugmm.distributions import GaussianMixture, UnivariateGaussianMixture
 from pyro_ugmm.models import BayesianGaussianMixture
 from tests.distributions.mixtures import (
     by_count,
+    by_shared_structure,
     by_structure,
     close,
     parameters,
@@ -42,9 +43,9 @@ def test_what_a_density_depends_on(structure, n_components, method, missing):
     mixture, _ = random_mixture(structure, n_components, missing=missing)
     x = with_holes(X) if missing == "marginalize" else X
     expected = getattr(mixture, method)(x)
-    named = dict(zip("abc", parameters(mixture), strict=True))
-    tracked = [ProvenanceTensor(t.clone(), frozenset([name])) for name, t in named.items()]
-    covariance = type(mixture.covariance)(tracked[2])
+    named = zip("abcc", parameters(mixture), strict=False)
+    tracked = [ProvenanceTensor(t.clone(), frozenset([name])) for name, t in named]
+    covariance = type(mixture.covariance)(*tracked[2:])
     other = GaussianMixture(*tracked[:2], covariance, missing=missing)
     value = ProvenanceTensor(x, frozenset(["x"]))
     found = getattr(other, method)(value)
@@ -59,9 +60,10 @@ def test_what_a_density_depends_on(structure, n_components, method, missing):
 def test_what_other_results_depend_on(structure, of):
     mixture, _ = random_mixture(structure)
     tracked = [
-        ProvenanceTensor(t.clone(), frozenset("abc"[i])) for i, t in enumerate(parameters(mixture))
+        ProvenanceTensor(t.clone(), frozenset(name))
+        for name, t in zip("abcc", parameters(mixture), strict=False)
     ]
-    other = GaussianMixture(*tracked[:2], type(mixture.covariance)(tracked[2]))
+    other = GaussianMixture(*tracked[:2], type(mixture.covariance)(*tracked[2:]))
     found = {
         "sample": lambda: other.sample((3,)),
         "rsample": lambda: other.rsample((3,)),
@@ -73,7 +75,7 @@ def test_what_other_results_depend_on(structure, of):
     assert get_provenance(found) == set("ab" if of == "mean" else "abc")
 
 
-@by_structure
+@by_shared_structure
 @pytest.mark.parametrize("n_components", [2, 12])
 def test_relations_of_a_model(structure, n_components):
     model = BayesianGaussianMixture(n_components, 2, covariance=structure)
@@ -125,14 +127,15 @@ def test_traced_graphs_are_for_other_rows(structure, n_components, method, missi
 def test_traced_graphs_are_for_other_parameters(structure, method):
     one, two = (random_mixture(structure, seed=seed)[0] for seed in (0, 1))
 
-    def evaluate(weights, means, values, x):
-        return getattr(rebuilt(structure, weights, means, values), method)(x)
+    def evaluate(*tensors):
+        *others, x = tensors
+        return getattr(rebuilt(structure, *others), method)(x)
 
     traced = torch.jit.trace(evaluate, (*parameters(one), X), check_trace=False)
     torch.testing.assert_close(traced(*parameters(two), X + 1), getattr(two, method)(X + 1))
 
 
-@by_structure
+@by_shared_structure
 def test_jit_elbo(structure):
     model = BayesianGaussianMixture(2, 2, covariance=structure)
     x, losses = X.float(), []
@@ -169,8 +172,9 @@ def test_compiled_whole(structure, method, missing, backend, compiler):
 def test_compiled_from_parameters(structure, compiler):
     mixture, truth = random_mixture(structure)
 
-    def evaluate(weights, means, values, x):
-        return rebuilt(structure, weights, means, values).log_prob(x)
+    def evaluate(*tensors):
+        *others, x = tensors
+        return rebuilt(structure, *others).log_prob(x)
 
     compiled = compiler(evaluate, backend="eager")
     close(compiled(*parameters(mixture), X), truth.log_prob(X))

@@ -10,24 +10,19 @@ from pyro_ugmm.distributions.covariance.tensors import Argument
 
 
 class TiedDiagonalMoments(SharedMoments):
-    @staticmethod
-    def unpack(products, n_features):
+    def unpack(self, products, n_features):
         return products.new_zeros(n_features)
 
-    @staticmethod
-    def shared(y, responsibilities):
+    def shared(self, y, responsibilities):
         return y.square() @ responsibilities.sum(0)
 
-    @staticmethod
-    def sum(weighted, deviations):
+    def sum(self, weighted, deviations):
         return (weighted * deviations).sum((0, -1))
 
-    @staticmethod
-    def outer(vectors, mass):
+    def outer(self, vectors, mass):
         return (mass.unsqueeze(-1) * vectors.square()).sum(-2)
 
-    @staticmethod
-    def project(matrices):
+    def project(self, matrices):
         return matrices.diagonal(dim1=-2, dim2=-1).sum(-2)
 
 
@@ -35,7 +30,7 @@ class TiedDiagonalCovariance(Covariance):
     name = "tied_diagonal"
     arguments = {"variances": Argument(1, "a variance for each feature, shape (..., D)")}
     is_shared = True
-    moments = TiedDiagonalMoments
+    moments = TiedDiagonalMoments()
 
     @property
     def variances(self):
@@ -82,7 +77,8 @@ class TiedDiagonalCovariance(Covariance):
     def whitener(self, n_components):
         return self.variances.rsqrt().expand(n_components, -1).unsqueeze(-1)
 
-    def complete(self, x, means):
+    def complete(self, x, means, noise=None):
+        assert noise is None
         return VarianceCompletion(x, means, self.variances.expand(means.shape))
 
     def regularized(self, floor):

@@ -6,9 +6,21 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.covariance import SKLEARN_STRUCTURES, STRUCTURES
+from pyro_ugmm.em import initialize
 
 STRUCTURE_NAMES = list(STRUCTURES)
+SHARED_NAMES = [structure.name for structure in SKLEARN_STRUCTURES.values()]
 SKLEARN_NAMES = {structure.name: name for name, structure in SKLEARN_STRUCTURES.items()}
+
+
+def rank_in(structure):
+    """The rank of one in a structure that has one."""
+    return 1 if STRUCTURES[structure].has_rank else None
+
+
+def initialized(x, n_components, structure, **options):
+    """A start in any structure."""
+    return initialize(x, n_components, structure, rank=rank_in(structure), **options)
 
 
 def clusters(n_rows=600, n_features=3, n_clusters=4, dtype=torch.float64, seed=0):
@@ -36,7 +48,7 @@ def sklearn_start(x, n_components, structure, seed=0):
 
 
 def parameters(mixture):
-    return mixture.weights, mixture.means, mixture.covariance.values
+    return mixture.weights, mixture.means, *mixture.covariance.tensors().values()
 
 
 def assert_same(mixture, other, rtol, atol=0.0):

@@ -9,7 +9,7 @@ import torch
 from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.em import ConjugatePrior, EMAlgorithm, EMFitter, initialize
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters
+from .cases import STRUCTURE_NAMES, assert_same, clusters, initialized
 
 X = clusters(120)
 WEIGHT = torch.linspace(0.5, 1.5, 120).double()
@@ -28,7 +28,7 @@ def steps(algorithm, n_steps, start, *data):
 @pytest.mark.parametrize("prior", [None, PRIOR], ids=["no prior", "prior"])
 @pytest.mark.parametrize("structure", STRUCTURE_NAMES)
 def test_the_steps_are_those_of_a_fit(structure, prior):
-    start = initialize(X, 3, structure, seed=0)
+    start = initialized(X, 3, structure, seed=0)
     settings = {"reg_covar": 1e-5, "prior": prior}
     state = steps(EMAlgorithm(**settings), 4, start, X, WEIGHT)
     fit = EMFitter(tol=0, max_iter=4, progress=False, **settings).fit(X, start, WEIGHT)
@@ -40,7 +40,7 @@ def test_the_steps_are_those_of_a_fit(structure, prior):
 
 @pytest.mark.parametrize("structure", ["full", "diagonal"])
 def test_a_batch_takes_the_steps_of_each(structure):
-    starts = initialize(X, 3, structure, n_init=3, seed=0)
+    starts = initialized(X, 3, structure, n_init=3, seed=0)
     together = steps(EMAlgorithm(), 3, starts, X)
     for i in range(3):
         alone = steps(EMAlgorithm(), 3, starts.reindex(lambda t, i=i: t[i]), X)

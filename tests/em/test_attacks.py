@@ -13,7 +13,7 @@ from pyro_ugmm.em import EMFitter, initialize, select
 from tests.gloo import join, leave
 
 from ..attacking import damaged, interrupted_after, interrupted_at, killed_after, timed
-from .cases import STRUCTURE_NAMES, clusters, parameters
+from .cases import STRUCTURE_NAMES, clusters, initialized, parameters
 from .degenerate_rows import ROWS, SETTINGS, assert_ends_well
 
 X = clusters(90)
@@ -24,7 +24,7 @@ QUIET = {"seed": 0, "progress": False}
 
 @functools.cache
 def start(structure="full"):
-    return initialize(X, 3, structure, n_init=2, seed=0, group=False)
+    return initialized(X, 3, structure, n_init=2, seed=0, group=False)
 
 
 def fit(path=None, structure="full", fitter=FITTER):

@@ -16,7 +16,7 @@ from pyro_ugmm.distributions.covariance import STRUCTURES
 from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize
 from tests.gloo import join, leave
 
-from .cases import STRUCTURE_NAMES, clusters, parameters
+from .cases import STRUCTURE_NAMES, clusters, initialized, parameters
 
 X = clusters(90)
 ROOT = Path(__file__).parent.parent.parent
@@ -24,7 +24,7 @@ WEIGHT = torch.linspace(0.5, 1.5, 90).double()
 
 
 def starts(structure="full", n_init=5, dtype=torch.float64, seed=0):
-    return initialize(X.to(dtype), 3, structure, n_init=n_init, seed=seed)
+    return initialized(X.to(dtype), 3, structure, n_init=n_init, seed=seed)
 
 
 def with_a_lost_component():

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pyro_ugmm.em import EMFitter, initialize, select
+from pyro_ugmm.em import EMFitter, select
 
-from .cases import STRUCTURE_NAMES
+from .cases import STRUCTURE_NAMES, initialized, rank_in
 
 DTYPES = [torch.float32, torch.float64]
 UNITS = [1e-8, 1e-3, 1.0, 1e8]
@@ -23,7 +23,7 @@ def two_groups(n_features, spread, where, seed=0):
 
 
 def fit(x, label, structure, reg_covar, near=None):
-    start = initialize(x if near is None else near, 2, structure, labels=label, reg_covar=0)
+    start = initialized(x if near is None else near, 2, structure, labels=label, reg_covar=0)
     return EMFitter(reg_covar=reg_covar, max_iter=60, progress=False).fit(x, start)
 
 
@@ -72,7 +72,7 @@ def test_an_outlier_makes_nothing_else_narrow(structure):
     x, label = two_groups(1, 1.0, 5.0)
     x = torch.cat([x, torch.tensor([[1e7], [1.1e7]]).double()]).float()
     label = torch.cat([label, torch.tensor([2, 2])])
-    start = initialize(x, 3, structure, labels=label, reg_covar=0)
+    start = initialized(x, 3, structure, labels=label, reg_covar=0)
     result = EMFitter(reg_covar=0, max_iter=60, progress=False).fit(x, start)
     assert not [finding for finding in result.findings if finding.component in (0, 1)]
 
@@ -82,6 +82,7 @@ def test_an_outlier_makes_nothing_else_narrow(structure):
 def test_a_collapsed_fit_is_not_the_best(dtype, structure):
     x, _ = two_groups(1, 0.0, 5.0)
     fitter = EMFitter(reg_covar=0, progress=False)
-    found = select(x.to(dtype), [1, 2, 3], structure, fitter=fitter, seed=0, n_init=3)
+    options = {"rank": rank_in(structure), "fitter": fitter, "seed": 0, "n_init": 3}
+    found = select(x.to(dtype), [1, 2, 3], structure, **options)
     assert any(row.unsound for row in found.table)
     assert not found.best.unsound

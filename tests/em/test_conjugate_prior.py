@@ -7,7 +7,7 @@ from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
 from pyro_ugmm.em import ConjugatePrior, EMFitter, initialize
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters, parameters
+from .cases import SHARED_NAMES, STRUCTURE_NAMES, assert_same, clusters, initialized, parameters
 
 structures = pytest.mark.parametrize("structure", STRUCTURE_NAMES)
 
@@ -25,12 +25,12 @@ def fit(x, start, **settings):
     return EMFitter(**{"tol": 0, "progress": False, "reg_covar": 0, **settings}).fit(x, start)
 
 
-@structures
+@pytest.mark.parametrize("structure", SHARED_NAMES)
 def test_the_posterior_is_stationary_where_it_ends(structure):
     """The gradient of log-likelihood plus log prior vanishes, in parameters free of constraints."""
     x = clusters(120)
     chosen = prior(x)
-    mixture = fit(x, initialize(x, 3, structure, seed=0), max_iter=1500, prior=chosen).mixture
+    mixture = fit(x, initialized(x, 3, structure, seed=0), max_iter=1500, prior=chosen).mixture
     weights, means, values = (t.detach().clone() for t in parameters(mixture))
     logits = weights.log().requires_grad_()
     means.requires_grad_()
@@ -45,7 +45,7 @@ def test_the_posterior_is_stationary_where_it_ends(structure):
 def test_the_objective_never_falls_and_stops_the_fit(structure):
     x = clusters(60)
     chosen = prior(x)
-    start = initialize(x, 3, structure, seed=0)
+    start = initialized(x, 3, structure, seed=0)
     objective = []
     for n_iter in range(1, 15):
         mixture = fit(x, start, max_iter=n_iter, prior=chosen).mixture
@@ -57,7 +57,7 @@ def test_the_objective_never_falls_and_stops_the_fit(structure):
 @structures
 def test_strength_zero_is_maximum_likelihood(structure):
     x = clusters(100)
-    start = initialize(x, 3, structure, seed=0)
+    start = initialized(x, 3, structure, seed=0)
     none = prior(x, mean_strength=0.0, covariance_strength=0.0, concentration=1.0)
     a = fit(x, start, max_iter=10, prior=none)
     b = fit(x, start, max_iter=10)
@@ -132,7 +132,7 @@ def test_a_prior_of_another_number_of_components_is_refused():
 def test_the_restart_of_the_highest_posterior_is_returned(structure):
     x = clusters(60)
     chosen = prior(x, covariance_strength=30.0)
-    starts = initialize(x, 4, structure, method="random_from_data", n_init=12, seed=2)
+    starts = initialized(x, 4, structure, method="random_from_data", n_init=12, seed=2)
     result = fit(x, starts, prior=chosen, max_iter=4)
     objectives = []
     for i in range(12):
@@ -150,7 +150,7 @@ def test_the_restart_of_the_highest_posterior_is_returned(structure):
 @structures
 def test_weights_of_rows_keep_their_size_against_the_prior(structure):
     x = clusters(90)
-    start, chosen = initialize(x, 3, structure, seed=0), prior(x)
+    start, chosen = initialized(x, 3, structure, seed=0), prior(x)
     weighted = EMFitter(progress=False, tol=0, prior=chosen).fit(x, start, torch.full((90,), 2.0))
     twice = EMFitter(progress=False, tol=0, prior=chosen).fit(x.repeat(2, 1), start)
     assert_same(weighted.mixture, twice.mixture, rtol=1e-9, atol=1e-10)

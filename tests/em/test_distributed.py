@@ -20,7 +20,7 @@ from pyro_ugmm.em import (
 )
 from tests.gloo import join, leave, outcome
 
-from .cases import STRUCTURE_NAMES, clusters
+from .cases import STRUCTURE_NAMES, clusters, initialized
 
 X = clusters(301)
 WEIGHT = torch.arange(301.0).double() % 3
@@ -55,7 +55,7 @@ def far():
 SHARED = {
     **{
         f"fit {name}": lambda at, name=name: FITTER.fit(
-            X[at], initialize(X, 12, name, seed=0, group=False)
+            X[at], initialized(X, 12, name, seed=0, group=False)
         )
         for name in STRUCTURE_NAMES
     },
@@ -255,7 +255,7 @@ def plain(value):
         return [(row.log_likelihood, row.bic, row.icl) for row in value.table]
     mixture = getattr(value, "mixture", value)
     if isinstance(mixture, GaussianMixture):
-        return [mixture.weights, mixture.means, mixture.covariance.values]
+        return [*mixture.tensors().values()]
     return value
 
 

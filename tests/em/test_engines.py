@@ -13,10 +13,10 @@ from pyro_ugmm.em.native_call import CONVERGED, EXTRAORDINARY, Problems, take_st
 from pyro_ugmm.em.native_steps import Workload
 from pyro_ugmm.native import library, open_variant, variants
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters
+from .cases import SHARED_NAMES, assert_same, clusters
 
 pytestmark = pytest.mark.skipif(not variants(), reason="there is no library here")
-structures = pytest.mark.parametrize("structure", STRUCTURE_NAMES)
+structures = pytest.mark.parametrize("structure", SHARED_NAMES)
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3}
 PLAIN, COUNTED = "as they are", "some twice, some not at all"
 

@@ -8,7 +8,7 @@ import torch
 
 from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, initialize, select
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters
+from .cases import STRUCTURE_NAMES, assert_same, clusters, initialized
 
 structures = pytest.mark.parametrize("structure", STRUCTURE_NAMES)
 X = clusters(60)
@@ -62,8 +62,8 @@ def test_the_scale_of_weights_does_not_matter(structure, power, n_components):
     """Powers of two, by which nothing is rounded: components of few rows magnify rounding."""
     x, weight = X.float(), torch.rand(60) + 0.01
     scaled = weight * 2.0**power
-    start = initialize(x, n_components, structure, seed=0, sample_weight=weight)
-    same = initialize(x, n_components, structure, seed=0, sample_weight=scaled)
+    start = initialized(x, n_components, structure, seed=0, sample_weight=weight)
+    same = initialized(x, n_components, structure, seed=0, sample_weight=scaled)
     assert_same(same, start, rtol=1e-5, atol=1e-5)
     expected = FITTER.fit(x, start, weight)
     assert_same(FITTER.fit(x, start, scaled).mixture, expected.mixture, 1e-5, 1e-5)

@@ -15,7 +15,7 @@ from pyro_ugmm.em import (
     select,
 )
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters
+from .cases import SKLEARN_NAMES, STRUCTURE_NAMES, assert_same, clusters, initialized, rank_in
 
 X = clusters(80, n_clusters=2).mul(10).round()  # whole numbers, for all kinds
 LABELS = (X[:, 0] > X[:, 0].median()).long()
@@ -341,10 +341,9 @@ PRIOR = ConjugatePrior(X.mean(0) + 3, torch.cov(X.T), mean_strength=2, covarianc
 def unseen(structure):
     """Entries by what they take, with what is asked of each."""
     missing = {"missing": "marginalize"}
-    start = initialize(X, 2, structure, seed=0, **missing)
-    sizes = (2, structure)
+    start = initialized(X, 2, structure, seed=0, **missing)
+    sizes, missing = (2, structure), missing | {"rank": rank_in(structure)}
     quiet = {"progress": False, "seed": 0}
-    kinds = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
     return {
         "fit": lambda x, **o: EMFitter(progress=False).fit(x, start, **o),
         "initialize": lambda x, **o: initialize(x, *sizes, **missing, **o),
@@ -358,7 +357,7 @@ def unseen(structure):
         ),
         "a frame": lambda x, **o: initialize(frame(x), *sizes, **missing, **o),
         "estimator": lambda x, sample_weight=None: GaussianMixtureEstimator(
-            2, covariance_type=kinds[structure], **missing
+            2, covariance_type=SKLEARN_NAMES.get(structure, structure), **missing
         ).fit(EMPTY.numpy()),
     }
 
@@ -378,8 +377,9 @@ def test_a_column_of_which_nothing_was_observed(structure, rows):
 def test_a_prior_says_what_rows_do_not(structure, rows):
     options, x = UNSEEN[rows]
     fitter = EMFitter(prior=PRIOR, missing="marginalize", progress=False, max_iter=500, tol=1e-8)
-    start = initialize(x, 2, structure, prior=PRIOR, missing="marginalize", seed=0, **options)
-    selected = select(x, 2, structure, fitter=fitter, seed=0, progress=False, **options)
+    start = initialized(x, 2, structure, prior=PRIOR, missing="marginalize", seed=0, **options)
+    quiet = {"rank": rank_in(structure), "fitter": fitter, "seed": 0, "progress": False}
+    selected = select(x, 2, structure, **quiet, **options)
     for mixture in (start, fitter.fit(x, start, **options).mixture, selected.best.result.mixture):
         variance = mixture.covariance.dense(2, 3)[:, 1, 1] / PRIOR.covariance[1, 1]
         assert ((variance > 0.3) & (variance < 3)).all()
@@ -397,7 +397,7 @@ def test_statistics_of_parts_need_not_see_every_column():
 def test_a_column_observed_once_is_not_sound(structure):
     x = torch.where(torch.arange(80).unsqueeze(1) > 0, EMPTY, X)
     for rows, column in ((frame(x), r"1 ('width')"), (x, "1"), (list(x.split(30)), "1")):
-        start = initialize(rows, 1, structure, missing="marginalize")
+        start = initialized(rows, 1, structure, missing="marginalize")
         result = EMFitter(progress=False).fit(rows, start)
         assert "underdetermined" in {finding.kind for finding in result.findings}
         assert (
@@ -406,4 +406,5 @@ def test_a_column_observed_once_is_not_sound(structure):
         )
     with_prior = EMFitter(progress=False, prior=PRIOR).fit(x, start)
     assert "observed in one row" not in with_prior.report
-    assert select(x, 1, structure, missing="marginalize", progress=False).table[0].unsound
+    options = {"rank": rank_in(structure), "missing": "marginalize", "progress": False}
+    assert select(x, 1, structure, **options).table[0].unsound

@@ -9,7 +9,7 @@ from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
 from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, initialize, select
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters
+from .cases import STRUCTURE_NAMES, assert_same, clusters, initialized
 
 structures = pytest.mark.parametrize("structure", STRUCTURE_NAMES)
 n_components = pytest.mark.parametrize("n_components", [2, 12])
@@ -31,7 +31,7 @@ def with_holes(x, share, seed=0):
 @n_components
 def test_equals_complete_data_when_nothing_is_missing(structure, n_components):
     x = clusters(300)
-    start = initialize(x, n_components, structure, seed=0)
+    start = initialized(x, n_components, structure, seed=0)
     settings = {"max_iter": 10}
     complete = fitter(missing="error", **settings).fit(x, start)
     assert_same(fitter(**settings).fit(x, start).mixture, complete.mixture, rtol=1e-12)
@@ -42,7 +42,7 @@ def test_equals_complete_data_when_nothing_is_missing(structure, n_components):
 def test_one_missing_entry_hardly_matters(structure, n_components):
     """Rows with and without holes go different ways; both must lead to the same place."""
     x = clusters(2000)
-    start = initialize(x, n_components, structure, seed=0)
+    start = initialized(x, n_components, structure, seed=0)
     complete = fitter(max_iter=5).fit(x, start)
     x[7, 1] = torch.nan
     nearly = fitter(max_iter=5).fit(x, start)
@@ -54,7 +54,7 @@ def test_one_missing_entry_hardly_matters(structure, n_components):
 @n_components
 def test_the_log_likelihood_never_falls(structure, n_components):
     x = with_holes(clusters(400), 0.3)
-    start = initialize(x, n_components, structure, seed=0, missing="marginalize")
+    start = initialized(x, n_components, structure, seed=0, missing="marginalize")
     result = fitter(max_iter=40, reg_covar=0).fit(x, start)
     assert result.history.diff().min() > -1e-11
     expected = result.mixture.log_prob(x).mean().item()
@@ -86,11 +86,11 @@ def test_beats_imputation_by_the_mean(structure):
         x = clusters(2000, n_features=4, seed=seed)
         x, held_out = x[:1000], x[1000:]
         holes = with_holes(x, 0.5, seed)
-        exact = initialize(holes, 4, structure, seed=0, missing="marginalize")
+        exact = initialized(holes, 4, structure, seed=0, missing="marginalize")
         filled = torch.where(holes.isnan(), holes.nanmean(0), holes)
         ours = fitter(max_iter=200, tol=1e-5).fit(holes, exact).mixture
         theirs = fitter(max_iter=200, tol=1e-5).fit(
-            filled, initialize(filled, 4, structure, seed=0)
+            filled, initialized(filled, 4, structure, seed=0)
         )
         gain = ours.log_prob(held_out).mean() - theirs.mixture.log_prob(held_out).mean()
         differences.append(gain.item())
@@ -100,7 +100,7 @@ def test_beats_imputation_by_the_mean(structure):
 @structures
 def test_weights_are_repetitions(structure):
     x = with_holes(clusters(200), 0.3)
-    start = initialize(x, 3, structure, seed=0, missing="marginalize")
+    start = initialized(x, 3, structure, seed=0, missing="marginalize")
     count = torch.randint(0, 3, (len(x),))
     weighted = fitter(max_iter=10).fit(x, start, count.double())
     repeated = fitter(max_iter=10).fit(x.repeat_interleave(count, 0), start)
@@ -116,7 +116,7 @@ def test_nearly_singular_covariances(structure, seed):
         x = torch.randn(40, 2) @ torch.randn(2, 8) * scale * 10 ** torch.empty(8).uniform_(-2, 2)
         x[torch.rand_like(x) < 0.3] = torch.nan
         x = x[~x.isnan().all(1)]
-        start = initialize(x, 3, structure, seed=0, missing="marginalize")
+        start = initialized(x, 3, structure, seed=0, missing="marginalize")
         result = EMFitter(progress=False).fit(x, start)
         assert result.mixture.log_prob(x).isfinite().all()
 
@@ -124,7 +124,7 @@ def test_nearly_singular_covariances(structure, seed):
 @structures
 def test_restarts_blocks_and_a_whole_agree(structure):
     x = with_holes(clusters(300), 0.3)
-    starts = initialize(
+    starts = initialized(
         x, 3, structure, method="random_from_data", n_init=3, seed=0, missing="marginalize"
     )
     whole = fitter(max_iter=5).fit(x, starts)
@@ -135,7 +135,7 @@ def test_restarts_blocks_and_a_whole_agree(structure):
 @structures
 def test_the_start_says_what_nan_means_unless_the_fitter_does(structure):
     x = with_holes(clusters(100), 0.2)
-    start = initialize(x, 2, structure, seed=0, missing="marginalize")
+    start = initialized(x, 2, structure, seed=0, missing="marginalize")
     result = EMFitter(max_iter=3, progress=False).fit(x, start)
     assert result.mixture.missing == "marginalize"
     plain = GaussianMixture(start.weights, start.means, start.covariance)
@@ -147,7 +147,7 @@ def test_the_start_says_what_nan_means_unless_the_fitter_does(structure):
 @structures
 def test_by_hand_missing_entries_stay_allowed(structure):
     x = with_holes(clusters(200), 0.3)
-    start = initialize(x, 2, structure, seed=0, missing="marginalize")
+    start = initialized(x, 2, structure, seed=0, missing="marginalize")
     step, mixture = EMFitter(), start
     for _ in range(3):
         mixture = step.m_step(sum(step.e_step(part, mixture) for part in x.split(70)))

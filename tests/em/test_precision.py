@@ -7,10 +7,10 @@ from torch.utils._pytree import tree_iter
 
 from pyro_ugmm import accumulation
 from pyro_ugmm.distributions import GaussianMixture
-from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm, initialize
+from pyro_ugmm.em import ConjugatePrior, EMFitter, algorithm
 
 from ..small_device import DEVICE, SmallDevice
-from .cases import STRUCTURE_NAMES, assert_same, clusters
+from .cases import STRUCTURE_NAMES, assert_same, clusters, initialized
 
 X = clusters(120, dtype=torch.float32)
 WEIGHT = torch.linspace(0.5, 1.5, 120)
@@ -20,7 +20,7 @@ WITH_HOLES = torch.where(torch.eye(3).bool().repeat(40, 1), torch.nan, X)[3:]
 
 
 def start(structure, n_components=3, n_init=1):
-    return initialize(X, n_components, structure, n_init=n_init, seed=0)
+    return initialized(X, n_components, structure, n_init=n_init, seed=0)
 
 
 def lost(structure):
@@ -69,7 +69,7 @@ def test_within_autocast(call, structure, prior):
 
 @each_structure
 def test_missing_entries_within_autocast(structure):
-    made = initialize(WITH_HOLES, 3, structure, seed=0, missing="marginalize")
+    made = initialized(WITH_HOLES, 3, structure, seed=0, missing="marginalize")
     expected = fitted(FITTER, WITH_HOLES, made)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert_same(fitted(FITTER, WITH_HOLES, made), expected, rtol=0)

@@ -11,7 +11,7 @@ from pyro_ugmm.em import EMFitter, initialize
 from pyro_ugmm.em.rows import Rows
 from pyro_ugmm.em.worst_rows import worst_rows
 
-from .cases import STRUCTURE_NAMES, clusters, parameters
+from .cases import STRUCTURE_NAMES, clusters, initialized, parameters
 
 structures = pytest.mark.parametrize("structure", STRUCTURE_NAMES)
 
@@ -47,22 +47,20 @@ def is_finite(mixture):
 def test_ends_with_a_finite_mixture(rows, n_components, dtype, structure):
     x = ROWS[rows]().to(dtype)
     result = EMFitter(max_iter=30, progress=False).fit(
-        x, initialize(x, n_components, structure, seed=0)
+        x, initialized(x, n_components, structure, seed=0)
     )
     assert is_finite(result.mixture) and result.history.isfinite().all()
     assert torch.isfinite(torch.tensor(result.log_likelihood))
     log_prob = result.mixture.log_prob(x)
     torch.testing.assert_close(log_prob.mean().item(), result.log_likelihood, rtol=1e-4, atol=1e-4)
-    GaussianMixture(
-        *parameters(result.mixture)[:2], STRUCTURES[structure](result.mixture.covariance.values)
-    )
+    STRUCTURES[structure](*parameters(result.mixture)[2:], validate_args=True)
 
 
 @structures
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_two_hundred_components_in_six_dimensions(dtype, structure):
     x = noise(1500, 6).to(dtype)
-    start = initialize(x, 200, structure, seed=0)
+    start = initialized(x, 200, structure, seed=0)
     result = EMFitter(max_iter=15, progress=False).fit(x, start)
     assert is_finite(result.mixture)
     assert result.history[-1] > result.history[0]
@@ -71,7 +69,7 @@ def test_two_hundred_components_in_six_dimensions(dtype, structure):
 @structures
 def test_regularization_zero_survives_collapse(structure):
     x = torch.cat([noise(50, 2), torch.zeros(30, 2)])
-    start = initialize(x, 3, structure, seed=0, reg_covar=0)
+    start = initialized(x, 3, structure, seed=0, reg_covar=0)
     result = EMFitter(max_iter=50, reg_covar=0, progress=False).fit(x, start)
     assert is_finite(result.mixture)
 
@@ -91,15 +89,15 @@ def test_a_collapsed_component_is_kept_and_reported():
 @structures
 def test_an_empty_component_is_revived(structure):
     x = clusters(300, n_clusters=3)
-    start = initialize(x, 2, structure, seed=0)
-    values = start.covariance.values
+    start = initialized(x, 2, structure, seed=0)
+    values = start.covariance.tensors().values()
     if not start.covariance.is_shared:
-        values = torch.cat([values, values[:1]])
+        values = [torch.cat([value, value[:1]]) for value in values]
     far = torch.full((1, 3), 1e5, dtype=x.dtype)  # from all rows
     empty = GaussianMixture(
         torch.tensor([0.5, 0.5, 0.0]).double(),
         torch.cat([start.means, far]),
-        STRUCTURES[structure](values),
+        STRUCTURES[structure](*values),
     )
     result = EMFitter(max_iter=300, progress=False).fit(x, empty)
     (event,) = result.events
@@ -180,10 +178,15 @@ def test_narrow_clusters_far_from_the_center_in_float32(structure, n_components)
     x = centers[:3].repeat(300, 2) + 0.01 * noise(900, 2).float()
     matrices = 25 * torch.eye(2).expand(n_components, 2, 2)
     make = STRUCTURES[structure]
-    wide = {"full": matrices, "tied": matrices[0], "diagonal": matrices[:, 0] + 25}
-    values = wide.get(structure, matrices[:, 0, 0])
+    wide = {
+        "full": [matrices],
+        "tied": [matrices[0]],
+        "diagonal": [matrices[:, 0] + 25],
+        "low_rank": [matrices[:, :, :1] / 5, matrices[:, 0] + 1],
+    }
+    values = wide.get(structure, [matrices[:, 0, 0]])
     weights = torch.full((n_components,), 1 / n_components)
-    start = GaussianMixture(weights, centers.expand(-1, 2).contiguous(), make(values))
+    start = GaussianMixture(weights, centers.expand(-1, 2).contiguous(), make(*values))
     fitter = EMFitter(progress=False, reg_covar=0)
     result, exact = fitter.fit(x, start), fitter.fit(x.double(), start.to(torch.float64))
     assert result.log_likelihood == pytest.approx(exact.log_likelihood, abs=0.01)

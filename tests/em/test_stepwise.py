@@ -18,7 +18,7 @@ from pyro_ugmm.em import (
     initialize,
 )
 
-from .cases import STRUCTURE_NAMES, assert_same, clusters, parameters
+from .cases import STRUCTURE_NAMES, assert_same, clusters, initialized, parameters
 
 X = clusters(240)
 WEIGHT = torch.linspace(0.5, 1.5, 240).double()
@@ -35,7 +35,7 @@ def taken(em, start, parts, weight=0.0):
 @pytest.mark.parametrize("prior", [None, PRIOR], ids=["no prior", "prior"])
 @pytest.mark.parametrize("structure", STRUCTURE_NAMES)
 def test_the_first_step_is_a_step_of_em(structure, prior):
-    start = initialize(X, 3, structure, seed=0)
+    start = initialized(X, 3, structure, seed=0)
     settings = {"reg_covar": 1e-5, "prior": prior}
     em = EMAlgorithm(**settings)
     expected = em.step(em.init(start, X, WEIGHT), X, WEIGHT)
@@ -80,7 +80,7 @@ SHAPES = {
 @pytest.mark.parametrize("weight", [0.0, 150.0])
 @pytest.mark.parametrize("structure", SHAPES)
 def test_equals_a_plain_loop(structure, weight):
-    start = initialize(X[:80], 3, structure, seed=0)
+    start = initialized(X[:80], 3, structure, seed=0)
     parts = X.split([60, 20, 90, 70])
     loop = plain(start, parts, 0.6, weight)
     w, means, scatter = next(loop)
@@ -96,7 +96,7 @@ def test_equals_a_plain_loop(structure, weight):
 
 @pytest.mark.parametrize("structure", STRUCTURE_NAMES)
 def test_expected_statistics_give_their_mixture_back(structure):
-    mixture = initialize(X, 3, structure, seed=0)
+    mixture = initialized(X, 3, structure, seed=0)
     statistics = SufficientStatistics.expected(mixture, 50.0)
     moved = statistics.about(mixture.means + 1)
     for one in (statistics, moved):
@@ -162,7 +162,7 @@ def test_a_state_stays_as_it_was():
 def test_steps_of_a_row_and_a_component_without_rows_end_sound(structure, dtype):
     scales, offsets = torch.tensor([1, 0.01, 100]), torch.tensor([0, 1e3, -5])
     x = (torch.randn(1000, 3) * scales + offsets).to(dtype)
-    start = initialize(x[:50], 3, structure, seed=0)
+    start = initialized(x[:50], 3, structure, seed=0)
     start.means[2] = 1e6
     for reg_covar in (0, 1e-6):
         em = StepwiseEM(batch_size=1, reg_covar=reg_covar)

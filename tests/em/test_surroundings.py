@@ -12,7 +12,7 @@ import torch
 from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, initialize, select
 
 from ..small_device import DEVICE, SmallDevice
-from .cases import STRUCTURE_NAMES, assert_same, clusters, parameters
+from .cases import SHARED_NAMES, STRUCTURE_NAMES, assert_same, clusters, parameters
 
 X = clusters(200)
 LABELS = (X[:, 0] > 0).long()
@@ -105,15 +105,15 @@ def test_a_device_without_double_precision(name, structure):
 
 
 def test_a_sample_on_a_device_without_double_precision(monkeypatch):
-    from pyro_ugmm.em import initialization
+    from pyro_ugmm.em import row_sample
 
-    monkeypatch.setattr(initialization, "MOST_ROWS", 100)
+    monkeypatch.setattr(row_sample, "MOST_ROWS", 100)
     with SmallDevice():
         start = initialize(X.float().to(DEVICE), 3, sample_weight=LABELS + 1)
         assert start.to("cpu").means.isfinite().all()
 
 
-@pytest.mark.parametrize("structure", STRUCTURE_NAMES)
+@pytest.mark.parametrize("structure", SHARED_NAMES)
 @pytest.mark.parametrize("n_init", [1, 3])
 @pytest.mark.parametrize(
     "given", [("weights",), ("precisions",), ("means",), ("weights", "means", "precisions")]

@@ -12,10 +12,8 @@ def closed():
     plt.close("all")
 
 
-def row(n_components, covariance, bic, unsound=()):
-    return SimpleNamespace(
-        n_components=n_components, covariance=covariance, bic=bic, unsound=unsound
-    )
+def row(n_components, structure, bic, unsound=()):
+    return SimpleNamespace(n_components=n_components, structure=structure, bic=bic, unsound=unsound)
 
 
 def test_a_line_a_structure_and_the_best_marked():

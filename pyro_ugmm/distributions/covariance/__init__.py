@@ -3,24 +3,33 @@
 from .base import Covariance
 from .diagonal import DiagonalCovariance
 from .full import FullCovariance
+from .low_rank import LowRankCovariance
 from .matrices import MatrixCovariance
 from .spherical import SphericalCovariance
 from .tied import TiedCovariance
 from .variances import VarianceCovariance
 
 __all__ = [
+    "ESTIMATOR_STRUCTURES",
     "SKLEARN_STRUCTURES",
     "STRUCTURES",
     "Covariance",
     "DiagonalCovariance",
     "FullCovariance",
+    "LowRankCovariance",
     "SphericalCovariance",
     "TiedCovariance",
 ]
 
 STRUCTURES: dict[str, type[Covariance]] = {
     structure.name: structure
-    for structure in (FullCovariance, TiedCovariance, DiagonalCovariance, SphericalCovariance)
+    for structure in (
+        FullCovariance,
+        TiedCovariance,
+        DiagonalCovariance,
+        SphericalCovariance,
+        LowRankCovariance,
+    )
 }
 """All structures, by their names."""
 
@@ -31,3 +40,9 @@ SKLEARN_STRUCTURES: dict[str, type[MatrixCovariance] | type[VarianceCovariance]]
     "spherical": SphericalCovariance,
 }
 """Those that scikit-learn has too, by its names. Their one argument has its shape."""
+
+ESTIMATOR_STRUCTURES: dict[str, type[Covariance]] = {
+    **SKLEARN_STRUCTURES,
+    LowRankCovariance.name: LowRankCovariance,
+}
+"""Those that an estimator in its words fits."""

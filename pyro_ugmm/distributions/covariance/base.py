@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from ...checks import check
 from ..completion import Completion
 from .moments import SecondMoments
 from .tensors import ComponentTensors
@@ -83,6 +84,10 @@ class Covariance(ComponentTensors):
     def dense(self, n_components: int, n_features: int) -> Tensor:
         """Returns the matrices, shape ``(..., K, D, D)``."""
 
+    def for_sklearn(self, n_components: int, n_features: int) -> "Covariance":
+        """Returns the same covariances in a structure that scikit-learn has, if there is one."""
+        return self
+
     @abstractmethod
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Counts the free parameters."""
@@ -100,27 +105,28 @@ class Covariance(ComponentTensors):
 
     # -- blocks of rows (D, B), without a batch: what evaluation and EM are made of ----------
 
-    moments: ClassVar[type[SecondMoments]]
-    """The structure's second moments."""
+    moments: ClassVar[SecondMoments]
+    """What is kept of rows' second moments, which may depend on the covariances."""
     natural_from: ClassVar[int] = 1
     """From how many components on the natural form is the faster one."""
 
-    @abstractmethod
     def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
         r"""Returns what multiplies a row, ``(K, D)``, and its products, ``(K, n_products)``.
 
         With :math:`\Lambda = \Sigma^{-1}`, the log density is, but for a constant,
         :math:`(\Lambda\mu)^T y - \tfrac12 y^T \Lambda y`.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def canceling(self, means: Tensor) -> Tensor:
         r"""Returns how large the terms are that cancel in the natural form, ``(K,)``.
 
         .. math:: \sum_i \Lambda_{ii} (\mu_i^2 + \Sigma_{ii})
 
-        at a component's own rows, where they sum to about :math:`D`.
+        at a component's own rows, where they sum to about :math:`D`. They are infinite, and
+        :meth:`natural` is not asked, of a structure that has no natural form.
         """
+        return torch.full_like(means[..., 0], math.inf)
 
     def common_term(self, y: Tensor) -> Tensor | None:
         """What is the same in all components' log densities of rows ``(D, B)``."""
@@ -149,24 +155,38 @@ class Covariance(ComponentTensors):
         """
 
     @classmethod
-    @abstractmethod
     def from_moments(
         cls, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple[Self, Tensor]:
-        """Divides central second moments by ``mass``, ``(..., K)``, and regularizes the result."""
+        """Divides central second moments by ``mass``, ``(..., K)``, and regularizes the result.
+
+        A structure whose M-step has no closed form has :meth:`refitted` and :meth:`unit` instead.
+        """
+        raise NotImplementedError
 
     def refitted(
         self, moments: Tensor, mass: Tensor, n_features: int, floor: float
-    ) -> tuple[Self, Tensor]:
-        """Is :meth:`from_moments` of rows that were shared out under these covariances.
-
-        A structure whose M-step has no closed form goes on from them.
-        """
+    ) -> tuple["Covariance", Tensor]:
+        """Is :meth:`from_moments` of rows that were shared out under these covariances."""
         return self.from_moments(moments, mass, n_features, floor)
 
+    has_rank: ClassVar[bool] = False
+    """Whether there is a rank to ask for."""
+    n_start_steps: ClassVar[int] = 1
+    """How many M-steps lead to a start, with rows that keep their components."""
+
     @classmethod
-    def unit(cls, means: Tensor) -> Self:
-        """Returns identity matrices, as many as there are means ``(..., K, D)``."""
+    def checked_rank(cls, rank: int | None, n_features: int) -> int | None:
+        """Checks the rank that was asked for."""
+        check(rank is None, "rank", f"None, as {cls.name!r} covariances have none", rank)
+        return None
+
+    @classmethod
+    def unit(cls, means: Tensor, rank: int | None = None) -> "Covariance":
+        """Returns identity matrices, as many as there are means ``(..., K, D)``; of a structure
+        with a rank, what its M-steps begin with.
+        """
+        cls.checked_rank(rank, means.shape[-1])
         none, mass = torch.zeros_like(means), torch.ones_like(means[..., 0])
         return cls.from_moments(cls.moments.outer(none, mass), mass, means.shape[-1], 1.0)[0]
 

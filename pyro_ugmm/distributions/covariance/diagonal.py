@@ -15,28 +15,22 @@ __all__ = ["DiagonalCovariance"]
 class DiagonalMoments(SecondMoments):
     """A square for each component and feature."""
 
-    @staticmethod
-    def n_products(n_features: int) -> int:
+    def n_products(self, n_features: int) -> int:
         return n_features
 
-    @staticmethod
-    def write_products(y: Tensor, out: Tensor) -> None:
+    def write_products(self, y: Tensor, out: Tensor) -> None:
         torch.mul(y, y, out=out)
 
-    @staticmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
+    def unpack(self, products: Tensor, n_features: int) -> Tensor:
         return products.T
 
-    @staticmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+    def sum(self, weighted: Tensor, deviations: Tensor) -> Tensor:
         return (weighted * deviations).sum(-1)
 
-    @staticmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+    def outer(self, vectors: Tensor, mass: Tensor) -> Tensor:
         return mass.unsqueeze(-1) * vectors.square()
 
-    @staticmethod
-    def project(matrices: Tensor) -> Tensor:
+    def project(self, matrices: Tensor) -> Tensor:
         return matrices.diagonal(dim1=-2, dim2=-1)
 
 
@@ -61,7 +55,7 @@ class DiagonalCovariance(VarianceCovariance):
     arguments: ClassVar = {
         "variances": Argument(1, "a variance for each component and feature, shape (..., K, D)")
     }
-    moments = DiagonalMoments
+    moments = DiagonalMoments()
 
     @property
     def n_features(self) -> int:

@@ -19,47 +19,39 @@ class FullMoments(MatrixMoments):
     :math:`s`, then for the next. Each shift is one contiguous product of the rows with themselves.
     """
 
-    @staticmethod
-    def n_products(n_features: int) -> int:
+    def n_products(self, n_features: int) -> int:
         return n_features * (n_features + 1) // 2
 
-    @staticmethod
-    def n_rows(n_features: int) -> int:
+    def n_rows(self, n_features: int) -> int:
         return n_features * (n_features // 2 + 1)
 
-    @staticmethod
-    def write_products(y: Tensor, out: Tensor) -> None:
+    def write_products(self, y: Tensor, out: Tensor) -> None:
         n_features, n_rows = y.shape
         shape = (n_features // 2 + 1, n_features, n_rows)
         twice = torch.cat([y, y])
         shifted = twice.as_strided(shape, (n_rows, n_rows, 1))
         torch.mul(y, shifted, out=out.view(shape))
 
-    @staticmethod
-    def indices(n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def indices(self, n_features: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """The two features of each product."""
-        at = torch.arange(FullMoments.n_products(n_features), device=device)
+        at = torch.arange(self.n_products(n_features), device=device)
         first = at % n_features
         return first, (first + at // n_features) % n_features
 
-    @staticmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
-        i, j = FullMoments.indices(n_features, products.device)
+    def unpack(self, products: Tensor, n_features: int) -> Tensor:
+        i, j = self.indices(n_features, products.device)
         matrices = products.new_empty(products.shape[1], n_features, n_features)
         matrices[:, i, j] = products.T
         matrices[:, j, i] = products.T
         return matrices
 
-    @staticmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+    def sum(self, weighted: Tensor, deviations: Tensor) -> Tensor:
         return torch.bmm(weighted, deviations.transpose(1, 2))
 
-    @staticmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+    def outer(self, vectors: Tensor, mass: Tensor) -> Tensor:
         return (mass.unsqueeze(-1) * vectors).unsqueeze(-1) * vectors.unsqueeze(-2)
 
-    @staticmethod
-    def project(matrices: Tensor) -> Tensor:
+    def project(self, matrices: Tensor) -> Tensor:
         return matrices
 
 
@@ -84,7 +76,7 @@ class FullCovariance(MatrixCovariance):
     arguments: ClassVar = {
         "matrices": Argument(2, "square matrices for each component, shape (..., K, D, D)")
     }
-    moments = FullMoments
+    moments = FullMoments()
     natural_from = 10
 
     def __init__(self, matrices: Tensor, *, validate_args: bool | None = None) -> None:
@@ -93,7 +85,7 @@ class FullCovariance(MatrixCovariance):
     @full_precision
     def natural(self, means: Tensor) -> tuple[Tensor, Tensor]:
         precision, _ = self.precisions()
-        i, j = FullMoments.indices(means.shape[-1], means.device)
+        i, j = self.moments.indices(means.shape[-1], means.device)
         halves = ((i == j) * 0.5 - 1).to(means.dtype)
         products = precision.flatten(-2).index_select(-1, i * means.shape[-1] + j)
         return (precision @ means.unsqueeze(-1)).squeeze(-1), products * halves

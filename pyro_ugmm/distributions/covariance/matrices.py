@@ -15,6 +15,7 @@ from ..factorization import factorize
 from ..noise import as_matrices
 from ..noisy_completion import NoisyMatrixCompletion
 from .base import Covariance
+from .indexing import map_by_index
 from .moments import SecondMoments
 
 __all__ = ["MatrixCovariance", "MatrixMoments", "apply_matrices"]
@@ -44,8 +45,7 @@ def apply_matrices(matrices: Tensor, vectors: Tensor) -> Tensor:
 class MatrixMoments(SecondMoments):
     """Moments that are matrices."""
 
-    @staticmethod
-    def at_least(central: Tensor, least: Tensor) -> Tensor:
+    def at_least(self, central: Tensor, least: Tensor) -> Tensor:
         needed = (least - central).diagonal(dim1=-2, dim2=-1).clamp(min=0)
         return central + needed.diag_embed()
 
@@ -176,13 +176,7 @@ class MatrixCovariance(Covariance):
     @full_precision
     def color(self, noise: Tensor, index: Tensor) -> Tensor:
         factors = self.factor.reshape(-1, *self.factor.shape[-2:])
-        order = index.argsort()
-        counts = index.bincount(minlength=len(factors)).tolist()
-        parts = [
-            rows @ factor.mT
-            for rows, factor in zip(noise[order].split(counts), factors, strict=True)
-        ]
-        return torch.cat(parts)[order.argsort()]
+        return map_by_index(lambda rows, i: rows @ factors[i].mT, noise, index, len(factors))
 
     def log_determinant(self, n_features: int) -> Tensor:
         factor = self._by_component(self.factor)

@@ -12,60 +12,52 @@ __all__ = ["SecondMoments", "SharedMoments"]
 
 
 class SecondMoments(ABC):
-    r"""What a structure keeps of :math:`\sum_n r_{nk} v v^T`; a namespace of functions."""
+    r"""What a structure keeps of :math:`\sum_n r_{nk} v v^T`, linearly.
 
-    @staticmethod
-    @abstractmethod
-    def n_products(n_features: int) -> int:
+    What has to do with products is asked of structures that have a natural form.
+    """
+
+    def n_products(self, n_features: int) -> int:
         """The number of products of a row's entries that the components' moments need."""
+        raise NotImplementedError
 
-    @staticmethod
-    @abstractmethod
-    def write_products(y: Tensor, out: Tensor) -> None:
+    def write_products(self, y: Tensor, out: Tensor) -> None:
         """Writes the products of rows ``(D, B)`` to ``out``, shape ``(n_rows(D), B)``."""
+        raise NotImplementedError
 
-    @staticmethod
-    def n_rows(n_features: int) -> int:
+    def n_rows(self, n_features: int) -> int:
         """The rows that :meth:`write_products` writes; the first ``n_products`` count."""
         return n_features
 
-    @staticmethod
-    @abstractmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
+    def unpack(self, products: Tensor, n_features: int) -> Tensor:
         """Turns weighted sums of products, ``(n_products, K)``, into second moments."""
+        raise NotImplementedError
 
-    @staticmethod
-    def shared(y: Tensor, responsibilities: Tensor) -> Tensor | None:
+    def shared(self, y: Tensor, responsibilities: Tensor) -> Tensor | None:
         """The second moments of rows ``(D, B)``, where all components share them."""
         return None
 
-    @staticmethod
     @abstractmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+    def sum(self, weighted: Tensor, deviations: Tensor) -> Tensor:
         """Sums products of deviations ``(K, D, B)`` with weighted deviations over rows."""
 
-    @staticmethod
     @abstractmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+    def outer(self, vectors: Tensor, mass: Tensor) -> Tensor:
         """The second moments of vectors ``(..., K, D)`` with masses ``(..., K)``."""
 
-    @staticmethod
-    def at_least(central: Tensor, least: Tensor) -> Tensor:
+    def at_least(self, central: Tensor, least: Tensor) -> Tensor:
         """Raises sums of squares to at least those of ``least``."""
         return torch.maximum(central, least)
 
-    @staticmethod
     @abstractmethod
-    def project(matrices: Tensor) -> Tensor:
+    def project(self, matrices: Tensor) -> Tensor:
         """Reduces dense second moments ``(..., K, D, D)`` to what the structure keeps."""
 
-    @staticmethod
-    def add(total: Tensor, at: Tensor | slice, part: Tensor) -> None:
+    def add(self, total: Tensor, at: Tensor | slice, part: Tensor) -> None:
         """Adds the moments of the components ``at`` to those of all."""
         total[at] += part
 
-    @staticmethod
-    def unflatten(total: Tensor, batch_shape: torch.Size) -> Tensor:
+    def unflatten(self, total: Tensor, batch_shape: torch.Size) -> Tensor:
         """Returns the moments of a batch whose components were joined to those of one mixture."""
         return total.unflatten(0, (*batch_shape, -1)) if batch_shape else total
 
@@ -73,22 +65,17 @@ class SecondMoments(ABC):
 class SharedMoments(SecondMoments):
     """Moments that all components of a mixture share."""
 
-    @staticmethod
-    def n_products(n_features: int) -> int:
+    def n_products(self, n_features: int) -> int:
         return 0
 
-    @staticmethod
-    def n_rows(n_features: int) -> int:
+    def n_rows(self, n_features: int) -> int:
         return 0
 
-    @staticmethod
-    def write_products(y: Tensor, out: Tensor) -> None:
+    def write_products(self, y: Tensor, out: Tensor) -> None:
         pass
 
-    @staticmethod
-    def add(total: Tensor, at: Tensor | slice, part: Tensor) -> None:
+    def add(self, total: Tensor, at: Tensor | slice, part: Tensor) -> None:
         total += part
 
-    @staticmethod
-    def unflatten(total: Tensor, batch_shape: torch.Size) -> Tensor:
+    def unflatten(self, total: Tensor, batch_shape: torch.Size) -> Tensor:
         return total.expand(*batch_shape, *total.shape)

@@ -15,32 +15,25 @@ __all__ = ["SphericalCovariance"]
 class SphericalMoments(SecondMoments):
     """The sum of all features' squares, for each component."""
 
-    @staticmethod
-    def n_products(n_features: int) -> int:
+    def n_products(self, n_features: int) -> int:
         return 1
 
-    @staticmethod
-    def n_rows(n_features: int) -> int:
+    def n_rows(self, n_features: int) -> int:
         return 1
 
-    @staticmethod
-    def write_products(y: Tensor, out: Tensor) -> None:
+    def write_products(self, y: Tensor, out: Tensor) -> None:
         torch.sum(y * y, 0, keepdim=True, out=out)
 
-    @staticmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
+    def unpack(self, products: Tensor, n_features: int) -> Tensor:
         return products[0]
 
-    @staticmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+    def sum(self, weighted: Tensor, deviations: Tensor) -> Tensor:
         return (weighted * deviations).sum((-2, -1))
 
-    @staticmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+    def outer(self, vectors: Tensor, mass: Tensor) -> Tensor:
         return mass * vectors.square().sum(-1)
 
-    @staticmethod
-    def project(matrices: Tensor) -> Tensor:
+    def project(self, matrices: Tensor) -> Tensor:
         return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
@@ -65,7 +58,7 @@ class SphericalCovariance(VarianceCovariance):
     arguments: ClassVar = {
         "variances": Argument(0, "a variance for each component, shape (..., K)")
     }
-    moments = SphericalMoments
+    moments = SphericalMoments()
 
     @property
     def n_features(self) -> None:

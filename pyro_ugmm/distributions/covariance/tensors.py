@@ -166,10 +166,10 @@ class ComponentTensors(ABC):
 
     def relative_change(self, other: Self) -> Tensor:
         """The largest difference to another one's numbers, in units of the largest number."""
-        changes = [
-            (tensor - other._tensors[name]).abs().amax() / tensor.abs().amax()
-            for name, tensor in self._tensors.items()
-        ]
+        changes = []
+        for name, tensor in self._tensors.items():
+            largest = tensor.abs().amax().clamp(min=torch.finfo(tensor.dtype).tiny)
+            changes.append((tensor - other._tensors[name]).abs().amax() / largest)
         return torch.stack(changes).amax()
 
     @classmethod

@@ -16,24 +16,19 @@ __all__ = ["TiedCovariance"]
 class TiedMoments(SharedMoments, MatrixMoments):
     """One matrix for all components."""
 
-    @staticmethod
-    def unpack(products: Tensor, n_features: int) -> Tensor:
+    def unpack(self, products: Tensor, n_features: int) -> Tensor:
         return products.new_zeros(n_features, n_features)
 
-    @staticmethod
-    def shared(y: Tensor, responsibilities: Tensor) -> Tensor | None:
+    def shared(self, y: Tensor, responsibilities: Tensor) -> Tensor | None:
         return (y * responsibilities.sum(0)) @ y.T
 
-    @staticmethod
-    def sum(weighted: Tensor, deviations: Tensor) -> Tensor:
+    def sum(self, weighted: Tensor, deviations: Tensor) -> Tensor:
         return torch.bmm(weighted, deviations.transpose(1, 2)).sum(0)
 
-    @staticmethod
-    def outer(vectors: Tensor, mass: Tensor) -> Tensor:
+    def outer(self, vectors: Tensor, mass: Tensor) -> Tensor:
         return (mass.unsqueeze(-1) * vectors).mT @ vectors
 
-    @staticmethod
-    def project(matrices: Tensor) -> Tensor:
+    def project(self, matrices: Tensor) -> Tensor:
         return matrices.sum(-3)
 
 
@@ -57,7 +52,7 @@ class TiedCovariance(MatrixCovariance):
     name = "tied"
     arguments: ClassVar = {"matrix": Argument(2, "one square matrix, shape (..., D, D)")}
     is_shared = True
-    moments = TiedMoments
+    moments = TiedMoments()
 
     def __init__(self, matrix: Tensor, *, validate_args: bool | None = None) -> None:
         super().__init__(matrix, validate_args=validate_args)
