@@ -11,8 +11,8 @@ PACKAGE = Path(pyro_ugmm.__file__).parent
 INSIDE = PACKAGE / "distributions" / "covariance"
 STRUCTURES = {"FullCovariance", "TiedCovariance", "DiagonalCovariance", "SphericalCovariance"}
 STRUCTURES |= {"LowRankCovariance"}
-# The priors over each, a check of one matrix, and what is public.
-KNOW_STRUCTURES = {"covariance_sites.py", "conjugate_prior.py", "__init__.py"}
+# The priors over each and their laws, a check of one matrix, and what is public.
+KNOW_STRUCTURES = {"covariance_sites.py", "precision_law.py", "conjugate_prior.py", "__init__.py"}
 
 
 def readings(source):

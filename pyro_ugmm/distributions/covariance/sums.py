@@ -9,7 +9,7 @@ __all__ = ["with_errors"]
 
 
 def with_errors(covariance: Covariance, matrices: Tensor, means: Tensor) -> FullCovariance:
-    """Adds covariances of errors ``(..., D, D)`` to those of components with means ``(..., K, D)``."""
+    """Adds the errors' covariances, ``(..., D, D)``, to those of components with means."""
     return FullCovariance(
         covariance.dense(*means.shape[-2:]) + matrices.unsqueeze(-3), validate_args=False
     )
