@@ -12,7 +12,8 @@ INSIDE = PACKAGE / "distributions" / "covariance"
 STRUCTURES = {"FullCovariance", "TiedCovariance", "DiagonalCovariance", "SphericalCovariance"}
 STRUCTURES |= {"LowRankCovariance"}
 # The priors over each and their laws, a check of one matrix, and what is public.
-KNOW_STRUCTURES = {"covariance_sites.py", "precision_law.py", "conjugate_prior.py", "__init__.py"}
+KNOW_STRUCTURES = {"covariance_sites.py", "precision_law.py", "precision_sites.py"}
+KNOW_STRUCTURES |= {"conjugate_prior.py", "__init__.py"}
 
 
 def readings(source):

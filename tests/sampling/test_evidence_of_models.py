@@ -114,6 +114,6 @@ def test_bad_arguments_of_evidence():
     with pytest.raises(ValueError, match="sample_weight: expected None, by evidence"):
         select(X, 1, criterion="evidence", sample_weight=torch.ones(len(X)))
     with pytest.raises(ValueError, match=r"covariance: expected one of .*got 'low_rank'"):
-        select(X, 1, "low_rank", criterion="evidence")
+        select(X, 1, "low_rank", rank=1, criterion="evidence")
     with pytest.raises(ValueError, match="criterion: expected 'evidence', got 'bic'"):
         select(X, 1, progress=False).probabilities  # noqa: B018
