@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from ..distributions.covariance.moments import SecondMoments
+from ..native import library
+from .products_call import add_products
 
 __all__ = ["DenseProducts", "SparseProducts", "products_for"]
 
 _BELOW_ROUNDING = 1e-3
-_MOST_DENSE = 0.06  # of the responsibilities; from twice as many on, one product is faster
+_MOST_DENSE = 0.15  # of the responsibilities; from about a fourth on, one product is faster
 
 
 class DenseProducts:
@@ -51,7 +53,7 @@ class DenseProducts:
 
 
 class SparseProducts:
-    """From the rows that a component has more than next to nothing of.
+    """From the rows that a component has more than next to nothing of, by the library in C.
 
     Args:
         weights: of the components, ``(K,)``.
@@ -71,14 +73,9 @@ class SparseProducts:
 
     def add(self, terms: Tensor, responsibilities: Tensor, weight: Tensor | None) -> None:
         """Adds rows, as :meth:`DenseProducts.add` does."""
-        counts = self.counts(responsibilities, weight)
         rows = terms[: self._sums.shape[1]].T.contiguous()
-        rows = rows.index_select(0, counts.nonzero()[:, 1])
-        weighted = rows * responsibilities[counts].unsqueeze(-1)
-        sizes = counts.sum(1).tolist()
-        parts = zip(self._sums, rows.split(sizes), weighted.split(sizes), strict=True)
-        for total, mine, times in parts:
-            total.addmm_(mine.T, times)
+        weight = None if weight is None else weight.contiguous()
+        add_products(rows, responsibilities.contiguous(), weight, self._least, self._sums)
 
     def moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """What :meth:`DenseProducts.moments` returns."""
@@ -94,7 +91,8 @@ def products_for(
     moments: SecondMoments,
 ) -> DenseProducts | SparseProducts:
     """Chooses what is faster for a pass, by the responsibilities ``(K, B)`` of its first rows."""
-    if moments.n_products(n_features) > n_features and weights.device.type == "cpu":
+    is_many = moments.n_products(n_features) > n_features
+    if is_many and weights.device.type == "cpu" and library()[0] is not None:
         sparse = SparseProducts(weights, n_features, moments)
         counts = sparse.counts(responsibilities, weight)
         if int(counts.sum()) <= _MOST_DENSE * counts.numel():

@@ -1,12 +1,16 @@
 """Sums of products from few responsibilities: all that is above rounding, as by one product."""
 
+import functools
+
 import pytest
 import torch
 
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.distributions.covariance.diagonal import DiagonalCovariance
-from pyro_ugmm.em import EMAlgorithm
+from pyro_ugmm.em import EMAlgorithm, products
 from pyro_ugmm.em.products import DenseProducts, SparseProducts, products_for
+from pyro_ugmm.em.products_call import add_products
+from pyro_ugmm.native import variants
 
 FULL = FullCovariance.moments
 
@@ -29,9 +33,12 @@ def terms_of(y):
     return torch.cat([torch.ones_like(y[:1]), y, products[: FULL.n_products(len(y))]])
 
 
+@pytest.mark.parametrize("variant", variants())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("row_weights", [None, "even", "of all sizes"])
-def test_both_sum_the_same(dtype, row_weights):
+def test_both_sum_the_same(dtype, row_weights, variant, monkeypatch):
+    adding = functools.partial(add_products, variant=variant)
+    monkeypatch.setattr(products, "add_products", adding)
     x, mixture = parted(dtype=dtype)
     weight = {
         None: None,
@@ -96,3 +103,19 @@ def test_statistics_are_those_of_all_rows(batch, dtype, is_weighted):
     torch.testing.assert_close(found.mass.double(), shares.sum(0), rtol=200 * eps, atol=200 * eps)
     torch.testing.assert_close(found.first.double(), first, rtol=0, atol=500 * eps * size)
     torch.testing.assert_close(found.second.double(), second, rtol=0, atol=5000 * eps * size)
+
+
+def test_without_the_library_one_product_serves(monkeypatch):
+    monkeypatch.setattr(products, "library", lambda: (None, "there is none"))
+    shares, weights = torch.eye(40), torch.full((40,), 1 / 40)
+    assert isinstance(products_for(shares, None, weights, 4, FULL), DenseProducts)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 3, 4, 5, 8])
+def test_any_number_of_rows(n_rows):
+    """They are added by fours."""
+    rows, shares = torch.randn(n_rows, 6).double(), torch.rand(2, n_rows).double()
+    sums = torch.zeros(2, 6, 6).double()
+    add_products(rows, shares, None, torch.tensor([[0.0], [0.5]]).double(), sums)
+    counted = torch.stack([shares[0], shares[1] * (shares[1] > 0.5)])
+    torch.testing.assert_close(sums, torch.einsum("kn,ni,nj->kij", counted, rows, rows))
