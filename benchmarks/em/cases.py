@@ -263,7 +263,7 @@ def make_problem(point: Point) -> Problem:
     x = draw_rows(rng, point.n_rows, true_means, covariances)
     if point.action == "fit":
         means = x[rng.choice(len(x), n_components, replace=False)]
-        overall = np.cov(x, rowvar=False)
+        overall = np.atleast_2d(np.cov(x, rowvar=False))
         covariances = np.broadcast_to(overall, (n_components, *overall.shape)).copy()
     else:
         means = draw_rows(rng, n_components, true_means, covariances)
