@@ -168,15 +168,16 @@ class _Run:
         taken = zip(run.values, run.n_steps, strict=True)
         ends = [values[n_steps] for values, n_steps in taken]
         likelihood = torch.tensor(ends, dtype=torch.float64).view(n_init, -1)
+        is_odd = (torch.tensor(run.outcomes).view(n_init, -1) == EXTRAORDINARY).any(0)
         best = likelihood.argmax(0) * n_groups + torch.arange(n_groups)  # the first of equals
-        self._fitted.append((at, run.mixture(best)))
-        self._log_likelihood[at] = likelihood.amax(0)
-        self._n_iter[at] = torch.tensor(run.n_steps)[best]
-        for group, i in zip(at.tolist(), best.tolist(), strict=True):
+        done, best = at[~is_odd], best[~is_odd]
+        self._fitted.append((done, run.mixture(best)))
+        self._log_likelihood[done] = likelihood.flatten()[best]
+        self._n_iter[done] = torch.tensor(run.n_steps)[best]
+        for group, i in zip(done.tolist(), best.tolist(), strict=True):
             values, n_steps = run.values[i], run.n_steps[i]
             self._endings[group] = self._ending(values, n_steps, run.outcomes[i] == CONVERGED)
-        is_odd = torch.tensor(run.outcomes).view(n_init, -1) == EXTRAORDINARY
-        return is_odd.any(0).nonzero()[:, 0].tolist()
+        return is_odd.nonzero()[:, 0].tolist()
 
     def _ending(self, values: list[float], n_steps: int, converged: bool) -> tuple[Status, str]:
         if converged:
@@ -202,7 +203,7 @@ class _Run:
         if None in self._endings:
             none = self._starts.of_none(self._rows)
             parts = [(torch.arange(len(self._rows)), none), *parts]
-        (_, like), n_groups = parts[-1], len(self._rows)
+        (_, like), n_groups = parts[0], len(self._rows)
         whole = {
             name: part.new_empty(n_groups, *part.shape[1:]) for name, part in like.tensors().items()
         }

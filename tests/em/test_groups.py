@@ -179,6 +179,26 @@ def test_an_interruption_leaves_what_is_done(monkeypatch):
     assert "INTERRUPTED, groups 2, 3, 4: the first, interrupted before its turn" in fits.report
 
 
+def test_an_interruption_of_a_group_fitted_alone(monkeypatch):
+    """Of those whose steps are out of the ordinary, the ones that come later have no fit."""
+    x, codes = parted(4)
+    x[codes == 1], x[codes == 2] = 0.0, 0.0
+    fit, calls = EMFitter.fit, []
+
+    def interrupted(self, *args, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(self, *args, **options)
+
+    monkeypatch.setattr(EMFitter, "fit", interrupted)
+    fits = fit_groups(x, codes, 3, **QUIET)
+    assert len(calls) == 2 and fits.interrupted
+    assert fits.statuses[2] is Status.INTERRUPTED and fits.log_likelihood[2].isnan()
+    assert fits.statuses[1] is not Status.INTERRUPTED and fits.converged[[0, 3]].all()
+    assert fits.mixture.means.isfinite().all()
+
+
 X, CODES = torch.randn(12, 2), torch.arange(12) % 3
 MIXTURE = GaussianMixture(torch.ones(1), torch.zeros(1, 2), FullCovariance(torch.eye(2)[None]))
 
