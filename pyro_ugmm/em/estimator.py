@@ -122,7 +122,8 @@ class GaussianMixtureEstimator(FittedMixture):
     @full_precision
     def fit(self, X, y=None, sample_weight=None, *, labels=None, noise=None) -> Self:
         """Fits the mixture to rows ``(n, D)``, which may have weights ``(n,)``, and of which the
-        component or the error of measurement may be known, as to :meth:`EMFitter.fit`.
+        component or the error of measurement may be known, as to
+        :class:`pyro_ugmm.em.EMFitter`.
         """
         warm = check_flag("warm_start", self.warm_start) and self.__sklearn_is_fitted__()
         stepwise, fitter = self._stepwise(), self._fitter(self.max_iter)

@@ -67,7 +67,7 @@ class Candidate:
 
     @property
     def structure(self) -> str:
-        """The covariance in words: its structure, with the rank if it has one."""
+        """The structure of the covariances in words, with the rank if it has one."""
         return self.covariance if self.rank is None else f"{self.covariance} {self.rank}"
 
     @property
