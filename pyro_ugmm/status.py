@@ -1,8 +1,8 @@
-"""How an iteration ended: one enumeration for EM, training and sampling."""
+"""How an iteration ended: the same for EM, training and sampling."""
 
 from enum import Enum
 
-__all__ = ["Status"]
+__all__ = ["Ended", "Status"]
 
 
 class Status(Enum):
@@ -33,3 +33,29 @@ class Status(Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+class Ended:
+    """The outcome of a fit or a run, which says how it ended.
+
+    Attributes:
+        status: how it ended, with the remedy.
+
+    Example:
+        >>> from pyro_ugmm.em import EMResult
+        >>> from pyro_ugmm.status import Ended
+        >>> issubclass(EMResult, Ended)
+        True
+    """
+
+    status: Status
+
+    @property
+    def converged(self) -> bool:
+        """Whether it ended because another step would change next to nothing."""
+        return self.status is Status.CONVERGED
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the keyboard ended it, or a part of it, such as one restart of many."""
+        return self.status is Status.INTERRUPTED

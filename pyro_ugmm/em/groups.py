@@ -11,12 +11,11 @@ from ..distributions import GaussianMixture
 from ..distributions.covariance import STRUCTURES
 from ..processes import together
 from ..status import Status
-from .endings import limit_reached
 from .fitter import EMFitter
 from .group_fits import GroupFits
 from .group_starts import ByKmeans, Given
 from .grouped_rows import GroupedRows
-from .native_call import CONVERGED, EXTRAORDINARY, Problems, take_steps
+from .native_call import EXTRAORDINARY, Problems, take_steps
 from .native_steps import Workload, unavailable
 from .stopping import Tolerance
 from .untracked import untracked
@@ -175,16 +174,8 @@ class _Run:
         self._log_likelihood[done] = likelihood.flatten()[best]
         self._n_iter[done] = torch.tensor(run.n_steps)[best]
         for group, i in zip(done.tolist(), best.tolist(), strict=True):
-            values, n_steps = run.values[i], run.n_steps[i]
-            self._endings[group] = self._ending(values, n_steps, run.outcomes[i] == CONVERGED)
+            self._endings[group] = run.ending(i, self._tolerance)
         return is_odd.nonzero()[:, 0].tolist()
-
-    def _ending(self, values: list[float], n_steps: int, converged: bool) -> tuple[Status, str]:
-        if converged:
-            change = values[n_steps - 1] - values[n_steps - 2]
-            return Status.CONVERGED, self._tolerance.words(change, n_steps, "log-likelihood")
-        change = values[n_steps] - values[n_steps - 1]
-        return Status.LIMIT_REACHED, limit_reached(change, n_steps, "log-likelihood")
 
     def _fit_alone(self, rows: GroupedRows, starts: GaussianMixture, i: int, group: int) -> None:
         own = rows.some(torch.tensor([i]))

@@ -12,9 +12,12 @@ from torch import Tensor
 
 from ..distributions import GaussianMixture
 from ..native import library, open_variant
+from ..status import Status
+from .endings import limit_reached
 from .result import EMPTY_SHARE
 from .state import EMState, largest_mean
 from .statistics import SufficientStatistics
+from .stopping import Tolerance
 
 __all__ = ["CONVERGED", "EXTRAORDINARY", "STRUCTURES", "NativeRun", "Problems", "take_steps"]
 
@@ -100,6 +103,15 @@ class NativeRun:
         parts = {name: part[at] for name, part in self.parts.items()}
         covariance = type(self.like.covariance).from_tensors(parts)
         return self.like.with_parameters(self.weights[at], self.means[at], covariance)
+
+    def ending(self, i: int, tolerance: Tolerance) -> tuple[Status, str]:
+        """Says how one ended that took all of its steps at once."""
+        n_steps, values = self.n_steps[i], self.values[i]
+        if self.outcomes[i] == CONVERGED:
+            change = values[n_steps - 1] - values[n_steps - 2]
+            return Status.CONVERGED, tolerance.words(change, n_steps, "log-likelihood")
+        change = values[n_steps] - values[n_steps - 1]
+        return Status.LIMIT_REACHED, limit_reached(change, n_steps, "log-likelihood")
 
     def state(self) -> EMState:
         """Returns the state of all, though some may have taken fewer steps."""

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
-from ..status import Status
 from .conjugate_prior import ConjugatePrior
-from .endings import limit_reached
 from .engines import suits
-from .native_call import CONVERGED, EXTRAORDINARY, Problems, take_steps
+from .native_call import EXTRAORDINARY, Problems, take_steps
 from .native_steps import NativeSteps, Workload, unavailable
 from .result import EMResult
 from .rows import Rows
@@ -62,12 +60,7 @@ def quick_fit(
     likelihoods = [values[taken] for values, taken in zip(run.values, run.n_steps, strict=True)]
     best = max(range(len(likelihoods)), key=likelihoods.__getitem__)  # the first of equals
     n_steps, values = run.n_steps[best], run.values[best]
-    if run.outcomes[best] == CONVERGED:
-        status, change = Status.CONVERGED, values[n_steps - 1] - values[n_steps - 2]
-        reason = stopping.words(change, n_steps, "log-likelihood")
-    else:
-        status, change = Status.LIMIT_REACHED, values[n_steps] - values[n_steps - 1]
-        reason = limit_reached(change, n_steps, "log-likelihood")
+    status, reason = run.ending(best, stopping)
     return EMResult(
         mixture=run.mixture(best if start.batch_shape else ()),
         status=status,

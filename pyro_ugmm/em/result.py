@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import GaussianMixture
-from ..status import Status
+from ..status import Ended, Status
 
 __all__ = ["EMResult", "Finding"]
 
@@ -42,7 +42,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EMResult:
+class EMResult(Ended):
     """The outcome of a fit by EM.
 
     Attributes:
@@ -82,16 +82,6 @@ class EMResult:
     reg_covar: float
     objective: float
     engine: str
-
-    @property
-    def converged(self) -> bool:
-        """Whether the stopping rule, by default ``tol``, ended the fit."""
-        return self.status is Status.CONVERGED
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the keyboard ended the fit, of this restart or of others."""
-        return self.status is Status.INTERRUPTED
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

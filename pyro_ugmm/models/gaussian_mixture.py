@@ -1,6 +1,6 @@
 """The Bayesian Gaussian mixture."""
 
-from typing import Any, Self
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -202,13 +202,6 @@ class BayesianGaussianMixture(MixtureStarts):
         """The sizes, the structure and what NaN means."""
         names = ("n_components", "n_features", "covariance", "missing", "given")
         return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def from_arguments(
-        cls, arguments: dict[str, Any], priors: Any, dtype: torch.dtype, state: dict[str, Tensor]
-    ) -> Self:
-        """Makes a mixture with these arguments and priors."""
-        return cls(**arguments, priors=priors).to(dtype)
 
     def example_rows(self) -> tuple[Tensor, ...]:
         """The center of the data, of which no more is known."""

@@ -1,7 +1,7 @@
 """The Gaussian mixture of many groups, whose components are alike in all."""
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -193,13 +193,6 @@ class HierarchicalGaussianMixture(BayesianModel):
         """The sizes and the structure."""
         names = ("n_groups", "n_components", "n_features", "covariance", "group_scale")
         return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def from_arguments(
-        cls, arguments: dict[str, Any], priors: Any, dtype: torch.dtype, state: dict[str, Tensor]
-    ) -> Self:
-        """Makes a model with these arguments and priors."""
-        return cls(**arguments, priors=priors).to(dtype)
 
     def example_rows(self) -> tuple[Tensor, ...]:
         """The center of the data, in the first group."""

@@ -5,13 +5,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ..status import Status
+from ..status import Ended, Status
 
 __all__ = ["FitResult"]
 
 
 @dataclass(frozen=True, repr=False)
-class FitResult:
+class FitResult(Ended):
     """The outcome of a training run.
 
     Attributes:
@@ -46,16 +46,6 @@ class FitResult:
     def n_steps(self) -> int:
         """The number of optimization steps taken."""
         return len(self.losses)
-
-    @property
-    def converged(self) -> bool:
-        """Whether the loss and the parameters had settled by the end of the run."""
-        return self.status is Status.CONVERGED
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the keyboard ended the run."""
-        return self.status is Status.INTERRUPTED
 
     def __repr__(self) -> str:
         loss = f"{self.losses[-1].item():.4g}" if self.n_steps else "none"

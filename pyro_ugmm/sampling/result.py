@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..status import Status
+from ..status import Ended, Status
 from .moved import Moved
 from .smc import Rung
 
@@ -13,14 +13,15 @@ __all__ = ["PosteriorSample"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PosteriorSample:
+class PosteriorSample(Ended):
     r"""Draws from the posterior by sequential Monte Carlo, with what is known of their quality.
 
     Attributes:
         draws: values by site, ``(S,)`` and the site's shape; one population after the other, and
             within it one particle after the other.
         num_populations: how many populations they come from.
-        status: how the run ended.
+        status: how the run ended: it converged if the particles reached the posterior, and their
+            populations agree.
         reason: the same in words, with figures and the remedy.
         log_evidences: each population's estimate of :math:`\log p(y)`, shape ``(M,)``, float64;
             NaN short of the posterior, and where the numbers cannot hold the prior.
@@ -52,16 +53,6 @@ class PosteriorSample:
     held: tuple[str, ...] = ()
     moved: Moved | None = None
     seconds: float = math.nan
-
-    @property
-    def converged(self) -> bool:
-        """Whether the particles reached the posterior, and their populations agree."""
-        return self.status is Status.CONVERGED
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the keyboard ended the run."""
-        return self.status is Status.INTERRUPTED
 
     @property
     def num_draws(self) -> int:

@@ -163,6 +163,10 @@ def test_it_is_as_the_others_where_they_are_the_same():
     x = drawn()
     full = GaussianMixture(WEIGHTS, MEANS, FullCovariance(VARIANCES.diag().expand(3, 2, 2)))
     close(a_mixture().log_prob(x), full.log_prob(x).numpy())
+    fitter, noise = EMFitter(tol=0, max_iter=1, progress=False), rows(*x.shape).abs() + 0.1
+    own, full = (fitter.fit(x, one, noise=noise).mixture for one in (a_mixture(), full))
+    within = full.weights @ full.covariance.dense(3, 2).diagonal(dim1=-2, dim2=-1)
+    assert_is(own, full.weights.numpy(), full.means.numpy(), within.numpy())
 
 
 class Halfway(TiedDiagonalCovariance):

@@ -4,7 +4,6 @@ import torch
 
 from pyro_ugmm.checks import check_values
 from pyro_ugmm.distributions import Covariance
-from pyro_ugmm.distributions.completion import VarianceCompletion
 from pyro_ugmm.distributions.covariance.moments import SharedMoments
 from pyro_ugmm.distributions.covariance.tensors import Argument
 
@@ -76,10 +75,6 @@ class TiedDiagonalCovariance(Covariance):
 
     def whitener(self, n_components):
         return self.variances.rsqrt().expand(n_components, -1).unsqueeze(-1)
-
-    def complete(self, x, means, noise=None):
-        assert noise is None
-        return VarianceCompletion(x, means, self.variances.expand(means.shape))
 
     def regularized(self, floor):
         smallest = torch.finfo(self.variances.dtype).tiny ** 0.5

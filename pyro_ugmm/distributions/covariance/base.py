@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from ...checks import check
-from ..completion import Completion
+from ...precision import full_precision
+from ..completion import Completion, MatrixCompletion
+from ..noise import as_matrices
+from ..noisy_completion import NoisyMatrixCompletion
 from .moments import SecondMoments
 from .tensors import ComponentTensors
 
@@ -141,11 +144,15 @@ class Covariance(ComponentTensors):
         """Whitens deviations ``(K, D, B)``."""
         torch.mul(whitener, deviations, out=out)
 
-    @abstractmethod
+    @full_precision
     def complete(self, x: Tensor, means: Tensor, noise: Tensor | None = None) -> Completion:
         """Completes rows ``(n, D)`` that have NaN for what is missing, or are measured with errors
         of variances ``(n, D)`` or covariances ``(n, D, D)``.
         """
+        matrices = self.dense(*means.shape)
+        if noise is None:
+            return MatrixCompletion(x, means, matrices)
+        return NoisyMatrixCompletion(x, means, matrices, as_matrices(noise, x.dim()))
 
     @abstractmethod
     def regularized(self, floor: float) -> tuple[Self, Tensor]:

@@ -7,9 +7,6 @@ from torch import Tensor
 
 from ...checks import check, check_broadcast, check_integer, check_same_kind, check_values
 from ...precision import full_precision
-from ..completion import Completion, MatrixCompletion
-from ..noise import as_matrices
-from ..noisy_completion import NoisyMatrixCompletion
 from .base import Covariance
 from .full import FullCovariance
 from .moments import SecondMoments
@@ -178,13 +175,6 @@ class LowRankCovariance(Covariance):
         scale, scaled, whitening = whitener.split([1, rank, rank], -1)
         torch.mul(scale, deviations, out=out)
         out.baddbmm_(scaled, torch.bmm(whitening.mT, deviations), alpha=-1)
-
-    @full_precision
-    def complete(self, x: Tensor, means: Tensor, noise: Tensor | None = None) -> Completion:
-        matrices = self.dense(*means.shape)
-        if noise is None:
-            return MatrixCompletion(x, means, matrices)
-        return NoisyMatrixCompletion(x, means, matrices, as_matrices(noise, x.dim()))
 
     # -- estimates --------------------------------------------------------------------------
 

@@ -10,10 +10,7 @@ from ...checks import check_values
 from ...kept import Kept
 from ...precision import full_precision
 from ...tracking import is_recorded, is_tracked, known_to_hold
-from ..completion import Completion, MatrixCompletion
 from ..factorization import factorize
-from ..noise import as_matrices
-from ..noisy_completion import NoisyMatrixCompletion
 from .base import Covariance
 from .indexing import map_by_index
 from .moments import SecondMoments
@@ -212,13 +209,6 @@ class MatrixCovariance(Covariance):
         precision = self._by_component(self.inverse_factor).square().sum(-2)
         variance = self._by_component(self.values).diagonal(dim1=-2, dim2=-1)
         return (precision * (means.square() + variance)).sum(-1)
-
-    @full_precision
-    def complete(self, x: Tensor, means: Tensor, noise: Tensor | None = None) -> Completion:
-        matrices = self.dense(*means.shape)
-        if noise is None:
-            return MatrixCompletion(x, means, matrices)
-        return NoisyMatrixCompletion(x, means, matrices, as_matrices(noise, x.dim()))
 
     def regularized(self, floor: float) -> tuple[Self, Tensor]:
         matrices = self.values.clone()

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ...distributions import GaussianMixture
-from ...status import Status
+from ...status import Ended, Status
 from .parameters import ParameterDistribution
 
 __all__ = ["VariationalResult"]
@@ -16,7 +16,7 @@ _LEAST_ROWS = 1.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VariationalResult:
+class VariationalResult(Ended):
     r"""The outcome of a fit by :class:`VariationalEM`.
 
     Attributes:
@@ -46,16 +46,6 @@ class VariationalResult:
     status: Status
     reason: str
     lower_bound: Tensor
-
-    @property
-    def converged(self) -> bool:
-        """Whether ``tol`` ended the fit."""
-        return self.status is Status.CONVERGED
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the keyboard ended the fit."""
-        return self.status is Status.INTERRUPTED
 
     @property
     def n_iter(self) -> int:
