@@ -32,12 +32,18 @@ class Trained(NamedTuple):
 
 
 def train_both(
-    x: Tensor, y: Tensor, seed: int, *, svi_steps: int = 1000, progress: bool = False
+    x: Tensor,
+    y: Tensor,
+    seed: int,
+    *,
+    mle_steps: int = 500,
+    svi_steps: int = 1000,
+    progress: bool = False,
 ) -> Trained:
     """Trains the demo's network by maximum likelihood, then by SVI from where that stands."""
     torch.manual_seed(seed)
     likely = UGMMClassifier(UGMMNetwork(SIZES, dropout=DROPOUT))
-    mle = fit_mle(likely, x, y, progress=progress)
+    mle = fit_mle(likely, x, y, steps=mle_steps, progress=progress)
     model = UGMMClassifier(likely.network, Priors())
     guide = mean_field(model)
     svi = fit_svi(model, guide, x, y, steps=svi_steps, progress=progress)

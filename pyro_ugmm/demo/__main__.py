@@ -74,7 +74,8 @@ def main(arguments: list[str] | None = None) -> None:
     x_train, y_train, x_test, y_test = x[train], data.y[train], x[test], data.y[test]
 
     print(f"Iris: {len(train)} flowers to learn from, {len(test)} held out")
-    trained = train_both(x_train, y_train, options.seed, svi_steps=2000, progress=True)
+    steps = {"mle_steps": 2000, "svi_steps": 2000}
+    trained = train_both(x_train, y_train, options.seed, **steps, progress=True)
     network, mle, model, guide, svi = trained
     print(f"{network}\n\nmaximum likelihood: {mle.reason}\nSVI: {svi.reason}")
     print(f"  ELBO by step   {_course(svi)}\n\nheld out:")
