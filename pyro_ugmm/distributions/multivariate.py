@@ -18,7 +18,7 @@ from .covariance.sums import with_errors
 from .draws import SampledMixture
 from .evaluation import RowEvaluator
 from .interchange import StoredMixture
-from .noise import noise_matrices
+from .noise import noise_of_any_batch
 from .one_dimension import OrderedMixture
 from .reductions import LogDensity, MostProbable, Reduction, Responsibilities
 from .unavailable import NoClosedForm
@@ -180,9 +180,10 @@ class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixtur
         Raises:
             ValueError: if the noise is not finite and positive semi-definite, or of another shape.
         """
-        matrices = noise_matrices(noise, self.n_features).to(self.means)
-        check_broadcast({"noise": matrices.shape[:-2], "the batch": self.batch_shape})
-        covariance = with_errors(self.covariance, matrices, self.means)
+        errors, are_variances = noise_of_any_batch(noise, self.means)
+        leading = errors.shape[: -1 if are_variances else -2]
+        check_broadcast({"noise": leading, "the batch": self.batch_shape})
+        covariance = with_errors(self.covariance, errors, self.means, are_variances=are_variances)
         return self._broadcast(replace(self._components, covariance=covariance))
 
     # -- marginals and conditionals ---------------------------------------------------------

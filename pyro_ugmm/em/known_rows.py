@@ -44,8 +44,13 @@ class KnownRows:
         assert n_rows is not None
         if labels is not None:
             labels = checked_labels(labels, n_rows, start.n_components).to(start.means.device)
+            is_possible = (start.weights > 0).view(-1, start.n_components).all(0)
+            expected = "components of positive weight, as start has them"
+            check_values(
+                "labels", labels, is_possible[labels.clamp(min=0)] | (labels < 0), expected
+            )
         if noise is not None:
-            noise = checked_noise(noise, (n_rows, start.n_features)).to(start.means)
+            noise = checked_noise(noise, (n_rows, start.n_features), start.means)
         return cls(labels, noise)
 
     def __bool__(self) -> bool:

@@ -143,7 +143,9 @@ class BayesianGaussianMixture(MixtureStarts):
     def __call__(self, x: Any = None, y: Any = None, size: int | None = None) -> Tensor:
         """Checks data and runs the program on them."""
         if x is None:
-            return super().__call__(size=1 if size is None else check_integer("size", size))
+            n_rows = 1 if size is None else check_integer("size", size)
+            known = ROW_KNOWLEDGE[self.given].of_drawn(y, size, self.sites.start_means)
+            return super().__call__(None, *known, size=n_rows)
         rows = self.check_data(x, y)
         return super().__call__(*rows, size=check_size(size, len(rows[0])))
 
@@ -159,9 +161,10 @@ class BayesianGaussianMixture(MixtureStarts):
         """
         priors = self.site_distributions()
         draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
-        rows = () if x is None else (x,) if y is None else (x, y)
-        mixture = self.observation(beside_rows(draws, priors), *rows)
-        with row_plate(size or 1 if x is None else len(x), size, mixture.means.device):
+        mixture = self._given(beside_rows(draws, priors), *(() if y is None else (y,)))
+        given = y if x is None else x
+        n_rows = size or 1 if given is None else len(given)
+        with row_plate(n_rows, None if x is None else size, mixture.means.device):
             return pyro.sample("x", mixture, obs=x)
 
     def observed_rows(self, *rows: Tensor) -> ObservedRows:
@@ -175,7 +178,11 @@ class BayesianGaussianMixture(MixtureStarts):
 
     def observation(self, draws: Draws, *rows: Tensor) -> GaussianMixture:
         """The mixture, from which all rows come; or those of each, as far as it is known."""
-        return ROW_KNOWLEDGE[self.given].observation(self._mixture(draws), *rows[1:])
+        return self._given(draws, *rows[1:])
+
+    def _given(self, draws: Draws, *known: Tensor) -> GaussianMixture:
+        mixture = self._mixture(draws)
+        return ROW_KNOWLEDGE[self.given].observation(mixture, *known) if known else mixture
 
     def terms_beside(self, draws: Draws, *rows: Tensor) -> Tensor:
         """Evaluates ``row_terms`` under draws that are ``(S, 1)``, or one."""
@@ -189,7 +196,7 @@ class BayesianGaussianMixture(MixtureStarts):
                 finite.
         """
         x = rows_for(x, self.sites.center, mixture_rule(self.missing))
-        return x, *ROW_KNOWLEDGE[self.given].checked(y, x, self.n_components)
+        return x, *ROW_KNOWLEDGE[self.given].checked(y, tuple(x.shape), x, self.n_components)
 
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site, and of the data; a single feature needs none."""
@@ -210,7 +217,8 @@ class BayesianGaussianMixture(MixtureStarts):
 
     def __repr__(self) -> str:
         missing = mixture_rule(self.missing).shown
+        given = "" if self.given is None else f", given={self.given!r}"
         return (
             f"{type(self).__name__}({self.n_components}, {self.n_features}, "
-            f"{self.covariance!r}, priors={self.priors!r}{missing})"
+            f"{self.covariance!r}, priors={self.priors!r}{missing}{given})"
         )

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from ..checks import check
 from ..distributions import GaussianMixture
+from ..distributions.covariance.sums import with_errors
 from ..distributions.noise import checked_noise
 from ..em.known_rows import checked_labels
+from ..tables import as_vector
 
 __all__ = ["ROW_KNOWLEDGE", "RowKnowledge"]
 
@@ -22,12 +24,25 @@ class RowKnowledge(ABC):
 
     @staticmethod
     @abstractmethod
-    def checked(given: Any, x: Tensor, n_components: int) -> tuple[Tensor, ...]:
-        """Checks what was given for rows, and returns it as tensors where they are."""
+    def checked(
+        given: Any, shape: tuple[int, ...], like: Tensor, n_components: int
+    ) -> tuple[Tensor, ...]:
+        """Checks what was given for rows of a shape, and returns it as tensors like theirs."""
+
+    @classmethod
+    def of_drawn(cls, given: Any, size: int | None, means: Tensor) -> tuple[Tensor, ...]:
+        """Checks what was given, if anything, for rows that are to be drawn, so many or as many
+        as it is for, from components like those with means ``(K, D)``.
+        """
+        if given is None:
+            return ()
+        n_rows = next(iter(as_vector("y", given).shape), 1)
+        check(size in (None, n_rows), "size", f"{n_rows}, as y is of so many rows", size)
+        return cls.checked(given, (n_rows, means.shape[1]), means, len(means))
 
     @staticmethod
     @abstractmethod
-    def observation(mixture: GaussianMixture, *known: Tensor) -> GaussianMixture:
+    def observation(mixture: GaussianMixture, known: Tensor) -> GaussianMixture:
         """The mixtures that rows come from, given one, or draws of batch shape ``(S, 1)``."""
 
     @staticmethod
@@ -45,13 +60,15 @@ class _Nothing(RowKnowledge):
     """That nothing is."""
 
     @staticmethod
-    def checked(given: Any, x: Tensor, n_components: int) -> tuple[Tensor, ...]:
+    def checked(
+        given: Any, shape: tuple[int, ...], like: Tensor, n_components: int
+    ) -> tuple[Tensor, ...]:
         expected = "nothing: a mixture has no labels (given='labels' or 'noise' takes some)"
         check(given is None, "y", expected, type(given).__name__)
         return ()
 
     @staticmethod
-    def observation(mixture: GaussianMixture, *known: Tensor) -> GaussianMixture:
+    def observation(mixture: GaussianMixture, known: Tensor) -> GaussianMixture:
         return mixture
 
     @staticmethod
@@ -65,13 +82,15 @@ class _Labels(RowKnowledge):
     dims = {"labels": ["observation"]}
 
     @staticmethod
-    def checked(given: Any, x: Tensor, n_components: int) -> tuple[Tensor, ...]:
+    def checked(
+        given: Any, shape: tuple[int, ...], like: Tensor, n_components: int
+    ) -> tuple[Tensor, ...]:
         check(given is not None, "y", "labels, as the model has given='labels'", "None")
-        return (checked_labels(given, len(x), n_components, "y").to(x.device),)
+        return (checked_labels(given, shape[0], n_components, "y").to(like.device),)
 
     @staticmethod
-    def observation(mixture: GaussianMixture, *known: Tensor) -> GaussianMixture:
-        label = known[0].unsqueeze(-1)
+    def observation(mixture: GaussianMixture, known: Tensor) -> GaussianMixture:
+        label = known.unsqueeze(-1)
         others = (label >= 0) & (label != torch.arange(mixture.n_components, device=label.device))
         weights = mixture.weights.masked_fill(others, 0)
         return mixture.with_parameters(weights, mixture.means, mixture.covariance)
@@ -91,14 +110,17 @@ class _Noise(RowKnowledge):
     dims = {"noise": ["observation", "feature"]}
 
     @staticmethod
-    def checked(given: Any, x: Tensor, n_components: int) -> tuple[Tensor, ...]:
+    def checked(
+        given: Any, shape: tuple[int, ...], like: Tensor, n_components: int
+    ) -> tuple[Tensor, ...]:
         check(given is not None, "y", "variances or covariances, as it has given='noise'", "None")
-        return (checked_noise(given, x.shape, "y").to(x),)
+        return (checked_noise(given, shape, like, "y"),)
 
     @staticmethod
-    def observation(mixture: GaussianMixture, *known: Tensor) -> GaussianMixture:
-        (noise,) = known
-        return mixture.convolve(noise if noise.dim() == 3 else noise.diag_embed())
+    def observation(mixture: GaussianMixture, known: Tensor) -> GaussianMixture:
+        are_variances = known.dim() == 2
+        wide = with_errors(mixture.covariance, known, mixture.means, are_variances=are_variances)
+        return mixture.with_covariance(wide, mixture.missing)
 
     @staticmethod
     def none(x: Tensor) -> tuple[Tensor, ...]:

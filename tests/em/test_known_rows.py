@@ -245,6 +245,27 @@ def test_convolutions_by_quadrature():
     assert both.batch_shape == (5, 2)
 
 
+def test_convolutions_move_with_the_errors():
+    noise = torch.tensor([0.4, 0.7]).double().requires_grad_()
+    matrix = torch.tensor([[0.5, 0.2], [0.2, 0.9]]).double().requires_grad_()
+    for errors in (noise, matrix):
+        assert torch.autograd.gradcheck(
+            lambda e: START.convolve(0.5 * (e + e.mT) if e.dim() == 2 else e).log_prob(X[:3]),
+            errors,
+        )
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "spherical"])
+def test_variances_of_errors_leave_diagonal_mixtures_diagonal(structure):
+    mixture = initialize(X, 3, structure, seed=0)
+    noise = torch.rand(5, 2).double()
+    found = mixture.convolve(noise)
+    assert found.covariance.name == "diagonal" and found.batch_shape == (5,)
+    expected = mixture.convolve(noise.diag_embed())
+    assert expected.covariance.name == "full"
+    torch.testing.assert_close(found.log_prob(X[:5]), expected.log_prob(X[:5]))
+
+
 def test_what_is_known_is_of_the_checkpoint_too(tmp_path):
     x, label = clusters()
     start = initialize(x, 3, seed=0)
@@ -275,6 +296,9 @@ def test_steps_of_ones_own_know_it_too():
 
 X, LABEL = clusters()
 START = initialize(X, 3, seed=0)
+WEIGHTLESS = START.with_parameters(
+    torch.tensor([0.5, 0.0, 0.5]).double(), START.means, START.covariance
+)
 
 
 def fit(x=X, **known):
@@ -303,6 +327,22 @@ def fit(x=X, **known):
         ),
         (lambda: START.convolve(torch.ones(3).double()), r"noise: expected shape \(..., 2\) or"),
         (lambda: START.convolve(-torch.ones(2).double()), "noise: expected non-negative"),
+        (
+            lambda: START.to(torch.float32).convolve(torch.full((2,), 1e300, dtype=torch.float64)),
+            "noise: expected values that torch.float32 can hold, got 1e.300",
+        ),
+        (
+            lambda: EMFitter(**QUIET).fit(
+                X.float(),
+                START.to(torch.float32),
+                noise=torch.full((120, 2), 1e300, dtype=torch.float64),
+            ),
+            "noise: expected values that torch.float32 can hold, got 1e.300",
+        ),
+        (
+            lambda: EMFitter(frozen={"weights": [1]}, **QUIET).fit(X, WEIGHTLESS, labels=LABEL),
+            "labels: expected components of positive weight, as start has them, got 1",
+        ),
         (
             lambda: EMFitter(engine="native", **QUIET).fit(X, START, labels=LABEL),
             "engine: expected 'native' to be available, got none: of labels or noise",

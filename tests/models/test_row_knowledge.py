@@ -3,6 +3,7 @@
 import pytest
 import torch
 from pyro import poutine
+from pyro.infer import Predictive
 from torch.distributions import MultivariateNormal
 
 from pyro_ugmm.diagnostics import loo, to_inference_data
@@ -127,3 +128,48 @@ def model(given):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("given", ["labels", "noise", "covariances"])
+def test_rows_are_drawn_without_data(given):
+    """Of which nothing is known; or as y says."""
+    x, label = rows(30)
+    model, known = model_for(given, x), knowledge(given, x, label)
+    assert model().shape == (1, 2) and model(size=5).shape == (5, 2)
+    assert model(None, known).shape == model(None, known, size=30).shape == (30, 2)
+    assert model(y=known.numpy()).shape == (30, 2)
+    draws = model.sample_prior(4)
+    found = Predictive(model, draws)(None, known)["x"]
+    assert found.shape == (4, 30, 2) and found.isfinite().all()
+    with pytest.raises(ValueError, match="size: expected 30, as y is of so many rows, got 5"):
+        model(None, known, size=5)
+    with pytest.raises(ValueError, match="y: expected"):
+        model(None, 3.0)
+
+
+def test_rows_that_are_drawn_are_of_their_label():
+    x, label = rows(200)
+    model = model_for("labels", x, "diagonal")
+    draws = {
+        "weights": torch.tensor([0.5, 0.5]),
+        "means": torch.tensor([[-50.0, 0.0], [50.0, 0.0]]),
+        "variances": torch.ones(2, 2),
+    }
+    conditioned = poutine.condition(model, {k: v.double() for k, v in draws.items()})
+    assert torch.equal((conditioned(None, label)[:, 0] > 0).long(), label)
+
+
+@pytest.mark.parametrize("given", [None, "labels"])
+def test_the_representation_says_what_is_given(given):
+    assert (f"given={given!r}" in repr(model(given))) is (given is not None)
+
+
+def test_variances_of_errors_leave_a_diagonal_mixture_diagonal():
+    x, label = rows(n_features=12)  # as many rows as features: no matrices
+    model = model_for("noise", x, "diagonal")
+    known = knowledge("noise", x, label)
+    draws = {name: value[0] for name, value in model.sample_prior(1).items()}
+    assert model.observation(draws, x, known).covariance.name == "diagonal"
+    matrices = model.mixture(draws).covariance.dense(2, 12) + known.diag_embed().unsqueeze(1)
+    found = model.observation(draws, x, known).covariance.dense(2, 12)
+    torch.testing.assert_close(found, matrices)
