@@ -53,8 +53,7 @@ class GaussianMixtureEstimator(FittedMixture):
         missing: what NaN means: an ``"error"``, or an entry to ``"marginalize"``.
         group: the processes that fit together, as to :class:`pyro_ugmm.em.EMFitter`.
         engine: who takes the steps of EM, likewise.
-        frozen: what :meth:`fit` leaves as the start has it, likewise; with ``means_init``, means
-            that are known.
+        frozen: what stays as the start has it, likewise; with ``means_init``, means that are known.
 
     Raises:
         ValueError: if an argument is out of its range or ``X`` is not a matrix of finite numbers.
@@ -175,5 +174,5 @@ class GaussianMixtureEstimator(FittedMixture):
         return replace(fitter, stopping=stopping)
 
     def _stepwise(self) -> StepwiseEM:
-        names = "decay", "batch_size", "reg_covar", "prior"
+        names = "decay", "batch_size", "reg_covar", "prior", "frozen"
         return StepwiseEM(**{name: getattr(self, name) for name in names})

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,11 +97,12 @@ NOTHING = Frozen()
 
 
 def _choice(name: str, value: Any) -> _Choice:
-    if isinstance(value, bool):
-        return value
+    plain = value.tolist() if isinstance(value, Tensor | np.ndarray | np.generic) else value
+    if isinstance(plain, bool):
+        return plain
     expected = "True, False, or numbers of components"
-    is_list = isinstance(value, list | tuple | range | set)
-    check(is_list, name, expected, repr(value))
-    whole = all(isinstance(k, int) and not isinstance(k, bool) and k >= 0 for k in value)
-    check(whole, name, expected, repr(value))
-    return tuple(sorted(set(value)))
+    check(isinstance(plain, list | tuple | range | set), name, expected, repr(value))
+    is_whole = all(isinstance(k, Integral) and not isinstance(k, bool) for k in plain)
+    numbers = sorted({int(k) for k in plain}) if is_whole else [-1]
+    check(not numbers or numbers[0] >= 0, name, expected, repr(value))
+    return tuple(numbers)

@@ -77,6 +77,7 @@ class StepwiseEM:
         reg_covar: what is added to all variances, in squared units of the data.
         prior: for maximum a posteriori, as to :class:`EMFitter`; it weighs less the more rows
             came by.
+        frozen: what stays as the start has it, as to :class:`EMFitter`.
 
     Raises:
         ValueError: if a setting is out of range, or as :meth:`EMFitter.fit` does.
@@ -102,10 +103,12 @@ class StepwiseEM:
     batch_size: int = 256
     reg_covar: float = 1e-6
     prior: ConjugatePrior | None = None
+    frozen: Any = None
 
     def __post_init__(self) -> None:
-        algorithm = EMAlgorithm(reg_covar=self.reg_covar, prior=self.prior)
-        object.__setattr__(self, "reg_covar", algorithm.reg_covar)
+        steps = EMAlgorithm(reg_covar=self.reg_covar, prior=self.prior, frozen=self.frozen)
+        object.__setattr__(self, "reg_covar", steps.reg_covar)
+        object.__setattr__(self, "frozen", steps.frozen)
         expected = "a number above 0.5, and at most 1"
         decay = check_number("decay", self.decay, lambda v: 0.5 < v <= 1, expected)
         object.__setattr__(self, "decay", decay)
@@ -121,6 +124,7 @@ class StepwiseEM:
         shape, expected = tuple(start.batch_shape), "a finite non-negative number"
         check(not shape, "start", "one without a batch", f"batch shape {shape}")
         weight = check_number("weight", weight, lambda v: 0 <= v < math.inf, expected)
+        self.frozen.check_fits(start)
         if self.prior is not None:
             self.prior.check_fits(start.means)
         statistics = SufficientStatistics.expected(start, weight)
@@ -139,7 +143,7 @@ class StepwiseEM:
             return replace(state, waiting=came)
         statistics = self._averaged(state.statistics, came)
         prior = None if self.prior is None else self.prior.like(mixture.means)
-        mixture, _ = maximize(statistics, self.reg_covar, prior)
+        mixture, _ = maximize(statistics, self.reg_covar, prior, self.frozen, mixture.weights)
         return StepwiseState(mixture, statistics, None, came.mean_log_likelihood, state.n_steps + 1)
 
     def _averaged(

@@ -1,9 +1,19 @@
 """Parts of a mixture that stay: exactly these, and the others go to a maximum beside them."""
 
+from functools import reduce
+
+import numpy as np
 import pytest
 import torch
 
-from pyro_ugmm.em import ConjugatePrior, EMAlgorithm, EMFitter, initialize
+from pyro_ugmm.em import (
+    ConjugatePrior,
+    EMAlgorithm,
+    EMFitter,
+    GaussianMixtureEstimator,
+    StepwiseEM,
+    initialize,
+)
 
 STRUCTURES = ("full", "tied", "diagonal", "spherical")
 QUIET = {"progress": False}
@@ -107,6 +117,63 @@ def test_pure_steps_keep_it_too():
 
 
 X = rows()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        (0, 2),
+        range(0, 3, 2),
+        {0, 2},
+        np.array([2, 0]),
+        torch.tensor([0, 2]),
+        [np.int64(0), np.int32(2)],
+    ],
+)
+def test_numbers_of_any_kind(chosen):
+    assert EMFitter(frozen={"means": chosen}).frozen.means == (0, 2)
+
+
+@pytest.mark.parametrize("chosen", [np.True_, torch.tensor(True), np.array(True)])
+def test_truth_values_of_any_kind(chosen):
+    assert EMFitter(frozen={"means": chosen}).frozen.means is True
+
+
+@pytest.mark.parametrize("part", ["weights", "means", "covariance"])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda frozen, start: (
+            reduce(
+                lambda state, x: StepwiseEM(frozen=frozen, batch_size=40).step(state, x),
+                X.split(30),
+                StepwiseEM(frozen=frozen).init(start),
+            ).mixture
+        ),
+        lambda frozen, start: by_estimator(frozen, start),
+    ],
+)
+def test_what_comes_by_once_moves_nothing_that_is_frozen(part, fit):
+    start = initialize(X, 3, seed=0)
+    found = fit({part: [1]}, start).tensors()
+    for name, before in start.tensors().items():
+        stays = torch.allclose(found[name][1], before[1], rtol=1e-12, atol=1e-12)
+        assert stays or name.split(".")[0] != part
+        assert not torch.equal(found[name][0], before[0])
+
+
+def by_estimator(frozen, start):
+    estimator = GaussianMixtureEstimator(
+        3,
+        weights_init=start.weights.numpy(),
+        means_init=start.means.numpy(),
+        precisions_init=np.linalg.inv(start.covariance.dense(3, 2).numpy()),
+        frozen=frozen,
+        batch_size=20,
+    )
+    for x in X.split(40):
+        estimator.partial_fit(x.numpy())
+    return estimator.mixture_
 
 
 def fit(frozen, covariance="full", **options):
