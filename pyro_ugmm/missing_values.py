@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .checks import check_choice
 
-__all__ = ["MissingRule", "mixture_rule", "network_rule"]
+__all__ = ["ALL_OBSERVED", "MissingRule", "mixture_rule", "network_rule"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class MissingRule:
 
     Attributes:
         missing: the option as it was chosen: ``"error"``, or the alternative.
-        alternative: the option that takes NaN.
+        alternative: the option that takes NaN, if there is one.
 
     Raises:
         ValueError: if it is neither.
@@ -31,7 +31,7 @@ class MissingRule:
     """
 
     missing: str
-    alternative: str
+    alternative: str = ""
 
     def __post_init__(self) -> None:
         missing = check_choice("missing", self.missing, ("error", self.alternative))
@@ -47,7 +47,8 @@ class MissingRule:
         """What rows have to hold, in words; with the option that would take NaN."""
         if self.takes_nan:
             return "finite values, or NaN in rows of which something was observed"
-        return f"finite values (missing={self.alternative!r} takes NaN)"
+        hint = f" (missing={self.alternative!r} takes NaN)" if self.alternative else ""
+        return f"finite values{hint}"
 
     @property
     def shown(self) -> str:
@@ -60,6 +61,10 @@ class MissingRule:
             return rows.isfinite()
         is_nan = rows.isnan()
         return rows.isfinite() | (is_nan & ~is_nan.all(-1, keepdim=True))
+
+
+ALL_OBSERVED = MissingRule("error")
+"""The rule of what takes no NaN at all."""
 
 
 def mixture_rule(missing: str) -> MissingRule:

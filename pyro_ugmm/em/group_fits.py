@@ -52,7 +52,9 @@ class GroupFits:
     @cached_property
     def converged(self) -> Tensor:
         """Which fits were ended by ``tol``, shape ``(G,)``."""
-        return torch.tensor([status is Status.CONVERGED for status in self.statuses])
+        return self.n_iter.new_tensor(
+            [status is Status.CONVERGED for status in self.statuses], dtype=torch.bool
+        )
 
     @property
     def interrupted(self) -> bool:

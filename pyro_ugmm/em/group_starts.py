@@ -48,7 +48,7 @@ class ByKmeans:
         seed: int | None,
         device: torch.device,
     ) -> None:
-        self._n_components, self._structure = n_components, structure
+        self.n_components, self.structure = n_components, structure
         self.n_init, self._reg_covar = n_init, reg_covar
         self._generator = generator_for(seed, device)
 
@@ -59,22 +59,22 @@ class ByKmeans:
             rows: theirs.
             at: which they are.
         """
-        uniform = numbers_for(rows.x, self._n_components, self.n_init * len(rows), self._generator)
+        uniform = numbers_for(rows.x, self.n_components, self.n_init * len(rows), self._generator)
         by = _clusters_at_once if rows.x.is_cpu and library()[0] is not None else _clusters_in_turn
         labels = by(rows, uniform, self.n_init)
         starts = [self._start(rows, mine) for mine in labels.view(self.n_init, -1)]
         return GaussianMixture.stack(starts).reindex(lambda t: t.flatten(0, 1))
 
     def _start(self, rows: GroupedRows, labels: Tensor) -> GaussianMixture:
-        return _mixtures(rows, labels, self._n_components, self._structure, self._reg_covar)
+        return _mixtures(rows, labels, self.n_components, self.structure, self._reg_covar)
 
     def of_none(self, rows: GroupedRows) -> GaussianMixture:
         """What stands for groups without a fit, ``(G,)``."""
         whole = replace(rows, offset=rows.offset[:1] * 0, n_rows=rows.n_rows.sum().reshape(1))
-        one = _mixtures(whole, whole.group, 1, self._structure, self._reg_covar)
-        shape = len(rows), self._n_components
-        weights = one.weights.new_full(shape, 1 / self._n_components)
-        n_dims, leading = (1, shape[:1]) if self._structure.is_shared else (2, shape)
+        one = _mixtures(whole, whole.group, 1, self.structure, self._reg_covar)
+        shape = len(rows), self.n_components
+        weights = one.weights.new_full(shape, 1 / self.n_components)
+        n_dims, leading = (1, shape[:1]) if self.structure.is_shared else (2, shape)
         covariance = type(one.covariance)(
             *(t.expand(*leading, *t.shape[n_dims:]) for t in one.covariance.tensors().values()),
             validate_args=False,
@@ -89,7 +89,8 @@ class Given:
     said_of_none = "is where it started"
 
     def __init__(self, start: GaussianMixture) -> None:
-        self._start = start
+        self._start, self.n_components = start, start.n_components
+        self.structure = type(start.covariance)
 
     @classmethod
     def checked(cls, start: Any, rows: GroupedRows, n_components: int | None) -> Self:

@@ -1,18 +1,21 @@
 """Rows in groups, one group after the other."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from ..checks import check, check_precision, check_values
-from ..missing_values import mixture_rule
+from ..missing_values import ALL_OBSERVED
 from ..tables import as_labels, as_table
+from .inspection import check_squares
 from .row_weights import as_weights, check_some_weight, check_weights
 
 __all__ = ["GroupedRows"]
+
+_LEAST_MOST = 1_000_000  # groups, of however few rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +51,16 @@ class GroupedRows:
         shape = tuple(table.values.shape)
         expected = "rows of shape (n, D), with at least one row and feature"
         check(len(shape) == 2 and 0 not in shape, "x", expected, f"shape {shape}")
-        table.check_finite(mixture_rule("error"))
         values = table.values.detach()
+        check_squares(replace(table, values=values), ALL_OBSERVED)
         codes = _codes(groups, len(values)).to(values.device)
+        count = int(codes.max()) + 1
+        expected = "codes most of which have rows (pandas.factorize makes them)"
+        check(count <= max(_LEAST_MOST, 100 * len(codes)), "groups", expected, f"{count - 1}")
         weight = values.new_ones(len(values), dtype=torch.float64)
         if sample_weight is not None:
             weight = as_weights(sample_weight, len(values)).to(weight)
             check_weights(weight, 0)
-        count = int(codes.max()) + 1
         if not (weight > 0).all():
             check_some_weight(weight.any())
             codes, values, weight = (part[weight > 0] for part in (codes, values, weight))
@@ -109,8 +114,9 @@ class GroupedRows:
 def _joined(tables: Any) -> tuple[Tensor, Tensor]:
     """The rows of an iterable of tables, and the number of each row's table."""
     expected = "an iterable of tables, one for each group, as groups is None"
-    is_one = isinstance(tables, Iterable) and not isinstance(tables, Tensor | str | dict)
-    check(is_one, "x", expected, type(tables).__name__)
+    is_table = isinstance(tables, Tensor | str | dict) or hasattr(tables, "columns")
+    is_many = isinstance(tables, Iterable) and not is_table
+    check(is_many, "x", expected, type(tables).__name__)
     parts = [as_table(f"x[{i}]", table).values for i, table in enumerate(tables)]
     check(parts, "x", expected, "none")
     width = parts[0].shape[-1:]
@@ -118,8 +124,8 @@ def _joined(tables: Any) -> tuple[Tensor, Tensor]:
         expected = f"shape (n, {width[0] if width else 'D'})"
         fits = part.dim() == 2 and part.shape[-1:] == width
         check(fits, f"x[{i}]", expected, f"shape {tuple(part.shape)}")
-    counts = torch.tensor([len(part) for part in parts])
-    return torch.cat(parts), torch.arange(len(parts)).repeat_interleave(counts)
+    codes = [parts[0].new_full(part.shape[:1], i, dtype=torch.long) for i, part in enumerate(parts)]
+    return torch.cat(parts), torch.cat(codes)
 
 
 def _codes(groups: Any, n_rows: int) -> Tensor:

@@ -16,13 +16,14 @@ from .group_fits import GroupFits
 from .group_starts import ByKmeans, Given
 from .grouped_rows import GroupedRows
 from .native_call import EXTRAORDINARY, Problems, take_steps
-from .native_steps import Workload, unavailable
+from .native_steps import PRODUCTS_PER_SECOND, Workload, products_per_row, unavailable
 from .stopping import Tolerance
 from .untracked import untracked
 
 __all__ = ["fit_groups"]
 
 _MOST_VALUES = 1 << 22  # of the rows' products, which are at hand at once
+_LONGEST = 1.0  # in seconds, if all steps are taken
 
 
 @untracked
@@ -62,7 +63,7 @@ def fit_groups(
         n_init: how many starts each group has, of which the best fit comes back.
         sample_weight: non-negative weights of the rows, shape ``(n,)``.
         tol: as of :class:`EMFitter`, like the two that follow.
-        max_iter: the most M-steps to take.
+        max_iter: the most M-steps to take, at least one.
         reg_covar: what is added to all variances, in squared units of the data.
         seed: for the starts; by default, torch's global generator.
         progress: whether to show a progress bar on runs of more than a second.
@@ -94,7 +95,7 @@ def fit_groups(
     options = {"desc": "EM", "unit": " groups", "disable": hide, "delay": 1}
     try:
         with together(False), tqdm(total=len(rows), **options) as bar:
-            for first, last in rows.chunks(_MOST_VALUES // rows.x.shape[1] ** 2):
+            for first, last in rows.chunks(run.most_rows):
                 run.fit(first + rows.n_rows[first:last].nonzero()[:, 0])
                 bar.update(last - first)
     except KeyboardInterrupt:
@@ -134,10 +135,19 @@ class _Run:
         self._rows, self._starts, self._fitter = rows, starts, fitter
         self._tolerance = Tolerance(fitter.tol)
         self._fitted: list[tuple[Tensor, GaussianMixture]] = []
-        n_groups = len(rows)
-        self._n_iter = torch.zeros(n_groups, dtype=torch.int64)
-        self._log_likelihood = torch.full((n_groups,), torch.nan, dtype=torch.float64)
+        n_groups, cpu = len(rows), torch.device("cpu")
+        self._n_iter = torch.zeros(n_groups, dtype=torch.int64, device=cpu)
+        self._log_likelihood = torch.full((n_groups,), torch.nan, dtype=torch.float64, device=cpu)
         self._endings: list[tuple[Status, str] | None] = [None] * n_groups
+
+    @property
+    def most_rows(self) -> int:
+        """How many are fitted at once: their products are at hand, and the keyboard waits."""
+        n_features, starts = self._rows.x.shape[1], self._starts
+        per_step = products_per_row(starts.structure, starts.n_components, n_features)
+        per_row = starts.n_init * self._fitter.max_iter * per_step
+        at_once = int(_LONGEST * torch.get_num_threads() * PRODUCTS_PER_SECOND / per_row)
+        return max(1, min(at_once, _MOST_VALUES // n_features**2))
 
     def fit(self, at: Tensor) -> None:
         """Fits groups, which have rows."""
@@ -146,6 +156,7 @@ class _Run:
         rows = self._rows.some(at)
         starts = self._starts.of(rows, at)
         is_native = not unavailable(starts, len(rows.x), self._tolerance, None)
+        is_native &= len(rows) > 1 or len(rows.x) <= self.most_rows  # else the keyboard has to wait
         odd = self._fit_natively(rows, starts, at) if is_native else range(len(at))
         for i in odd:
             self._fit_alone(rows, starts, i, int(at[i]))
@@ -166,25 +177,28 @@ class _Run:
         )
         taken = zip(run.values, run.n_steps, strict=True)
         ends = [values[n_steps] for values, n_steps in taken]
-        likelihood = torch.tensor(ends, dtype=torch.float64).view(n_init, -1)
-        is_odd = (torch.tensor(run.outcomes).view(n_init, -1) == EXTRAORDINARY).any(0)
-        best = likelihood.argmax(0) * n_groups + torch.arange(n_groups)  # the first of equals
+        likelihood = self._n_iter.new_tensor(ends, dtype=torch.float64).view(n_init, -1)
+        is_odd = (at.new_tensor(run.outcomes).view(n_init, -1) == EXTRAORDINARY).any(0)
+        best = likelihood.argmax(0) * n_groups + at.new_tensor(
+            range(n_groups)
+        )  # the first of equals
         done, best = at[~is_odd], best[~is_odd]
-        self._fitted.append((done, run.mixture(best)))
+        if len(done):
+            self._fitted.append((done, run.mixture(best)))
         self._log_likelihood[done] = likelihood.flatten()[best]
-        self._n_iter[done] = torch.tensor(run.n_steps)[best]
+        self._n_iter[done] = at.new_tensor(run.n_steps)[best]
         for group, i in zip(done.tolist(), best.tolist(), strict=True):
             self._endings[group] = run.ending(i, self._tolerance)
         return is_odd.nonzero()[:, 0].tolist()
 
     def _fit_alone(self, rows: GroupedRows, starts: GaussianMixture, i: int, group: int) -> None:
-        own = rows.some(torch.tensor([i]))
+        own = rows.some(rows.n_rows.new_tensor([i]))
         mine = starts.reindex(lambda t: t[i :: len(rows)])  # one of each time
         result = self._fitter.fit(own.x, mine, own.weight)
         if result.interrupted:
             raise KeyboardInterrupt
         again = result.mixture.reindex(lambda t: t.unsqueeze(0))
-        self._fitted.append((torch.tensor([group]), again))
+        self._fitted.append((self._n_iter.new_tensor([group]), again))
         self._n_iter[group], self._log_likelihood[group] = result.n_iter, result.log_likelihood
         self._endings[group] = result.status, result.reason
 
@@ -193,7 +207,7 @@ class _Run:
         parts = self._fitted
         if None in self._endings:
             none = self._starts.of_none(self._rows)
-            parts = [(torch.arange(len(self._rows)), none), *parts]
+            parts = [(self._n_iter.new_tensor(range(len(self._rows))), none), *parts]
         (_, like), n_groups = parts[0], len(self._rows)
         whole = {
             name: part.new_empty(n_groups, *part.shape[1:]) for name, part in like.tensors().items()
@@ -220,6 +234,6 @@ class _Run:
             reasons=tuple(reason for _, reason in endings),
             n_iter=self._n_iter,
             log_likelihood=self._log_likelihood,
-            n_rows=torch.tensor(n_rows),
+            n_rows=self._n_iter.new_tensor(n_rows),
             reg_covar=self._fitter.reg_covar,
         )

@@ -11,12 +11,23 @@ from ..processes import current
 from ..tables import Table
 from .row_weights import check_some_weight, check_weights
 
-__all__ = ["Inspection", "check_dtype"]
+__all__ = ["Inspection", "check_dtype", "check_squares"]
 
 
 def check_dtype(name: str, dtype: torch.dtype) -> None:
     """Checks that EM can compute in a dtype."""
     check(dtype in (torch.float32, torch.float64), name, "float32 or float64", dtype)
+
+
+def check_squares(table: Table, missing: MissingRule, first_row: int = 0) -> None:
+    """Checks that rows are finite, or missing where that is allowed, and so are their squares."""
+    rows = table.values
+    if rows.square().sum().isfinite():
+        return
+    table.check_entries(missing.valid(rows), missing.expected, first_row)
+    largest = torch.finfo(rows.dtype).max ** 0.5 / 1e3
+    expected = f"values below {largest:.0e}, whose squares {rows.dtype} can hold"
+    table.check_entries(~(rows.abs() > largest), expected, first_row)
 
 
 @dataclass
@@ -41,7 +52,7 @@ class Inspection:
     def add(self, block: Tensor, weight: Tensor | None, like: Tensor) -> None:
         """Checks a block ``(B, D)`` and its weights against the start or first block."""
         self._check_kind(block, like)
-        self._check_values(block)
+        check_squares(Table(self.name, block, self.columns), self.missing, self._n_rows)
         if weight is None:
             self._weight += len(block)
         else:
@@ -58,15 +69,6 @@ class Inspection:
         got = f"shape (n, {block.shape[1]})"
         check(block.shape[1] == n_features, self.name, expected, got)
         check(n_features, self.name, "at least one feature", "none")
-
-    def _check_values(self, block: Tensor) -> None:
-        if block.square().sum().isfinite():
-            return
-        table = Table(self.name, block, self.columns)
-        table.check_entries(self.missing.valid(block), self.missing.expected, self._n_rows)
-        largest = torch.finfo(block.dtype).max ** 0.5 / 1e3
-        expected = f"values below {largest:.0e}, whose squares {block.dtype} can hold"
-        table.check_entries(~(block.abs() > largest), expected, self._n_rows)
 
     def _count_seen(self, block: Tensor, weight: Tensor | None) -> None:
         """In how many rows each column was observed, of those that weigh something."""
@@ -92,7 +94,7 @@ class Inspection:
         check(len(known) == 1, self.name, expected, known)
         if like is None:
             n_features, dtype = known[0]
-            like = torch.empty(0, n_features, dtype=dtype)
+            like = torch.empty(0, n_features, dtype=dtype, device="cpu")
         total, largest = sum(weights), torch.finfo(like.dtype).max ** 0.5
         check_some_weight(total > 0)
         expected = f"weights whose sum is below {largest:.0e}"

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 
 from ..distributions import GaussianMixture
+from ..distributions.covariance import Covariance
 from ..distributions.covariance.matrices import MatrixCovariance
 from ..native import library
 from ..processes import is_distributed
@@ -17,9 +18,9 @@ from .state import EMState
 from .stopping import StoppingRule, Tolerance
 from .torch_steps import TorchSteps
 
-__all__ = ["NativeSteps", "Workload", "unavailable"]
+__all__ = ["PRODUCTS_PER_SECOND", "NativeSteps", "Workload", "products_per_row", "unavailable"]
 
-_PRODUCTS_PER_SECOND = 2e9  # of one thread
+PRODUCTS_PER_SECOND = 2e9  # of one thread
 _PRODUCTS_PER_THREAD = 5e5  # in a step: less does not pay for waking threads for it
 _PRODUCTS_APART = 1e5  # likewise, where threads have mixtures of their own, for all steps
 
@@ -46,6 +47,12 @@ def unavailable(
     return "several processes fit together" if is_distributed() else library()[1]
 
 
+def products_per_row(structure: type[Covariance], n_components: int, n_features: int) -> int:
+    """What a step multiplies for a row, about."""
+    squares = n_features**2 if issubclass(structure, MatrixCovariance) else n_features
+    return n_components * (squares + 4 * n_features + 8)
+
+
 class Workload:
     """How much there is to do for a fit, and in what portions.
 
@@ -59,9 +66,9 @@ class Workload:
 
     def __init__(self, start: GaussianMixture, n_rows: int) -> None:
         n_components, n_features = start.means.shape[-2:]
-        per_row = n_features**2 if isinstance(start.covariance, MatrixCovariance) else n_features
         self._n_mixtures = start.batch_shape.numel()
-        self.n_products = self._n_mixtures * n_rows * n_components * (per_row + 4 * n_features + 8)
+        per_row = products_per_row(type(start.covariance), n_components, n_features)
+        self.n_products = self._n_mixtures * n_rows * per_row
         """What a step of all mixtures multiplies, about."""
 
     @property
@@ -75,7 +82,7 @@ class Workload:
     @property
     def longest(self) -> int:
         """How many steps take less time than one notices."""
-        return max(1, int(self.seconds * _PRODUCTS_PER_SECOND / self.n_products))
+        return max(1, int(self.seconds * PRODUCTS_PER_SECOND / self.n_products))
 
 
 class NativeSteps:

@@ -1,6 +1,7 @@
 """Many groups at once: each as it would be fitted alone, whatever the others are."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.mixture import GaussianMixture as SklearnMixture
@@ -8,6 +9,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 import pyro_ugmm.em.groups as groups_module
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.em import EMFitter, fit_groups, group_starts, initialize, native_steps
+from pyro_ugmm.em.grouped_rows import GroupedRows
 from pyro_ugmm.status import Status
 
 STRUCTURES = ("full", "tied", "diagonal", "spherical")
@@ -107,6 +109,31 @@ def test_no_group_disturbs_another(name, covariance, by_start):
         assert fits.converged[:3].all()
 
 
+@pytest.mark.parametrize("x", [torch.ones(20, 2), torch.zeros(20, 1).double()])
+@pytest.mark.parametrize("n_groups", [1, 4])
+def test_groups_none_of_which_is_ordinary(x, n_groups):
+    fits = fit_groups(x, torch.arange(20) % n_groups, 2, **QUIET)
+    assert len(fits) == n_groups and fits.mixture.means.isfinite().all()
+    assert fits.collapsed.any(-1).all()
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_what_takes_long_is_done_in_parts(monkeypatch, is_long):
+    x, codes = parted(8)
+    expected = fit_groups(x, codes, 2, **QUIET)
+    calls, take_steps, fit = [], groups_module.take_steps, EMFitter.fit
+    seconds = 1e-4 if is_long else 1.0
+    monkeypatch.setattr(groups_module, "_LONGEST", seconds)
+    monkeypatch.setattr(
+        groups_module, "take_steps", lambda *a, **o: calls.append(1) or take_steps(*a, **o)
+    )
+    monkeypatch.setattr(EMFitter, "fit", lambda *a, **o: calls.append(2) or fit(*a, **o))
+    found = fit_groups(x, codes, 2, **QUIET)
+    assert len(calls) == (8 if is_long else 1)
+    assert not is_long or 2 in calls  # a group that alone takes too long can be interrupted too
+    same(found.mixture, expected.mixture, rtol=1e-6, atol=1e-6)
+
+
 def test_components_that_collapsed_are_named():
     x, codes = parted(3)
     x[codes == 1] = x[codes == 1].round(decimals=-1)
@@ -171,7 +198,7 @@ def test_an_interruption_leaves_what_is_done(monkeypatch):
             raise KeyboardInterrupt
         return take_steps(*args, **options)
 
-    monkeypatch.setattr(groups_module, "_MOST_VALUES", 4)
+    monkeypatch.setattr(GroupedRows, "chunks", lambda self, _: [(g, g + 1) for g in range(5)])
     monkeypatch.setattr(groups_module, "take_steps", interrupted)
     fits = fit_groups(x, codes, 2, **QUIET)
     assert fits.interrupted and fits.converged.tolist() == [True, True, False, False, False]
@@ -227,6 +254,10 @@ MIXTURE = GaussianMixture(torch.ones(1), torch.zeros(1, 2), FullCovariance(torch
         (lambda: fit_groups(X, CODES, 2, sample_weight=-CODES), "sample_weight: expected finite"),
         (lambda: fit_groups(X, CODES, 2, sample_weight=0 * CODES), "sample_weight: .*at least one"),
         (lambda: fit_groups(X, CODES, 2, seed=-1), "seed: expected"),
+        (lambda: fit_groups(1e30 * X, CODES, 2), "x: expected values below .*float32 can hold"),
+        (lambda: fit_groups(X, 10**10 * CODES, 2), "groups: expected codes most of which have"),
+        (lambda: fit_groups(pd.DataFrame(X), None, 2), "x: expected an iterable .*DataFrame"),
+        (lambda: fit_groups(X.log(), CODES, 2), "x: expected finite values, got"),
     ],
 )
 def test_bad_arguments(call, message):
