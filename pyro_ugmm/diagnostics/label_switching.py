@@ -37,7 +37,8 @@ def relabel(
 
     Each order is an assignment, by ``scipy.optimize.linear_sum_assignment``. Components come out
     in the order of their average weights, if these have draws, the heaviest first; or as those of
-    a reference do, so that two posteriors can be compared. Source: Stephens (2000), *Dealing with
+    a reference do, so that two posteriors can be compared. What labels name keeps its place
+    (``given="labels"``): there is nothing to switch. Source: Stephens (2000), *Dealing with
     label switching in mixture models*, JRSS B 62(4).
 
     Args:
@@ -73,13 +74,15 @@ def relabel(
     units = units_of(idata)
     features, posterior = features_of(idata, units), idata.posterior
     points = np.concatenate([*features.values()], -1)
-    order = _matched(points)
+    free = _without_labels(idata, points.shape[1])
+    order = _matched(points, free)
     n_components = order.shape[1]
     if reference is not None:
         wanted = reference_features(reference, units, n_components)
-        order = order[:, _nearest(*_averages(features, order, wanted))]
+        order = order[:, _nearest(*_averages(features, order, wanted), free)]
     elif "weights" in features:
-        order = order[:, np.argsort(-_ordered(features["weights"], order).mean((0, 2)))]
+        heaviest_first = np.argsort(-_ordered(features["weights"], order).mean((0, 2))[free])
+        order[:, free] = order[:, free[heaviest_first]]
     result = idata.copy()
     by_draw = order.reshape(posterior.sizes["chain"], posterior.sizes["draw"], -1)
     for name, site in posterior.data_vars.items():
@@ -119,21 +122,30 @@ def _of_size(points: np.ndarray, size: int) -> np.ndarray:
     return (points[..., None] * np.eye(points.shape[-1])).reshape(-1, size)
 
 
-def _nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """The order of points ``(K, F)`` in which they are closest to centers."""
+def _without_labels(idata: "InferenceData", n_components: int) -> np.ndarray:
+    """The components that no row is known to be of, which alone have no names of their own."""
+    constants = getattr(idata, "constant_data", {})
+    named = np.unique(constants["labels"].values) if "labels" in constants else ()
+    return np.setdiff1d(np.arange(n_components), named)
+
+
+def _nearest(points: np.ndarray, centers: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """The order of points ``(K, F)`` in which those that are free are closest to centers."""
     from scipy.optimize import linear_sum_assignment
 
+    order = np.arange(len(points))
     # The sum of squares depends on the order by the products alone.
-    return linear_sum_assignment(centers @ points.T, maximize=True)[1]
+    order[free] = free[linear_sum_assignment(centers[free] @ points[free].T, maximize=True)[1]]
+    return order
 
 
-def _matched(points: np.ndarray) -> np.ndarray:
+def _matched(points: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Finds the order of each draw's components, ``(S, K)``, of points ``(S, K, F)``."""
     n_draws, n_components, _ = points.shape
     order = np.tile(np.arange(n_components), (n_draws, 1))
     centers = points[-1]
     for _ in range(_MOST_PASSES):
-        nearest = np.stack([_nearest(one, centers) for one in points])
+        nearest = np.stack([_nearest(one, centers, free) for one in points])
         if np.array_equal(nearest, order):
             break
         order = nearest

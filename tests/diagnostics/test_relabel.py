@@ -125,3 +125,30 @@ def test_one_component_is_itself():
     one = {name: values[name][None, :, :1] for name in ("means", "variances")}
     idata = draws_of(posterior=one, dims=BayesianGaussianMixture(1, 2, "diagonal").dims())
     np.testing.assert_array_equal(relabel(idata).posterior["means"], one["means"])
+
+
+def test_what_labels_name_keeps_its_place():
+    """Of three components the first has rows that are known to be its, and alone stays."""
+    rng = np.random.default_rng(0)
+    means = np.array([5.0, 0.0, -5.0]) + 0.1 * rng.normal(size=(S, 3))
+    weights = np.array([0.1, 0.3, 0.6]) + 0.01 * rng.normal(size=(S, 3))
+    order = np.stack([np.array([0, *rng.permutation([1, 2])]) for _ in range(S)])
+    drawn = {
+        name: np.take_along_axis(value, order, 1)[None]
+        for name, value in {"weights": weights, "means": means}.items()
+    }
+    drawn["means"] = drawn["means"][..., None]
+    switched = draws_of(
+        posterior=drawn,
+        constant_data={"labels": np.array([-1, 0, 0, -1])},
+        dims=BayesianGaussianMixture(3, 1, given="labels").dims(),
+    )
+    for reference, expected in (
+        (None, [0, 2, 1]),
+        (torch.tensor([[9.0], [0.0], [-5.0]]), [0, 1, 2]),
+    ):
+        found = relabel(switched, reference).posterior["means"].values[0, :, :, 0]
+        np.testing.assert_array_equal(found, means[:, expected])
+    alone = draws_of(posterior=drawn, dims=BayesianGaussianMixture(3, 1).dims())
+    found = relabel(alone).posterior["means"].values[0, :, :, 0]
+    np.testing.assert_array_equal(found, means[:, [2, 1, 0]])
