@@ -232,6 +232,8 @@ class _Beginning:
         """
         mass, first = all_reduce([shares.sum(1), shares.mT @ rows])
         pivots = first / mass.clamp(min=torch.finfo(rows.dtype).tiny ** 0.5).unsqueeze(-1)
+        center = first.sum(1, keepdim=True) / mass.sum(1)[:, None, None]
+        pivots = torch.where(mass.unsqueeze(-1) > 0, pivots, center)  # what has no rows is inside
         covariance = self.structure.unit(pivots, self.rank)
         for _ in range(self.structure.n_start_steps):
             statistics = _statistics(rows, shares, pivots, covariance)

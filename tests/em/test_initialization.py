@@ -222,3 +222,14 @@ def test_rows_without_a_label_join_the_nearest():
     none = initialize(x, 4, labels=torch.full_like(label, -1), seed=0)
     order = none.predict(expected.means)
     torch.testing.assert_close(none.means[order], expected.means)
+
+
+@pytest.mark.parametrize("structure", STRUCTURE_NAMES)
+@pytest.mark.parametrize("by", ["labels", "responsibilities"])
+def test_a_component_without_rows_is_among_the_data(structure, by):
+    x = 100 + clusters(60)
+    label = torch.arange(60) % 2
+    shares = torch.nn.functional.one_hot(label, 3).double()
+    start = initialized(x, 3, structure, **{by: label if by == "labels" else shares})
+    torch.testing.assert_close(start.means[2], x.mean(0))
+    assert start.weights[2] == 0 and start.covariance.is_finite(1e6).all()
