@@ -45,13 +45,17 @@ class ConjugateGuide:
 
     def __init__(self, posterior: ParameterDistribution) -> None:
         components = posterior.components
-        self._means, name = components.means, components.structure.name
+        self._means, self._structure_name = components.means, components.structure.name
         self._mean_precision = components.mean_precision.to(self._means)
-        self._build = COVARIANCE_SITES[name].build
-        self._precisions = PRECISION_SITES[name](components)
+        self._build = COVARIANCE_SITES[self._structure_name].build
+        self._precisions = PRECISION_SITES[self._structure_name](components)
         is_one = len(self._means) == 1
         self._weights = None if is_one else posterior.weights.on_simplex(self._means)
         self._joint = _Joint(self)
+
+    def __repr__(self) -> str:
+        (n_components, n_features), name = self._means.shape, self._structure_name
+        return f"{type(self).__name__}({n_components}, {n_features}, {name!r})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Samples all sites; takes what a model takes."""

@@ -43,7 +43,7 @@ def features_for(x: Any, layer: UGMMLayer, n_features: int) -> Tensor:
     return rows_for(x, like, network_rule(layer.missing))
 
 
-def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x") -> Tensor:
+def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x", name: str = "y") -> Tensor:
     """Turns labels to a tensor of integers, from 0 to ``n_classes - 1``, one for each row of x.
 
     Args:
@@ -51,18 +51,19 @@ def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x") -> Tensor:
         x: what has the rows.
         n_classes: the number of classes.
         whose: what the caller calls that.
+        name: what the caller calls the labels.
     """
-    labels = as_labels("y", y)
+    labels = as_labels(name, y)
     if not isinstance(y, Tensor):
         large = labels.dtype in _LARGE_INTEGERS
         labels = (labels.long() if large else labels).to(x.device)
-    check(labels.dtype in _SMALL_INTEGERS, "y", "integer labels", labels.dtype)
+    check(labels.dtype in _SMALL_INTEGERS, name, "integer labels", labels.dtype)
     expected = f"{x.shape[0]} labels in its last dimension, one a row of {whose}"
-    check(labels.shape[-1:] == x.shape[:1], "y", expected, f"shape {tuple(labels.shape)}")
+    check(labels.shape[-1:] == x.shape[:1], name, expected, f"shape {tuple(labels.shape)}")
     same = labels.device == x.device
-    check(same, "y", f"device {x.device}, where {whose} is", f"device {labels.device}")
+    check(same, name, f"device {x.device}, where {whose} is", f"device {labels.device}")
     valid = (labels >= 0) & (labels < n_classes)
-    check_values("y", labels, valid, f"labels from 0 to {n_classes - 1}")
+    check_values(name, labels, valid, f"labels from 0 to {n_classes - 1}")
     return labels
 
 

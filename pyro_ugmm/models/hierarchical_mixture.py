@@ -15,6 +15,7 @@ from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..programs.names import ObservedRows
 from ..programs.traced import Draws
+from ..tables import as_labels
 from .base import BayesianModel, check_size
 from .covariance_sites import COVARIANCE_SITES
 from .data_checks import labels_for, rows_for
@@ -49,6 +50,7 @@ class HierarchicalGaussianMixture(BayesianModel):
         priors: as of :class:`BayesianGaussianMixture`.
         group_scale: the scale of the half-normal prior of :math:`\tau`, in units of the standard
             deviation of a component's share of the data.
+        missing: what a NaN in the data means, as of :class:`BayesianGaussianMixture`.
 
     Raises:
         ValueError: if a number is not a positive integer, the covariance is unknown, or a prior is
@@ -79,11 +81,13 @@ class HierarchicalGaussianMixture(BayesianModel):
         priors: Priors | None = None,
         *,
         group_scale: float = 1.0,
+        missing: str = "error",
     ) -> None:
         super().__init__()
         self.n_groups = check_integer("n_groups", n_groups)
         self.n_components = check_integer("n_components", n_components, minimum=2)
-        one = BayesianGaussianMixture(n_components, n_features, covariance, priors)
+        one = BayesianGaussianMixture(n_components, n_features, covariance, priors, missing=missing)
+        self.missing = missing
         self.n_features, self.covariance, self.priors = one.n_features, covariance, one.priors
         self._structure = COVARIANCE_SITES[covariance]
         learned = [name for name, site in one.sites.by_name().items() if site.prior is None]
@@ -114,7 +118,9 @@ class HierarchicalGaussianMixture(BayesianModel):
 
     def draw_start(self, *rows: Tensor) -> GaussianMixture:
         """Clusters the rows of all groups by k-means, from a random start."""
-        return initialize(rows[0], self.n_components, covariance=self.covariance)
+        return initialize(
+            rows[0], self.n_components, covariance=self.covariance, missing=self.missing
+        )
 
     @full_precision
     def mixture(self, draws: Draws) -> GaussianMixture:
@@ -131,14 +137,17 @@ class HierarchicalGaussianMixture(BayesianModel):
         if weights.dim() > 2:  # of draws (S, 1), which have the room that the groups take
             offsets, weights = offsets.squeeze(-4), weights.squeeze(-3)
         means = draws["means"] + draws["group_scales"] * offsets
-        return GaussianMixture(weights, means, covariance, validate_args=False)
+        return GaussianMixture(
+            weights, means, covariance, missing=self.missing, validate_args=False
+        )
 
     @full_precision
     def __call__(self, x: Any = None, groups: Any = None, size: int | None = None) -> Tensor:
         """Checks data and runs the program on them."""
         check(groups is not None, "groups", "the group of each row", "None")
         if x is None:
-            groups = labels_for(groups, self.sites.unit.new_zeros(len(groups), 0), self.n_groups)
+            n_rows = as_labels("groups", groups).shape[:1]
+            groups = self._checked_groups(groups, self.sites.unit.new_zeros(*n_rows, 0))
         else:
             x, groups = self.check_data(x, groups)
         return super().__call__(x, groups, size=check_size(size, len(groups)))
@@ -180,9 +189,12 @@ class HierarchicalGaussianMixture(BayesianModel):
         Raises:
             ValueError: if they do not fit the model, or a group is not one of its.
         """
-        x = rows_for(x, self.sites.common.center, mixture_rule("error"))
-        check(y is not None, "y", "the group of each row", "None")
-        return x, labels_for(y, x, self.n_groups)
+        x = rows_for(x, self.sites.common.center, mixture_rule(self.missing))
+        check(y is not None, "groups", "the group of each row", "None")
+        return x, self._checked_groups(y, x)
+
+    def _checked_groups(self, groups: Any, x: Tensor) -> Tensor:
+        return labels_for(groups, x, self.n_groups, name="groups")
 
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site, and of the data; a single feature needs none."""
@@ -191,7 +203,7 @@ class HierarchicalGaussianMixture(BayesianModel):
 
     def arguments(self) -> dict[str, Any]:
         """The sizes and the structure."""
-        names = ("n_groups", "n_components", "n_features", "covariance", "group_scale")
+        names = ("n_groups", "n_components", "n_features", "covariance", "group_scale", "missing")
         return {name: getattr(self, name) for name in names}
 
     def example_rows(self) -> tuple[Tensor, ...]:
@@ -202,5 +214,6 @@ class HierarchicalGaussianMixture(BayesianModel):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({self.n_groups}, {self.n_components}, {self.n_features}, "
-            f"{self.covariance!r}, priors={self.priors!r})"
+            f"{self.covariance!r}, priors={self.priors!r}, group_scale={self.group_scale:g}"
+            f"{mixture_rule(self.missing).shown})"
         )

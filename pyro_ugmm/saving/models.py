@@ -68,7 +68,9 @@ def _density_shapes(arguments: Mapping[str, Any]) -> Shapes:
 
 
 _MIXTURE = frozenset({"n_components", "n_features", "covariance", "missing", "given"})
-_GROUPS = frozenset({"n_groups", "n_components", "n_features", "covariance", "group_scale"})
+_GROUPS = frozenset(
+    {"n_groups", "n_components", "n_features", "covariance", "group_scale", "missing"}
+)
 _NETWORK = frozenset({"sizes", "dropout", "min_scale", "missing", "normalization"})
 MODELS = {
     one.kind.__name__: one

@@ -138,16 +138,38 @@ X, GROUPS = rows_of()
         ),
         (lambda: model_of()(X), "groups: expected the group of each row, got None"),
         (lambda: model_of()(), "groups: expected the group of each row, got None"),
-        (lambda: model_of().log_likelihood(X), "y: expected the group of each row, got None"),
-        (lambda: model_of()(X, GROUPS + 1), "y: expected labels from 0 to 2, got 3"),
+        (lambda: model_of().log_likelihood(X), "groups: expected the group of each row, got None"),
+        (lambda: model_of()(X, GROUPS + 1), "groups: expected labels from 0 to 2, got 3"),
         (lambda: model_of()(X[:, :1], GROUPS), r"x: expected shape \(n, 2\)"),
-        (lambda: model_of()(X, GROUPS[1:]), "y: expected 12 labels"),
+        (lambda: model_of()(X, GROUPS[1:]), "groups: expected 12 labels"),
+        (lambda: model_of()(groups=2), "groups: expected .* labels in its last dimension"),
+        (lambda: model_of()(X.log(), GROUPS), "x: expected finite values .missing='marginalize'"),
         (lambda: model_of().start_values(torch.zeros(2)), "start: expected a GaussianMixture of"),
     ],
 )
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_missing_entries_are_marginalized():
+    model = model_of(missing="marginalize")
+    x = X.clone()
+    x[::3, 1] = torch.nan
+    draws = model.sample_prior(3)
+    found = model.log_likelihood(x, GROUPS, draws=draws)
+    seen = model.mixture(draws).marginal([0]).log_prob(x[:, :1].unsqueeze(1).unsqueeze(1))
+    by_group = seen.permute(1, 0, 2)[:, range(len(x)), GROUPS]
+    torch.testing.assert_close(found[:, ::3], by_group[:, ::3])
+    plain = model_of().log_likelihood(X, GROUPS, draws=draws)
+    torch.testing.assert_close(found[:, 1::3], plain[:, 1::3])
+    assert model.draw_start(x, GROUPS).missing == "marginalize"
+
+
+def test_the_representation_says_what_differs():
+    assert "group_scale=2.5, missing='marginalize')" in repr(
+        model_of(group_scale=2.5, missing="marginalize")
+    )
 
 
 def test_a_batch_of_another_number_of_groups_is_refused():
