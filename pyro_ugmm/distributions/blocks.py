@@ -149,7 +149,7 @@ class BlockEvaluator:
         constant = log_weights - 0.5 * (
             covariance.log_determinant(n_features) + n_features * math.log(2 * math.pi)
         )
-        wide = torch.zeros(n_components, dtype=torch.bool)
+        wide = torch.zeros(n_components, dtype=torch.bool, device=means.device)
         if n_components >= covariance.natural_from:
             deviations = means - self.center
             wide = covariance.canceling(deviations) <= _MOST_CANCELING.get(means.dtype, 0.0)

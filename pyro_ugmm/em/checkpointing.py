@@ -92,7 +92,7 @@ def fit_identity(
 
 def _identity_of_rows(rows: Rows, in_order: bool) -> str:
     """Tells data from others by all of their rows and weights."""
-    in_turn, total, count = Fingerprint(), torch.zeros((), dtype=torch.long), 0
+    in_turn, total, count = Fingerprint(), torch.zeros((), dtype=torch.long, device="cpu"), 0
     for x, weight in rows.blocks(_BLOCK_ROWS):
         weight = torch.ones_like(x[:, 0]) if weight is None else weight.to(x)
         weighted = torch.cat([x, weight.unsqueeze(-1)], 1).cpu()
@@ -108,7 +108,7 @@ def _identity_of_rows(rows: Rows, in_order: bool) -> str:
 def _mixed(rows: Tensor) -> Tensor:
     """Makes an integer of each row, ``(n,)``, whose sums do not depend on the rows' order."""
     words = rows.contiguous().view(torch.int32 if rows.dtype == torch.float32 else torch.int64)
-    mixed = torch.zeros(len(rows), dtype=torch.long)
+    mixed = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
     for column in words.long().T:
         mixed = mixed ^ column
         for factor in _MIXERS:

@@ -69,7 +69,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         device = _device_for(X, self.device)
         at_least = 0 if is_distributed() else 1 + is_first
         table = self._rows(X, reset=is_first, at_least=at_least)
-        (count,) = all_reduce([torch.tensor([len(table.values)])])
+        (count,) = all_reduce([torch.tensor([len(table.values)], device="cpu")])
         least = max(n_components, 2) if is_first else 1
         expected = f"at least {least} rows, to fit n_components={n_components}"
         check(count >= least, "X", expected, f"{int(count)}")

@@ -68,9 +68,9 @@ def quick_fit(
         n_iter=n_steps,
         log_likelihood=likelihoods[best],
         objective=likelihoods[best],
-        history=torch.tensor(values[:n_steps], dtype=torch.float64),
+        history=torch.tensor(values[:n_steps], dtype=torch.float64, device="cpu"),
         events=(),
-        restarts=torch.tensor(likelihoods, dtype=torch.float64),
+        restarts=torch.tensor(likelihoods, dtype=torch.float64, device="cpu"),
         reg_covar=reg_covar,
         engine=NativeSteps.name,
     )

@@ -40,8 +40,8 @@ class Recovery:
         self, rows: Rows, n_restarts: int, n_components: int, frozen: Frozen = NOTHING
     ) -> None:
         self._rows, self._frozen = rows, frozen
-        self._revivals = torch.zeros(n_restarts, n_components, dtype=torch.long)
-        self._singular = torch.zeros(n_restarts, n_components, dtype=torch.bool)
+        self._revivals = torch.zeros(n_restarts, n_components, dtype=torch.long, device="cpu")
+        self._singular = torch.zeros(n_restarts, n_components, dtype=torch.bool, device="cpu")
         self.events: list[list[Finding]] = [[] for _ in range(n_restarts)]
 
     def events_until(self, restart: int, n_steps: int) -> tuple[Finding, ...]:

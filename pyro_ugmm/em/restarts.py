@@ -139,12 +139,12 @@ class Restarts:
             n_iter=len(best.history),
             log_likelihood=best.log_likelihood,
             objective=best.objective,
-            history=torch.tensor(best.history, dtype=torch.float64),
+            history=torch.tensor(best.history, dtype=torch.float64, device="cpu"),
             events=(
                 *self._recovery.events_until(best.index, len(best.history)),
                 *_seen_once(self._torch_steps.rows),
             ),
-            restarts=torch.tensor(progress.log_likelihoods, dtype=torch.float64),
+            restarts=torch.tensor(progress.log_likelihoods, dtype=torch.float64, device="cpu"),
             reg_covar=self._torch_steps.algorithm.reg_covar,
             engine=self._steps.name,
         )

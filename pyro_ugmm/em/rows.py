@@ -130,7 +130,7 @@ class Rows:
         """What came as no tensor, in the dtype of the start or first block."""
         if self._like is None or table.is_tensor:
             return table.values
-        return table.like("start", torch.empty(0, dtype=self._like.dtype)).values
+        return table.like("start", table.values.new_empty(0, dtype=self._like.dtype)).values
 
     def _as_block(self, rows: Tensor | np.ndarray) -> Tensor:
         if isinstance(rows, np.ndarray):

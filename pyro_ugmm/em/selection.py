@@ -118,7 +118,9 @@ class Selection:
         other probabilities before.
         """
         check(self.criterion == _EVIDENCE, "criterion", "'evidence'", repr(self.criterion))
-        halves = torch.tensor([-0.5 * row.evidence for row in self.table], dtype=torch.float64)
+        halves = torch.tensor(
+            [-0.5 * row.evidence for row in self.table], dtype=torch.float64, device="cpu"
+        )
         return tuple(halves.softmax(0).tolist())
 
     def __repr__(self) -> str:

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, initialize, select
+from pyro_ugmm.em import (
+    EMFitter,
+    GaussianMixtureEstimator,
+    StepwiseEM,
+    VariationalEM,
+    fit_groups,
+    initialize,
+    select,
+)
 
 from ..small_device import DEVICE, SmallDevice
-from .cases import SHARED_NAMES, STRUCTURE_NAMES, assert_same, clusters, parameters
+from .cases import SHARED_NAMES, STRUCTURE_NAMES, assert_same, clusters, initialized, parameters
 
 X = clusters(200)
 LABELS = (X[:, 0] > 0).long()
@@ -102,6 +110,52 @@ def test_a_device_without_double_precision(name, structure):
         assert found.means.device.type == DEVICE.type
         found = found.to("cpu")
     assert_same(found, expected, rtol=1e-3, atol=1e-4)
+
+
+QUIET = {"progress": False}
+START = initialize(X, 3, seed=0)
+DOORS = {
+    **{name: make for name, make in SEEDED.items() if name != "sample"},
+    **{
+        f"by torch, {name}": lambda name=name: (
+            EMFitter(engine="torch", **QUIET).fit(X, initialized(X, 3, name, seed=0)).mixture.means
+        )
+        for name in STRUCTURE_NAMES
+    },
+    "gaps": lambda: (
+        EMFitter(**QUIET)
+        .fit(MISSING, initialize(MISSING, 2, seed=0, missing="marginalize"))
+        .mixture.means
+    ),
+    "labels": lambda: EMFitter(**QUIET).fit(X, START, labels=LABELS).mixture.means,
+    "noise": lambda: EMFitter(**QUIET).fit(X, START, noise=X.square()).mixture.means,
+    "frozen": lambda: EMFitter(frozen={"means": [0]}, **QUIET).fit(X, START).history,
+    "a stream": lambda: EMFitter(**QUIET).fit(list(X.split(70)), START).restarts,
+    "components that are empty": lambda: (
+        EMFitter(**QUIET)
+        .fit(X, initialize(X, 3, means=torch.cat([X[:2], 1e3 + X[:1]])))
+        .mixture.means
+    ),
+    "a step": lambda: StepwiseEM().step(StepwiseEM().init(START), X).mixture.means,
+    "variational Bayes": lambda: VariationalEM(**QUIET).fit(X, START).lower_bound,
+    "groups": lambda: fit_groups(X, LABELS, 2, seed=0, **QUIET).mixture.means,
+    "groups one by one": lambda: (
+        fit_groups(
+            torch.where(LABELS[:, None] > 0, X, 0), LABELS, 2, seed=0, **QUIET
+        ).log_likelihood
+    ),
+    "tables": lambda: fit_groups([X, X[:50]], n_components=2, seed=0, **QUIET).n_iter,
+}
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_the_default_device_is_none_of_its_business(name):
+    expected = torch.as_tensor(DOORS[name]())
+    with torch.device("meta"):
+        found = DOORS[name]()
+    found = torch.as_tensor(found)
+    assert not found.is_meta
+    assert torch.equal(found, expected)
 
 
 def test_a_sample_on_a_device_without_double_precision(monkeypatch):

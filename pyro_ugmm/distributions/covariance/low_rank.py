@@ -198,7 +198,8 @@ class LowRankCovariance(Covariance):
         """
         shape = means.shape[-1], cls.checked_rank(rank, means.shape[-1])
         generator = torch.Generator().manual_seed(0)
-        factor = torch.randn(shape, generator=generator, dtype=torch.float64).to(means)
+        cpu = generator.device
+        factor = torch.randn(shape, generator=generator, dtype=torch.float64, device=cpu).to(means)
         least = torch.finfo(means.dtype).tiny ** 0.8
         variances = torch.full_like(means, least)
         return cls(factor.expand(*means.shape, -1), variances, validate_args=False)

@@ -132,7 +132,9 @@ class MatrixCovariance(Covariance):
         """The inverses of the Cholesky factors."""
 
         def compute() -> Tensor:
-            eye = torch.eye(self.values.shape[-1], dtype=self.values.dtype).to(self.values.device)
+            eye = torch.eye(
+                self.values.shape[-1], dtype=self.values.dtype, device=self.values.device
+            )
             return torch.linalg.solve_triangular(self.factor, eye, upper=False)
 
         return self._cached("inverse_factor", compute)

@@ -156,7 +156,7 @@ class VariationalEM:
             prior=state.prior,
             status=status,
             reason=reason or self._limit_reached(state),
-            lower_bound=torch.tensor(history, dtype=torch.float64),
+            lower_bound=torch.tensor(history, dtype=torch.float64, device="cpu"),
         )
 
     def _states(self, state: VariationalState, rows: Rows) -> Iterator[VariationalState]:
