@@ -1,5 +1,6 @@
 """Gaussian mixtures as Pyro distributions."""
 
+from .background_mixture import BackgroundMixture
 from .covariance import (
     Covariance,
     DiagonalCovariance,
@@ -12,9 +13,12 @@ from .divergence import MonteCarloEstimate, kl_bounds, kl_monte_carlo, kl_variat
 from .entropy import Bounds, entropy_bounds
 from .imputation import impute
 from .multivariate import GaussianMixture
+from .uniform_box import UniformBox
+from .uniform_hull import UniformHull
 from .univariate import UnivariateGaussianMixture
 
 __all__ = [
+    "BackgroundMixture",
     "Bounds",
     "Covariance",
     "DiagonalCovariance",
@@ -24,6 +28,8 @@ __all__ = [
     "MonteCarloEstimate",
     "SphericalCovariance",
     "TiedCovariance",
+    "UniformBox",
+    "UniformHull",
     "UnivariateGaussianMixture",
     "entropy_bounds",
     "impute",

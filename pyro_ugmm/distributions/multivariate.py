@@ -1,6 +1,5 @@
 """The multivariate Gaussian mixture."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -17,6 +16,7 @@ from .conditioning import conditional, marginal
 from .covariance.sums import with_errors
 from .draws import SampledMixture
 from .evaluation import RowEvaluator
+from .information_criteria import InformationCriteria
 from .interchange import StoredMixture
 from .noise import noise_of_any_batch
 from .one_dimension import OrderedMixture
@@ -26,7 +26,9 @@ from .unavailable import NoClosedForm
 __all__ = ["GaussianMixture"]
 
 
-class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixture):
+class GaussianMixture(
+    InformationCriteria, NoClosedForm, SampledMixture, OrderedMixture, StoredMixture
+):
     r"""A mixture of :math:`K` Gaussians over :math:`\mathbb{R}^D`.
 
     .. math:: p(x) = \sum_{k=1}^K w_k \, \mathcal{N}(x \mid \mu_k, \Sigma_k)
@@ -148,22 +150,6 @@ class GaussianMixture(NoClosedForm, SampledMixture, OrderedMixture, StoredMixtur
     def predict(self, value: Any) -> Tensor:
         """Returns the most probable component of each row, an index into the last of K."""
         return self._evaluate(value, MostProbable())
-
-    def aic(self, value: Any) -> float:
-        r"""Akaike's criterion for rows ``(n, D)``: :math:`2p - 2 \log L`; the lower the better."""
-        return 2.0 * (self.n_parameters - self._log_likelihood(value)[0])
-
-    def bic(self, value: Any) -> float:
-        r"""The Bayesian criterion, :math:`p \log n - 2 \log L`; the lower the better."""
-        log_likelihood, n_rows = self._log_likelihood(value)
-        return self.n_parameters * math.log(max(n_rows, 1)) - 2.0 * log_likelihood
-
-    @torch.no_grad()
-    def _log_likelihood(self, value: Any) -> tuple[float, int]:
-        check(self.batch_shape.numel() == 1, "mixture", "a batch of one", tuple(self.batch_shape))
-        shape = tuple(as_table("value", value).values.shape)
-        check(len(shape) == 2, "value", "rows, shape (n, D)", shape)
-        return float(self.log_prob(value).sum()), shape[0]
 
     @full_precision
     def convolve(self, noise: Any) -> Self:

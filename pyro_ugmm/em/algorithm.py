@@ -16,8 +16,9 @@ from ..distributions import GaussianMixture
 from .conjugate_prior import ConjugatePrior
 from .expectation import Expectation
 from .frozen import Frozen
+from .given_rows import known_rows
 from .maximization import maximize
-from .rows import Rows, known_rows
+from .rows import Rows
 from .starts import checked_start
 from .state import EMState, largest_mean
 from .untracked import untracked
@@ -130,7 +131,9 @@ class EMAlgorithm:
             likelihood, weight = statistics.mean_log_likelihood, statistics.weight
         objective = likelihood
         if self.prior is not None:
-            objective = likelihood + double(self.prior.log_density(mixture)) / weight
+            background = rows.known.background
+            whole = mixture if background is None else background.join_to(mixture).mixture
+            objective = likelihood + double(self.prior.log_density(whole)) / weight
         if before is not None:
             change = objective - before.objective
             return EMState(mixture, statistics, likelihood, objective, change, before.n_steps + 1)

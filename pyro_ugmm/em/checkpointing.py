@@ -101,7 +101,7 @@ def _identity_of_rows(rows: Rows, in_order: bool) -> str:
             in_turn.add(weighted)
         else:
             total += _mixed(weighted).sum()
-    known = f" {fingerprint(rows.known.labels, rows.known.noise)}" if rows.known else ""
+    known = f" {rows.known.fingerprint()}" if rows.known else ""
     return f"{count} rows {in_turn if in_order else format(total.item(), 'x')}{known}"
 
 

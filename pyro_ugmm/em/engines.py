@@ -34,7 +34,7 @@ def steps_by(
         return torch_steps
     n_rows, prior = torch_steps.rows.n_rows, torch_steps.algorithm.prior
     why = "parts are frozen" if torch_steps.algorithm.frozen else ""
-    why = why or ("of labels or noise" if torch_steps.rows.known else "")
+    why = why or ("of labels, noise or a background" if torch_steps.rows.known else "")
     why = why or unavailable(starts, n_rows, torch_steps.stopping, prior)
     check(engine == "auto" or not why, "engine", "'native' to be available", f"none: {why}")
     is_native = n_rows is not None and not why and suits(engine, starts, n_rows)

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..checks import check_flag
+from ..checks import check, check_flag
 from ..precision import full_precision
 from ..processes import all_reduce, as_one
 from ..tables import as_vector
@@ -54,6 +54,9 @@ class GaussianMixtureEstimator(FittedMixture):
         group: the processes that fit together, as to :class:`pyro_ugmm.em.EMFitter`.
         engine: who takes the steps of EM, likewise.
         frozen: what stays as the start has it, likewise; with ``means_init``, means that are known.
+        background: what rows of outliers are of, as to :meth:`pyro_ugmm.em.EMFitter.fit`. Their
+            component is then -1, as to :meth:`predict`, and of probabilities theirs is the last.
+            ``background_`` is the mixture beside it.
 
     Raises:
         ValueError: if an argument is out of its range or ``X`` is not a matrix of finite numbers.
@@ -92,6 +95,7 @@ class GaussianMixtureEstimator(FittedMixture):
         group=None,
         engine="auto",
         frozen=None,
+        background=None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -116,6 +120,7 @@ class GaussianMixtureEstimator(FittedMixture):
         self.group = group
         self.engine = engine
         self.frozen = frozen
+        self.background = background
 
     @as_one
     @full_precision
@@ -128,11 +133,13 @@ class GaussianMixtureEstimator(FittedMixture):
         stepwise, fitter = self._stepwise(), self._fitter(self.max_iter)
         table, count = self._table(X, is_first=True)
         start = last_fit(self, table) if warm else first_start(self, table, sample_weight, labels)
-        result = fitter.fit(table, start, sample_weight, labels=labels, noise=noise)
+        known = {"labels": labels, "noise": noise, "background": self.background}
+        result = fitter.fit(table, start, sample_weight, **known)
         if fitter.max_iter and not result.converged:
             warnings.warn(result.reason, ConvergenceWarning, stacklevel=4)
         if sample_weight is not None:
             (count,) = all_reduce([as_vector("sample_weight", sample_weight).double().sum()])
+        self.background_ = result.background
         self.result_, self.stepwise_ = result, stepwise.init(result.mixture, float(count))
         self.converged_, self.n_iter_ = result.converged, result.n_iter
         self.lower_bound_, self.lower_bounds_ = result.objective, result.history.tolist()
@@ -148,6 +155,8 @@ class GaussianMixtureEstimator(FittedMixture):
         after :meth:`fit` goes on from there. ``lower_bound_`` is of the last step's rows under the
         mixture before it.
         """
+        expected = "None, as steps on rows that come by once have none"
+        check(self.background is None, "background", expected, self.background)
         is_first = not self.__sklearn_is_fitted__()
         stepwise = self._stepwise()
         table, _ = self._table(X, is_first)

@@ -151,6 +151,7 @@ class Expectation:
         self._log_likelihood = BlockSum(self._pivots, self._n_restarts)
         self._weight = BlockSum(self._pivots)
         self._completed: list[Tensor] | None = None
+        self._has_background = False
 
     def read(self, rows: Rows) -> Self:
         """Adds all rows."""
@@ -185,6 +186,11 @@ class Expectation:
         """Makes weighted responsibilities of ``(S K, B)``, in place, and notes the likelihood."""
         known.share_out(log_joint, len(log_joint) // self._n_restarts)
         log_density = _normalize(log_joint, self._n_restarts)
+        if known.background is not None:
+            by_restart = log_joint.view(self._n_restarts, -1, log_joint.shape[-1])
+            weights = self._joined.weights.view(self._n_restarts, -1)
+            log_density = known.background.take_share(log_density, by_restart, weights)
+            self._has_background = True
         if weight is not None:
             log_joint.mul_(weight)
             log_density = log_density * weight
@@ -229,6 +235,7 @@ class Expectation:
             log_likelihood=log_likelihood.view(batch),
             weight=weight,
             missing=self._missing,
+            has_background=self._has_background,
         )
 
     def _all_sums(self) -> list[Tensor]:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ..checks import check, check_device, check_integer, check_precision
-from ..distributions import GaussianMixture
+from ..distributions import BackgroundMixture, GaussianMixture
 from ..missing_values import mixture_rule
 from ..processes import all_reduce, is_distributed
 from ..randomness import generator_for
@@ -98,9 +98,15 @@ class FittedMixture(DensityMixin, BaseEstimator):
         """Asks the mixture of rows."""
         if not self.__sklearn_is_fitted__():  # which is all that is asked, in a tenth of the time
             check_is_fitted(self)
-        return self._ask(self.mixture_, method, X)
+        return self._ask(self._distribution, method, X)
 
-    def _ask(self, mixture: GaussianMixture, method: str, X) -> Any:
+    @property
+    def _distribution(self) -> GaussianMixture | BackgroundMixture:
+        """What rows come from."""
+        background = getattr(self, "background_", None)
+        return self.mixture_ if background is None else background
+
+    def _ask(self, mixture: GaussianMixture | BackgroundMixture, method: str, X) -> Any:
         """Evaluates rows in the more precise of their dtype and a mixture's."""
         values, means = self._rows(X, reset=False).values, mixture.means
         dtype = torch.promote_types(values.dtype, means.dtype)
@@ -129,7 +135,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         count = check_integer("n_samples", n_samples)
         generator = generator_for(seed_of(self.random_state), self.mixture_.means.device)
-        x, component = self.mixture_.sample_with_component((count,), generator=generator)
+        x, component = self._distribution.sample_with_component((count,), generator=generator)
         return _as_it_came(x, self.means_), _as_it_came(component, self.means_)
 
     def aic(self, X) -> float:

@@ -14,12 +14,12 @@ from .algorithm import EMAlgorithm
 from .conjugate_prior import ConjugatePrior
 from .engines import check_engine, steps_by
 from .expectation import Expectation
+from .given_rows import known_rows
 from .maximization import maximize
 from .quick_fit import quick_fit
 from .recovery import Recovery
 from .restarts import Restarts
 from .result import EMResult
-from .rows import known_rows
 from .starts import checked_start
 from .statistics import SufficientStatistics
 from .stopping import StoppingRule, Tolerance
@@ -110,6 +110,7 @@ class EMFitter:
         *,
         labels: Any = None,
         noise: Any = None,
+        background: Any = None,
         checkpoint: str | os.PathLike | None = None,
         checkpoint_every: int = 10,
     ) -> EMResult:
@@ -124,10 +125,17 @@ class EMFitter:
             sample_weight: non-negative weights of the rows, shape ``(n,)``; a weight of two is
                 the row twice.
             labels: the component of each row where it is known, integers, ``(n,)``, and -1
-                elsewhere. Such a row is its alone, and counts with their joint density.
+                elsewhere. Such a row is its alone, and counts with their joint density. Or how
+                plausible components are for each row, ``(n, K)``, from zero to one, which is what
+                their joint densities are multiplied by: ones where nothing is known (Côme,
+                Oukhellou, Denœux and Aknin 2009).
             noise: the error with which each row was measured: variances ``(n, D)``, or covariances
                 ``(n, D, D)``. The mixture is then that of the rows without their errors (Bovy, Hogg
                 and Roweis 2011), and the likelihood that of the rows with them.
+            background: what rows may be of beside the components, such as outliers: ``"box"`` or
+                ``"hull"``, the uniform distribution over the box around the rows or their convex
+                hull; or another distribution of event shape ``(D,)``. Its weight is learned, and
+                the report names the rows that are more probably of it.
             checkpoint: a file that is written every ``checkpoint_every`` steps. If it is there,
                 the fit goes on from it, to the same numbers; after a fit that ended, the same call
                 returns its outcome. It is of one fit: of the same settings, start, rows and
@@ -144,53 +152,44 @@ class EMFitter:
         Raises:
             ValueError: if the rows are not finite, of another dtype or number of features than
                 the start, there are none, or nothing was observed of a feature; if the start is
-                not finite; if a weight is negative; if labels, noise or what is frozen do not fit;
-                if processes differ in the start or settings;
-                if the engine asked for cannot take the steps; or if the checkpoint is damaged or
-                of another fit.
+                not finite; if a weight is negative; if labels, noise, a background or what is
+                frozen do not fit; if processes differ in the start or settings; if the engine asked
+                for cannot take the steps; or if the checkpoint is damaged or of another fit.
         """
-        given = x, start, sample_weight, labels, noise
+        known = {"labels": labels, "noise": noise, "background": background}
+        given = x, start, {"sample_weight": sample_weight, **known}
         if checkpoint is not None:
             restarts = self._restarts(*given, checkpoint_every)
             in_order = hasattr(x, "shape")
             return restarts.run(restarts.checkpoint(checkpoint, checkpoint_every, in_order))
         try:
-            result = quick_fit(
-                x,
-                start,
-                sample_weight,
-                engine=self.engine,
-                stopping=self._rule,
-                max_iter=self.max_iter,
-                reg_covar=self.reg_covar,
-                prior=self.prior,
-                missing=self.missing,
-                is_plain=not self.frozen and labels is None and noise is None,
-            )
+            is_plain = not self.frozen and all(one is None for one in known.values())
+            result = quick_fit(x, start, sample_weight, is_plain=is_plain, **self._quick_settings)
         except KeyboardInterrupt:
             return self._restarts(*given).result(interrupted=True)
         return result or self._restarts(*given).run()
+
+    @property
+    def _quick_settings(self) -> dict[str, Any]:
+        names = "engine", "max_iter", "reg_covar", "prior", "missing"
+        return {"stopping": self._rule, **{name: getattr(self, name) for name in names}}
 
     @property
     def _rule(self) -> StoppingRule:
         return self.stopping or Tolerance(self.tol)
 
     def _restarts(
-        self,
-        x: Any,
-        start: GaussianMixture,
-        sample_weight: Any,
-        labels: Any,
-        noise: Any,
-        checkpoint_every: int = 10,
+        self, x: Any, start: GaussianMixture, given: dict[str, Any], checkpoint_every: int = 10
     ) -> Restarts:
         """Checks what was given, and prepares the loop."""
         start = checked_start("start", start, self.missing)
         starts = start if start.batch_shape else start.reindex(lambda t: t.unsqueeze(0))
         current().agree(_settings(self, starts) | {"checkpoint_every": checkpoint_every})
         observed = self.prior is None or not self.prior.informs
-        rows = known_rows(x, starts, sample_weight, labels, noise, observed=observed)
+        rows = known_rows(x, starts, **given, observed=observed)
         self.frozen.check_fits(starts)
+        if rows.known.background is not None:
+            starts = rows.known.background.begin(starts)
         prior = None if self.prior is None else self.prior.like(starts.means)
         unit = rows.normalize_weights()
         prior = None if prior is None else prior.in_units_of(unit)

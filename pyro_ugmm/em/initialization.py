@@ -20,7 +20,7 @@ from ..tables import Table, as_table
 from .algorithm import EMAlgorithm
 from .conjugate_prior import ConjugatePrior
 from .kmeans import distant_rows, kmeans, nearest, numbers_for, spread_labels
-from .known_rows import checked_labels
+from .known_rows import likely_labels
 from .maximization import maximize
 from .row_sample import gather_rows, sample_rows
 from .rows import Rows
@@ -70,7 +70,8 @@ def initialize(
             with the covariance of all rows; ``"k-means++"``: the same at rows far from each other;
             or ``"random"``: responsibilities drawn at random.
         labels: instead of a method, a component for each row, integers, shape ``(n,)``; or -1 where
-            it is not known, for the one whose rows have the nearest mean. A component of which no
+            it is not known, for the one whose rows have the nearest mean; or plausibilities
+            ``(n, K)``, of which the highest counts. A component of which no
             row is known begins at a row far from these means.
         responsibilities: likewise, the components' probabilities for each row, ``(n, K)``.
         means: likewise, where the means are, ``(K, D)``; a row counts for the nearest.
@@ -158,7 +159,7 @@ class _Beginning:
         """Starts where it is known of each row to what it belongs."""
         x, weight, _, generator = sample_rows(rows, None, seed)
         if labels is not None:
-            shares = checked_labels(labels, len(x), self.n_components).to(x.device)
+            shares = likely_labels(labels, len(x), self.n_components).to(x.device)
             if (shares < 0).any():
                 shares = self._spread(x, weight, shares, generator)
         else:

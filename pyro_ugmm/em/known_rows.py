@@ -1,8 +1,10 @@
-"""What is known of rows beside their values: their component, and the error of measurement."""
+"""What is known of rows beside their values: their component, the error of measurement, and what
+else than a component they may be of.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,9 +13,11 @@ from torch import Tensor
 from ..checks import check, check_values
 from ..distributions import GaussianMixture
 from ..distributions.noise import checked_noise
+from ..fingerprints import fingerprint
 from ..tables import as_labels
+from .background import Background
 
-__all__ = ["KnownRows", "checked_labels"]
+__all__ = ["KnownRows", "checked_labels", "likely_labels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +25,15 @@ class KnownRows:
     """What is known of rows.
 
     Attributes:
-        labels: the component of each, ``(n,)``, or -1 where it is not known.
+        labels: the component of each, ``(n,)``, or -1 where it is not known; or the logarithms of
+            components' plausibilities, ``(n, K)``.
         noise: the variances of their errors, ``(n, D)``, or the covariances, ``(n, D, D)``.
+        background: what else than a component they may be of.
     """
 
     labels: Tensor | None = None
     noise: Tensor | None = None
+    background: Background | None = None
 
     @classmethod
     def of(cls, labels: Any, noise: Any, start: GaussianMixture, n_rows: int | None) -> KnownRows:
@@ -43,7 +50,13 @@ class KnownRows:
         check(n_rows is not None, "x", f"{expected}, for {name}", "a stream")
         assert n_rows is not None
         if labels is not None:
-            labels = checked_labels(labels, n_rows, start.n_components).to(start.means.device)
+            labels = as_labels("labels", labels)
+            if labels.dim() == 2:
+                plausible = _checked_plausibilities(labels, n_rows, start.n_components)
+                labels = plausible.to(start.means).log()
+            else:
+                labels = checked_labels(labels, n_rows, start.n_components).to(start.means.device)
+        if labels is not None and labels.dim() == 1:
             is_possible = (start.weights > 0).view(-1, start.n_components).all(0)
             expected = "components of positive weight, as start has them"
             check_values(
@@ -54,12 +67,30 @@ class KnownRows:
         return cls(labels, noise)
 
     def __bool__(self) -> bool:
-        return self.labels is not None or self.noise is not None
+        return any(part is not None for part in vars(self).values())
 
     def some(self, at: Any) -> KnownRows:
         """What is known of some of the rows, which a slice or mask says."""
-        parts = (None if part is None else part[at] for part in (self.labels, self.noise))
-        return type(self)(*parts) if self else self
+        if not self:
+            return self
+        return type(self)(
+            labels=None if self.labels is None else self.labels[at],
+            noise=None if self.noise is None else self.noise[at],
+            background=None if self.background is None else self.background.some(at),
+        )
+
+    def fingerprint(self) -> str:
+        """What tells it from other knowledge."""
+        density = None if self.background is None else self.background.log_density
+        return fingerprint(self.labels, self.noise, density)
+
+    def beside(self, background: Background) -> KnownRows:
+        """What is known where there is a background, of which no row is of which more is known."""
+        if self.labels is not None:
+            is_known = self.labels >= 0 if self.labels.dim() == 1 else (self.labels < 0).any(-1)
+            density = background.log_density.masked_fill(is_known, -torch.inf)
+            background = replace(background, log_density=density)
+        return replace(self, background=background)
 
     def share_out(self, log_joint: Tensor, n_components: int) -> None:
         """Leaves joint log densities ``(S K, B)`` of rows that are known to their component, in
@@ -67,9 +98,34 @@ class KnownRows:
         """
         if self.labels is None:
             return
+        if self.labels.dim() == 2:
+            log_joint.view(-1, *self.labels.T.shape).add_(self.labels.T)
+            return
         component = torch.arange(n_components, device=self.labels.device).unsqueeze(-1)
         others = (self.labels >= 0) & (self.labels != component)
         log_joint.view(-1, *others.shape).masked_fill_(others, -torch.inf)
+
+
+def likely_labels(labels: Any, n_rows: int, n_components: int) -> Tensor:
+    """Takes labels of so many rows, or plausibilities, of which it returns the most plausible
+    component where there is one.
+    """
+    values = as_labels("labels", labels)
+    if values.dim() != 2:
+        return checked_labels(values, n_rows, n_components)
+    plausible = _checked_plausibilities(values, n_rows, n_components)
+    best = plausible == plausible.amax(-1, keepdim=True)
+    return torch.where(best.sum(-1) == 1, best.long().argmax(-1), -1)
+
+
+def _checked_plausibilities(values: Tensor, n_rows: int, n_components: int) -> Tensor:
+    shape, expected = tuple(values.shape), (n_rows, n_components)
+    check(shape == expected, "labels", f"plausibilities of shape {expected}", f"shape {shape}")
+    expected_values = "plausibilities from 0 to 1"
+    check_values("labels", values, (values >= 0) & (values <= 1), expected_values)
+    best = values.amax(-1)
+    check_values("labels", best, best > 0, "a component that is plausible for each row, at most")
+    return values
 
 
 def checked_labels(labels: Any, n_rows: int, n_components: int, name: str = "labels") -> Tensor:

@@ -26,7 +26,8 @@ def maximize(
 
     with the pseudo-rows of the prior added, if there is one. A component is singular if it needed
     more than ``reg_covar`` to be positive definite. What is frozen stays as it was before, as the
-    statistics know it, but for the weights; a covariance whose mean stays is taken about that.
+    statistics know it, but for the weights, among themselves; a covariance whose mean stays is
+    taken about that. Where there is a background, weights lack its share of one.
     """
     mass, before = statistics.mass, statistics.covariance
     total = mass.sum(-1, keepdim=True)
@@ -43,6 +44,8 @@ def maximize(
         weights = prior.weights(mass)
         shift, scatter, divisor = prior.with_rows(statistics, shift, scatter, divisor, stays)
     if frozen and weights_before is not None:
+        if statistics.has_background:
+            weights_before = weights_before / weights_before.sum(-1, keepdim=True)
         weights = frozen.weights_beside(weights, weights_before)
     n_features = statistics.pivots.shape[-1]
     covariance, singular = before.refitted(scatter, divisor, n_features, reg_covar)
@@ -50,7 +53,7 @@ def maximize(
         kept = frozen.mask("covariance", mass)
         covariance, singular = covariance.where(kept.expand(mass.shape), before), singular & ~kept
     mixture = GaussianMixture(
-        weights,
+        weights * statistics.share,
         statistics.pivots + shift,
         covariance,
         missing=statistics.missing,

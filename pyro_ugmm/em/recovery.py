@@ -85,7 +85,7 @@ class Recovery:
         weights = mixture.weights.nan_to_num(nan=0.0)
         means = torch.where(replaced.unsqueeze(-1), before.mixture.means, mixture.means)
         covariance = mixture.covariance.where(replaced, before.mixture.covariance)
-        sound = _mixture(weights, means, covariance, mixture.missing)
+        sound = _mixture(weights, means, covariance, before.mixture)
         if not may_revive:
             return sound, revived, broken
         sound, revived = self._revived(restarts, sound, empty, before.n_steps)
@@ -111,9 +111,10 @@ class Recovery:
             moved[i, components] = True
             self._note_revival(restarts[i], components, n_steps)
         covariance = mixture.covariance
-        covariance = covariance.where(moved, covariance.pooled(mixture.weights))
+        shares = mixture.weights / mixture.weights.sum(-1, keepdim=True)
+        covariance = covariance.where(moved, covariance.pooled(shares))
         weights = torch.where(moved, 1.0 / mixture.n_components, mixture.weights)
-        return _mixture(weights, means, covariance, mixture.missing), moved.any(-1).tolist()
+        return _mixture(weights, means, covariance, mixture), moved.any(-1).tolist()
 
     def _lost(self, restart: int, empty: Tensor) -> list[int]:
         """Returns the empty components that may be revived once more."""
@@ -148,8 +149,10 @@ class Recovery:
 
 
 def _mixture(
-    weights: Tensor, means: Tensor, covariance: Covariance, missing: str
+    weights: Tensor, means: Tensor, covariance: Covariance, like: GaussianMixture
 ) -> GaussianMixture:
+    """The mixture of parameters that are sound, whose weights sum to what those of another do."""
     covariance, _ = covariance.regularized(0.0)
-    weights = weights / weights.sum(-1, keepdim=True)
-    return GaussianMixture(weights, means, covariance, missing=missing, validate_args=False)
+    share = like.weights.sum(-1, keepdim=True)
+    weights = weights * (share / weights.sum(-1, keepdim=True))
+    return GaussianMixture(weights, means, covariance, missing=like.missing, validate_args=False)

@@ -12,6 +12,7 @@ from ..status import Status
 from .checkpointing import EMCheckpoint, fit_identity
 from .endings import cut_off, endings_at_start
 from .native_steps import NativeSteps
+from .outliers import outliers
 from .progress import Progress
 from .result import EMResult, Finding
 from .rows import Rows
@@ -129,7 +130,13 @@ class Restarts:
         best = progress.best
         assert best is not None
         others = others and best.status is not Status.INTERRUPTED
-        mixture = best.mixture
+        mixture, rows = best.mixture, self._torch_steps.rows
+        beside = rows.known.background
+        background = outside = None
+        if beside is not None:
+            background = beside.join_to(mixture)
+            mixture = background.mixture
+            outside = None if interrupted else outliers(rows, beside, background)
         return EMResult(
             mixture=GaussianMixture(
                 mixture.weights, mixture.means, mixture.covariance, missing=mixture.missing
@@ -142,11 +149,13 @@ class Restarts:
             history=torch.tensor(best.history, dtype=torch.float64, device="cpu"),
             events=(
                 *self._recovery.events_until(best.index, len(best.history)),
-                *_seen_once(self._torch_steps.rows),
+                *_seen_once(rows),
             ),
             restarts=torch.tensor(progress.log_likelihoods, dtype=torch.float64, device="cpu"),
             reg_covar=self._torch_steps.algorithm.reg_covar,
             engine=self._steps.name,
+            background=background,
+            outliers=outside,
         )
 
     # -- checkpoints ------------------------------------------------------------------------

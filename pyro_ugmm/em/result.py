@@ -6,13 +6,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..distributions import GaussianMixture
+from ..distributions import BackgroundMixture, GaussianMixture
 from ..status import Ended, Status
 
 __all__ = ["EMResult", "Finding"]
 
 EMPTY_SHARE = 1e-8
 """A component is empty if its responsibilities sum to less than this share of all rows."""
+_MOST_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class EMResult(Ended):
             density per row, but for a constant.
         engine: who took the steps: ``"native"``, the library in C, but for those out of the
             ordinary, as where a component lost its rows; or ``"torch"``.
+        background: the mixture beside its background, if it was given one.
+        outliers: which rows are more probably of the background than of a component, int64; None
+            without one, or after an interruption.
 
     Example:
         >>> import torch
@@ -82,6 +86,13 @@ class EMResult(Ended):
     reg_covar: float
     objective: float
     engine: str
+    background: BackgroundMixture | None = None
+    outliers: Tensor | None = None
+
+    @property
+    def distribution(self) -> GaussianMixture | BackgroundMixture:
+        """What rows come from: the mixture, beside its background if it has one."""
+        return self.mixture if self.background is None else self.background
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -98,7 +109,19 @@ class EMResult(Ended):
             f"{_names([finding.component for finding in group])} {kind}: {message}"
             for (kind, message), group in groups.items()
         ]
-        return "\n".join([self.reason, *(lines or ["all components are sound"])])
+        lines = lines or ["all components are sound"]
+        return "\n".join([self.reason, *lines, *self._said_of_background()])
+
+    def _said_of_background(self) -> list[str]:
+        if self.background is None:
+            return []
+        said = f"the background has {100 * self.background.weight:.3g} % of the weight"
+        if self.outliers is None:
+            return [said]
+        shown = ", ".join(map(str, self.outliers[:_MOST_SHOWN].tolist()))
+        more = f" and {len(self.outliers) - _MOST_SHOWN:,} more"
+        rows = f": {shown}{more if len(self.outliers) > _MOST_SHOWN else ''}" if shown else ""
+        return [f"{said}; {len(self.outliers):,} rows are more probably of it{rows}"]
 
     def __repr__(self) -> str:
         return (

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..accumulation import double, double_device
 from ..checks import check
-from ..distributions import GaussianMixture
 from ..missing_values import mixture_rule
 from ..processes import is_distributed
 from ..sources import source_of
@@ -18,7 +17,7 @@ from .inspection import Inspection, check_dtype
 from .known_rows import KnownRows
 from .row_weights import as_weights, check_some_weight, check_weights, mean_weight
 
-__all__ = ["Rows", "known_rows"]
+__all__ = ["Rows"]
 
 
 class Rows:
@@ -136,18 +135,3 @@ class Rows:
         if isinstance(rows, np.ndarray):
             rows = self._in_precision(as_table("x", rows))
         return rows.detach() if self._like is None else rows.detach().to(self._like.device)
-
-
-def known_rows(
-    x: Any,
-    like: GaussianMixture,
-    sample_weight: Any = None,
-    labels: Any = None,
-    noise: Any = None,
-    *,
-    observed: bool = False,
-) -> Rows:
-    """Takes rows for a mixture, and what is known of them beside their values."""
-    rows = Rows(x, like.means, sample_weight, like.missing, observed=observed)
-    rows.known = KnownRows.of(labels, noise, like, rows.n_rows)
-    return rows

@@ -166,6 +166,7 @@ def select(
     seed: int | None = None,
     sample_weight: Any = None,
     missing: str | None = None,
+    background: Any = None,
     progress: bool = True,
 ) -> Selection:
     """Fits mixtures of several sizes and structures, and returns a table and the best.
@@ -191,6 +192,7 @@ def select(
         sample_weight: the rows' weights, shape ``(n,)``.
         missing: what NaN means: ``"error"`` or ``"marginalize"``; by default, what it means to the
             fitter.
+        background: what rows may be of beside the components, as to :meth:`EMFitter.fit`.
         progress: whether to show a progress bar on runs of more than a second.
 
     Raises:
@@ -222,6 +224,7 @@ def select(
         processes.agree({"criterion": criterion, "covariance, rank and n_components": asked})
         if judge is not None:
             check(sample_weight is None, "sample_weight", "None, by evidence", "weights")
+            check(background is None, "background", "None, by evidence", background)
             check(processes.size == 1, "criterion", "'bic', in several processes", "'evidence'")
             models = judge.models(
                 x, [(one.covariance, one.n_components) for one in trials], missing
@@ -229,7 +232,8 @@ def select(
         given, x = x, source_of(x)
         try:
             for i, trial in enumerate(tqdm(trials, desc="select", disable=not progress, delay=1)):
-                one = _fit(replace(fitter, missing=missing), x, trial, sample_weight, options)
+                given_beside = {"sample_weight": sample_weight, "background": background}
+                one = _fit(replace(fitter, missing=missing), x, trial, given_beside, options)
                 if judge is not None:
                     one = replace(one, sample=judge.sample(models[i], given, options["seed"]))
                     if one.sample.interrupted:
@@ -285,13 +289,13 @@ def _several(value: Any) -> list[Any]:
 
 
 def _fit(
-    fitter: EMFitter, x: Any, trial: _Trial, sample_weight: Any, options: dict[str, Any]
+    fitter: EMFitter, x: Any, trial: _Trial, given: dict[str, Any], options: dict[str, Any]
 ) -> Candidate:
-    missing = fitter.missing or "error"
+    missing, sample_weight = fitter.missing or "error", given["sample_weight"]
     shared = {"reg_covar": fitter.reg_covar, "prior": fitter.prior, "group": fitter.group}
     weighted = {"sample_weight": sample_weight, "missing": missing}
     start = initialize(x, **trial._asdict(), **weighted, **shared, **options)
-    result = fitter.fit(x, start, sample_weight)
+    result = fitter.fit(x, start, **given)
     if result.interrupted:
         raise KeyboardInterrupt
     return _candidate(result, trial, Rows(x, start.means, sample_weight, missing))
@@ -299,15 +303,15 @@ def _fit(
 
 @untracked
 def _candidate(result: EMResult, trial: _Trial, rows: Rows) -> Candidate:
-    mixture, unit = result.mixture, rows.normalize_weights()
-    sums = torch.zeros(2, dtype=torch.float64, device=double_device(mixture.means.device))
+    whole, unit = result.distribution, rows.normalize_weights()
+    sums = torch.zeros(2, dtype=torch.float64, device=double_device(whole.means.device))
     for x, weight in rows.blocks(1 << 14):
         weight = double(torch.ones_like(x[:, 0]) if weight is None else weight)
-        entropies = double(torch.special.entr(mixture.responsibilities(x)).sum(-1))
+        entropies = double(torch.special.entr(whole.responsibilities(x)).sum(-1))
         sums = sums + torch.stack([weight.sum(), entropies @ weight])
     (sums,) = all_reduce([sums])
     n_rows, entropy = (unit * sums).tolist()
-    p, log_likelihood = mixture.n_parameters, result.log_likelihood * n_rows
+    p, log_likelihood = whole.n_parameters, result.log_likelihood * n_rows
     bic = p * math.log(n_rows) - 2 * log_likelihood
     return Candidate(
         **trial._asdict(),

@@ -81,6 +81,7 @@ class EMState:
         return {
             "mixture": self.mixture.tensors(computed=True),
             "statistics": self.statistics.sums,
+            "has_background": self.statistics.has_background,
             "n_steps": self.n_steps,
             **{name: getattr(self, name) for name in _NUMBERS},
         }
@@ -97,6 +98,7 @@ class EMState:
             covariance=mixture.covariance,
             pivots=mixture.means,
             missing=like.missing,
+            has_background=tensors["has_background"],
             **{name: t.to(places.get(name, device)) for name, t in sums.items()},
         )
         numbers = {name: tensors[name].to(doubles) for name in _NUMBERS}

@@ -36,6 +36,7 @@ class SufficientStatistics:
             ``(...)``, float64.
         weight: the sum of the rows' weights, shape ``()``, float64.
         missing: what a NaN means to the mixture that gave the responsibilities.
+        has_background: whether responsibilities leave the rest to a background.
 
     Example:
         >>> import torch
@@ -55,6 +56,7 @@ class SufficientStatistics:
     log_likelihood: Tensor
     weight: Tensor
     missing: str = "error"
+    has_background: bool = False
 
     @classmethod
     def expected(cls, mixture: GaussianMixture, weight: float) -> Self:
@@ -84,6 +86,13 @@ class SufficientStatistics:
     def sums(self) -> dict[str, Tensor]:
         """The tensors that add."""
         return {name: getattr(self, name) for name in _SUMS}
+
+    @property
+    def share(self) -> Tensor | float:
+        """What components have of the rows' weight, ``(..., 1)``: all, but for a background."""
+        if not self.has_background:
+            return 1.0
+        return (double(self.mass).sum(-1, keepdim=True) / self.weight).to(self.mass)
 
     @property
     def mean_log_likelihood(self) -> Tensor:

@@ -345,10 +345,56 @@ def fit(x=X, **known):
         ),
         (
             lambda: EMFitter(engine="native", **QUIET).fit(X, START, labels=LABEL),
-            "engine: expected 'native' to be available, got none: of labels or noise",
+            "engine: expected 'native' to be available, got none: of labels, noise",
         ),
     ],
 )
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_certain_plausibilities_are_labels():
+    known = torch.where(torch.arange(len(X)) % 3 == 0, LABEL, -1)
+    certain = torch.nn.functional.one_hot(known.clamp(min=0), 3).double()
+    certain[known < 0] = 1.0
+    options = {"tol": 0.0, "max_iter": 5, **QUIET}
+    expected = EMFitter(**options).fit(X, START, labels=known)
+    for labels in (certain, certain.numpy(), certain.float(), certain.bool()):
+        found = EMFitter(**options).fit(X, START, labels=labels)
+        torch.testing.assert_close(found.mixture.means, expected.mixture.means)
+        assert found.log_likelihood == pytest.approx(expected.log_likelihood)
+        same_start = initialize(X, 3, labels=labels, seed=0)
+        torch.testing.assert_close(same_start.means, initialize(X, 3, labels=known, seed=0).means)
+
+
+def test_plausibilities_multiply_joint_densities():
+    plausible = torch.rand(len(X), 3).double()
+    fitter = EMFitter(tol=1e-10, max_iter=2000, reg_covar=0.0, **QUIET)
+    result = fitter.fit(X, START, labels=plausible)
+    assert ascends(result.history)
+    mixture = result.mixture
+    joint = torch.distributions.MultivariateNormal(mixture.means, mixture.covariance.values)
+    log_joint = joint.log_prob(X.unsqueeze(1)) + mixture.weights.log() + plausible.log()
+    assert result.log_likelihood == pytest.approx(float(log_joint.logsumexp(-1).mean()))
+    shares = log_joint.softmax(-1)
+    torch.testing.assert_close(mixture.weights, shares.mean(0), rtol=0, atol=1e-4)
+    box = fitter.fit(X, START, labels=plausible, background="box")
+    assert not len(box.outliers)  # something is known of each row
+    unknown = fitter.fit(X, START, labels=torch.ones_like(plausible), background="box")
+    plain = fitter.fit(X, START, background="box")
+    assert unknown.log_likelihood == pytest.approx(plain.log_likelihood)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.ones(120, 2), r"labels: expected plausibilities of shape \(120, 3\), got"),
+        (2 * torch.ones(120, 3), "labels: expected plausibilities from 0 to 1, got 2"),
+        (torch.zeros(120, 3), "labels: expected a component that is plausible for each row"),
+        (torch.full((120, 3), torch.nan), "labels: expected plausibilities from 0 to 1, got nan"),
+    ],
+)
+def test_bad_plausibilities(labels, message):
+    with pytest.raises(ValueError, match=message):
+        fit(labels=labels)
