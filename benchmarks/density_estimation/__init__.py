@@ -1,0 +1,1 @@
+"""How well densities of real data fit rows that were left out, by the mean log-likelihood."""
