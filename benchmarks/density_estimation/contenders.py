@@ -75,15 +75,7 @@ def _by_variational(train: Tensor, settings: Settings) -> Search:
 def _by_predictive(train: Tensor, settings: Settings) -> Search:
     """The expected density."""
     fit = _variational(train, settings)
-    components = fit.posterior.components
-    density = PredictiveDensity(
-        fit.mixture.weights,
-        components.means,
-        components.mean_precision,
-        components.degrees_of_freedom,
-        components.covariance.dense(*components.means.shape),
-    )
-    return Search([Candidate(density, fit.n_used, "full", fit.converged)])
+    return Search([Candidate(fit.predictive, fit.n_used, "full", fit.converged)])
 
 
 def _mixture(fit: Any, structure: str) -> GaussianMixture:

@@ -15,6 +15,7 @@ from .statistics import SufficientStatistics
 from .stepwise import StepwiseEM, StepwiseState
 from .stopping import StoppingRule
 from .variational.fitter import VariationalEM
+from .variational.predictive import PosteriorPredictive
 from .variational.priors import VariationalPriors
 from .variational.result import VariationalResult
 
@@ -33,6 +34,7 @@ __all__ = [
     "Finding",
     "GaussianMixtureEstimator",
     "GroupFits",
+    "PosteriorPredictive",
     "Selection",
     "StepwiseEM",
     "StepwiseState",

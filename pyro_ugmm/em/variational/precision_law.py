@@ -32,15 +32,21 @@ class PrecisionLaw:
         offsets: the :math:`o_j`.
         count: :math:`c`.
         n_features: :math:`D`.
+        n_joint: how many features have precisions of one such distribution.
     """
 
     offsets: tuple[int, ...]
     count: int
     n_features: int
+    n_joint: int
 
     def _arguments(self, degrees: Tensor) -> Tensor:
         offsets = torch.tensor(self.offsets, dtype=degrees.dtype, device=degrees.device)
         return (self.count * degrees.unsqueeze(-1) - offsets) / 2
+
+    def predictive_degrees(self, degrees: Tensor) -> Tensor:
+        """The degrees of freedom of the t distribution of a row to come."""
+        return self.count * degrees - self.offsets[-1]
 
     def log_normalizer(self, degrees: Tensor) -> Tensor:
         r"""Evaluates :math:`h(\nu)`."""
@@ -56,22 +62,22 @@ class PrecisionLaw:
 
 def of_matrices(n_components: int, n_features: int) -> PrecisionLaw:
     """A Wishart distribution for each component."""
-    return PrecisionLaw((*range(n_features),), 1, n_features)
+    return PrecisionLaw((*range(n_features),), 1, n_features, n_features)
 
 
 def _of_one_matrix(n_components: int, n_features: int) -> PrecisionLaw:
     """One Wishart distribution, of which each component has its share."""
-    return PrecisionLaw((*range(n_features),), n_components, n_features)
+    return PrecisionLaw((*range(n_features),), n_components, n_features, n_features)
 
 
 def _of_diagonals(n_components: int, n_features: int) -> PrecisionLaw:
     """A gamma distribution for each feature."""
-    return PrecisionLaw((0,), 1, n_features)
+    return PrecisionLaw((0,), 1, n_features, 1)
 
 
 def _of_numbers(n_components: int, n_features: int) -> PrecisionLaw:
     """A gamma distribution for each component, to which all features contribute."""
-    return PrecisionLaw((0,), n_features, n_features)
+    return PrecisionLaw((0,), n_features, n_features, n_features)
 
 
 PRECISION_LAWS: dict[str, Callable[[int, int], PrecisionLaw]] = {

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...distributions import GaussianMixture
 from ...status import Ended, Status
 from .parameters import ParameterDistribution
+from .predictive import PosteriorPredictive
 
 __all__ = ["VariationalResult"]
 
@@ -79,6 +80,11 @@ class VariationalResult(Ended):
         rows = self.n_rows[self.used].sort(descending=True).values.tolist()
         shown = ", ".join(f"{count:.1f}" for count in rows[:10]) + ", ..." * (len(rows) > 10)
         return f"{self.reason}\n{self.n_used} of {len(self.used)} components are used: {shown} rows"
+
+    @property
+    def predictive(self) -> PosteriorPredictive:
+        """The density of rows to come, averaged over the posterior."""
+        return PosteriorPredictive(self.posterior)
 
     def guide(self) -> Any:
         """Returns the posterior as a guide of a ``BayesianGaussianMixture`` with priors on all.
