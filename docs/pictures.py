@@ -1,4 +1,4 @@
-"""Draws the pictures of the README into ``docs/images``. Run as ``make pictures``."""
+"""Draws the pictures of README and guide into ``docs/images``. Run as ``make pictures``."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pyro_ugmm.diagnostics import to_inference_data
 from pyro_ugmm.em import EMFitter, initialize
 from pyro_ugmm.guides import full_rank
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
-from pyro_ugmm.plots import plot_density
+from pyro_ugmm.plots import plot_density, plot_mixture
 from pyro_ugmm.training import fit_svi
 
 IMAGES = Path(__file__).parent / "images"
@@ -48,10 +48,29 @@ def mixture() -> Figure:
     return figure
 
 
+def outliers() -> Figure:
+    """Two clusters among rows all over the place, without a background and with one."""
+    import matplotlib.pyplot as plt
+
+    torch.manual_seed(0)
+    clusters = torch.randn(200, 2) - 4, 0.5 * torch.randn(200, 2) + 3
+    x = torch.cat([*clusters, 24 * torch.rand(40, 2) - 12])
+    start = initialize(x, 2, seed=0)
+    figure, axes = plt.subplots(
+        1, 2, figsize=(9, 4), layout="constrained", sharex=True, sharey=True
+    )
+    for ax, background, title in zip(
+        axes, (None, "box"), ("two components", "beside a background"), strict=True
+    ):
+        plot_mixture(EMFitter().fit(x, start, background=background).distribution, x, ax=ax)
+        ax.set(title=title)
+    return figure
+
+
 def main() -> None:
     """Draws all."""
     matplotlib.use("Agg")
-    for draw in (uncertainty, mixture):
+    for draw in (uncertainty, mixture, outliers):
         draw().savefig(IMAGES / f"{draw.__name__}.png", dpi=110)
         print("wrote", IMAGES / f"{draw.__name__}.png")
 

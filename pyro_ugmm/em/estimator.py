@@ -55,7 +55,7 @@ class GaussianMixtureEstimator(FittedMixture):
         engine: who takes the steps of EM, likewise.
         frozen: what stays as the start has it, likewise; with ``means_init``, means that are known.
         background: what rows of outliers are of, as to :meth:`pyro_ugmm.em.EMFitter.fit`. Their
-            component is then -1, as to :meth:`predict`, and of probabilities theirs is the last.
+            component is then -1, as ``predict`` says, and of probabilities theirs is the last.
             ``background_`` is the mixture beside it.
 
     Raises:

@@ -91,7 +91,7 @@ class EMResult(Ended):
 
     @property
     def distribution(self) -> GaussianMixture | BackgroundMixture:
-        """What rows come from: the mixture, beside its background if it has one."""
+        """Returns the mixture, beside its background if it has one."""
         return self.mixture if self.background is None else self.background
 
     @cached_property

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from ..checks import check
-from ..distributions import GaussianMixture
+from ..distributions import BackgroundMixture, GaussianMixture
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tables import Table, as_table
 from .positions import check_pair
-from .style import FAINT, SQUARE, axes_for, colors, note_of_hidden, outlined
+from .style import FAINT, OUTSIDE, SQUARE, axes_for, colors, note_of_hidden, outlined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,15 +24,20 @@ _GRID, _MASS = 120, 0.9
 
 @full_precision
 def plot_mixture(
-    mixture: GaussianMixture, x: Any, dims: tuple[int | str, int | str] = (0, 1), *, ax: Any = None
+    mixture: GaussianMixture | BackgroundMixture,
+    x: Any,
+    dims: tuple[int | str, int | str] = (0, 1),
+    *,
+    ax: Any = None,
 ) -> "Axes":
     """Draws rows, colored by their most probable component, and the components' ellipses.
 
     An ellipse holds 90 percent of its component's mass in the two dimensions drawn; the number
-    beside its center is the component's, the gray lines are the marginal density's contours.
+    beside its center is the component's. Gray lines are contours of the marginal density, crosses
+    are rows that are more probably of a background.
 
     Args:
-        mixture: without a batch.
+        mixture: without a batch, or one beside a background.
         x: rows, shape ``(n, D)``: a tensor, an array or a data frame.
         dims: the two dimensions to draw, by number; of a data frame, by name too.
         ax: the axes to draw in; new ones if None.
@@ -49,13 +54,15 @@ def plot_mixture(
         >>> plot_mixture(mixture, x).get_xlabel()
         'dimension 0'
     """
+    whole = mixture
+    mixture = whole.mixture if isinstance(whole, BackgroundMixture) else whole
     table = _checked_rows(mixture, x)
     dims = check_pair("dims", dims, mixture.n_features, table.labels)
     names = table.labels or [f"dimension {d}" for d in range(mixture.n_features)]
     ax = axes_for(ax, SQUARE)
     x = table.values.detach()
     with torch.no_grad():
-        component, rows = mixture.predict(x).cpu(), x[:, list(dims)].cpu()
+        component, rows = whole.predict(x).cpu(), x[:, list(dims)].cpu()
         marginal = mixture.marginal(list(dims)).to("cpu")
         matrices = marginal.covariance.dense(mixture.n_components, 2)
     for k, color in enumerate(colors(mixture.n_components)):
@@ -64,6 +71,7 @@ def plot_mixture(
         _draw_ellipse(ax, center, matrices[k], color)
         place = {"ha": "center", "va": "center", "path_effects": outlined()}
         ax.annotate(str(k), center, color="black", weight="bold", **place)
+    ax.scatter(*rows[component < 0].T, s=14, color=OUTSIDE, marker="x", linewidth=0.9)
     _draw_contours(ax, marginal)
     ax.set(xlabel=f"{names[dims[0]]}{note_of_hidden(rows)}", ylabel=names[dims[1]])
     return ax

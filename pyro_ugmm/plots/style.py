@@ -11,6 +11,7 @@ from ..checks import check
 __all__ = [
     "DATA",
     "FAINT",
+    "OUTSIDE",
     "POINT",
     "POSTERIOR",
     "PRIOR",
@@ -27,6 +28,7 @@ __all__ = [
 
 POSTERIOR, POINT, PRIOR = "C0", "C1", "0.45"
 DATA, FAINT = "0.88", "0.8"  # a histogram; what is drawn behind
+OUTSIDE = "0.5"  # of rows that are no component's
 _WIDE, SQUARE = (6.0, 4.0), (5.2, 4.4)  # inches
 SMALL = 8  # points, of legends and notes
 _BANDS = ((0.9, 0.22), (0.5, 0.4))  # probability and opacity

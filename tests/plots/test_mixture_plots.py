@@ -7,7 +7,12 @@ from matplotlib.contour import ContourSet
 from scipy import stats
 
 from pyro_ugmm.diagnostics import to_inference_data
-from pyro_ugmm.distributions import FullCovariance, GaussianMixture
+from pyro_ugmm.distributions import (
+    BackgroundMixture,
+    FullCovariance,
+    GaussianMixture,
+    UniformBox,
+)
 from pyro_ugmm.em import initialize
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.plots import plot_components, plot_density, plot_mixture, plot_prior_posterior
@@ -47,6 +52,17 @@ def test_ellipses_hold_what_they_say():
     ends = np.concatenate([path.vertices for path in contours.get_paths()])
     (ellipse,) = ax.patches
     assert np.abs(ends).max() > ellipse.width / 2
+
+
+def test_rows_of_a_background_are_crosses():
+    box = UniformBox(torch.full((3,), -50.0), torch.full((3,), 50.0))
+    whole = BackgroundMixture(two_in_three(), box, 0.3)
+    x = whole.sample((500,))
+    ax = plot_mixture(whole, x, dims=(2, 1))
+    n_outside = int((whole.predict(x) == -1).sum())
+    assert n_outside > 100
+    assert [len(c.get_offsets()) for c in ax.collections[:3]][2] == n_outside
+    assert len(ax.patches) == 2
 
 
 def test_rows_that_miss_what_is_drawn_are_counted():
