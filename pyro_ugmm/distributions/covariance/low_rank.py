@@ -181,6 +181,13 @@ class LowRankCovariance(Covariance):
     def refitted(
         self, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple["LowRankCovariance", Tensor]:
+        # In terms of these covariances, what is maximized is -M/2 (log|Sigma| + tr(T Sigma^-1)),
+        # with T = moments / M. Any positive semidefinite T is the second moment of some deviations
+        # d, of which z given d is N(beta d, I - beta F) as of rows: the step of EM over these needs
+        # T beta^T and diag T alone, and does not lower the objective. So it is exact, too, where
+        # rows of a prior were added to T, whether or not M counts them (Sigma's inverse Wishart
+        # density has nu S in T and nu in M; that of the mean adds to T only). The prior is a
+        # function of Sigma, which the expansion by the covariance of z leaves as it is.
         averages = moments / mass[..., None, None]
         factor, variances = self._form.maximized(averages[..., :-1], averages[..., -1])
         return type(self)(factor, variances, validate_args=False).regularized(floor)
