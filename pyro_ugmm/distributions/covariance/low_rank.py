@@ -109,7 +109,7 @@ class LowRankCovariance(Covariance):
         return self._factor.shape[-2]
 
     @property
-    def _rank(self) -> int:
+    def rank(self) -> int:
         return self._factor.shape[-1]
 
     def check_positive_definite(self) -> None:
@@ -136,7 +136,7 @@ class LowRankCovariance(Covariance):
         return self._factor @ self._factor.mT + self._variances.diag_embed()
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        of_factor = n_features * self._rank - self._rank * (self._rank - 1) // 2
+        of_factor = n_features * self.rank - self.rank * (self.rank - 1) // 2
         full = n_features * (n_features + 1) // 2
         return n_components * min(n_features + of_factor, full)
 
@@ -216,7 +216,7 @@ class LowRankCovariance(Covariance):
         n_components, shares = self._factor.shape[-3], weights.unsqueeze(-1)
         parts = self._factor * shares.sqrt().unsqueeze(-1)
         total = (shares * (self._variances + self._factor.square().sum(-1))).sum(-2)
-        factor, variances = principal_factor(parts.movedim(-3, -2).flatten(-2), total, self._rank)
+        factor, variances = principal_factor(parts.movedim(-3, -2).flatten(-2), total, self.rank)
         batch = total.shape[:-1]
         return type(self)(
             factor.unsqueeze(-3).expand(*batch, n_components, -1, -1),
