@@ -26,6 +26,7 @@ Or of a dictionary of the model's arguments, and None.
 _MOST_NUMBERS = 12  # of a site
 _N_ROWS = 3
 _EXCHANGEABLE = ("component", "neuron")
+_ROTATED = "common_factor"
 
 
 class Quantities:
@@ -128,7 +129,11 @@ def _checked(given: Any) -> Mapping[str, Quantity] | None:
 
 
 def _is_exchangeable(dims: Sequence[str], shape: Sequence[int]) -> bool:
-    """Whether a site numbers what could be numbered otherwise, such as a mixture's components."""
+    """Whether a site numbers what could be numbered or turned otherwise, such as a mixture's
+    components, and the factors of each.
+    """
+    if _ROTATED in dims:
+        return True
     named = zip(dims, shape, strict=False)
     return any(dim.startswith(_EXCHANGEABLE) and length > 1 for dim, length in named)
 

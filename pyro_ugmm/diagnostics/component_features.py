@@ -63,17 +63,31 @@ def features_of(idata: "InferenceData", units: np.ndarray, name: str = "idata") 
     if _has(posterior, "variances"):
         variances = _stacked(posterior, "variances", "component", "feature")
         variances = variances.reshape(*means.shape[:2], -1) / np.square(units)
-        if _has(posterior, "correlations"):
-            dims = ("component", "feature", "feature_before")
-            factor = np.sqrt(variances)[..., None] * _stacked(posterior, "correlations", *dims)
-            features["covariances"] = _log_of_matrices(factor @ factor.swapaxes(-1, -2))
-        else:
+        scale, correlations = np.sqrt(variances)[..., None], _correlations(posterior)
+        if correlations is None:
             features["covariances"] = np.log(variances) / np.sqrt(2)
+        else:
+            matrices = scale * correlations * scale.swapaxes(-1, -2)
+            features["covariances"] = _log_of_matrices(matrices)
     if _has(posterior, "weights"):
         draws = posterior["weights"].stack(__sample__=("chain", "draw"))
         weights = draws.transpose("__sample__", "component", ...).values
         features["weights"] = _of_weights(weights.reshape(*means.shape[:2], -1))
     return features
+
+
+def _correlations(posterior: Any) -> np.ndarray | None:
+    """The correlation matrices of all draws, ``(S, K, D, D)``, if components have their own."""
+    if _has(posterior, "correlations"):
+        factor = _stacked(posterior, "correlations", "component", "feature", "feature_before")
+        return factor @ factor.swapaxes(-1, -2)
+    if _has(posterior, "loadings"):
+        loadings = _stacked(posterior, "loadings", "component", "feature", "common_factor")
+        shared = loadings @ loadings.swapaxes(-1, -2)
+        matrices = shared + np.eye(shared.shape[-1])
+        scale = np.sqrt(np.diagonal(matrices, axis1=-2, axis2=-1))
+        return matrices / (scale[..., :, None] * scale[..., None, :])
+    return None
 
 
 def _of_weights(weights: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from .statistics import SufficientStatistics
 
 __all__ = ["ConjugatePrior"]
 
+_BLOCK = 64  # columns that are whitened at once
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ConjugatePrior:
@@ -29,7 +31,8 @@ class ConjugatePrior:
     :math:`m`, its covariance with :math:`\nu` more rows of covariance :math:`S`; the former count
     in the scatter about the mean, and not in what it is divided by. In the usual parameters
     :math:`\Psi = \nu S` and :math:`\nu_0 = \nu - D - 2`. Diagonal and spherical covariances take
-    what they keep of :math:`S`; a tied covariance takes it once.
+    what they keep of :math:`S`; a tied covariance takes it once; of low rank, the density is that
+    at :math:`F_k F_k^T + \mathrm{diag}(v_k)`.
 
     Args:
         mean: :math:`m`, shape ``(D,)``, or ``(K, D)``.
@@ -163,13 +166,13 @@ class ConjugatePrior:
             deviations = structure.whiten(mixture.means - self.mean).square().sum(-1)
             density = density - 0.5 * self.mean_strength * deviations.sum(-1)
         if self.covariance_strength:
-            columns = torch.stack(
-                [
-                    structure.whiten(column.expand_as(mixture.means)).square().sum(-1)
-                    for column in factorize(self.covariance)[1].T
-                ]
+            columns = factorize(self.covariance)[1].T
+            columns = columns.reshape(n_features, *(1,) * (mixture.means.dim() - 1), n_features)
+            trace = sum(
+                structure.whiten(block.expand(-1, *mixture.means.shape)).square().sum((0, -1))
+                for block in columns.split(_BLOCK)
             )
-            spread = (structure.log_determinant(n_features) + columns.sum(0)).sum(-1)
+            spread = (structure.log_determinant(n_features) + trace).sum(-1)
             share = structure.n_distinct(mixture.n_components) / mixture.n_components
             density = density - 0.5 * self.covariance_strength * share * spread
         return density

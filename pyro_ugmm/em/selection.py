@@ -226,9 +226,7 @@ def select(
             check(sample_weight is None, "sample_weight", "None, by evidence", "weights")
             check(background is None, "background", "None, by evidence", background)
             check(processes.size == 1, "criterion", "'bic', in several processes", "'evidence'")
-            models = judge.models(
-                x, [(one.covariance, one.n_components) for one in trials], missing
-            )
+            models = judge.models(x, trials, missing)
         given, x = x, source_of(x)
         try:
             for i, trial in enumerate(tqdm(trials, desc="select", disable=not progress, delay=1)):

@@ -87,7 +87,7 @@ class ConjugateGuide:
         if self._weights is not None:
             density = density + self._weights.log_prob(values["weights"])
         scale, means = self._mean_precision.sqrt(), values["means"]
-        covariance = self._build(values["variances"], values.get("correlations"))
+        covariance = self._build(values)
         deviations = scale.unsqueeze(-1) * (means - self._means)
         scaled = covariance.log_density(torch.zeros_like(means[..., 0, :]), deviations)
         return density + (scaled + means.shape[-1] * scale.log()).sum(-1)

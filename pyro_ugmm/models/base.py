@@ -17,6 +17,7 @@ from ..programs.sites import LatentSite, LatentSites
 from ..programs.starts import DrawsStarts
 from ..programs.traced import Draws
 from .draws import beside_rows, check_draws
+from .loadings_prior import LoadingsPrior
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
@@ -161,7 +162,7 @@ class BayesianModel(
         """
         prior = self.site_distributions()[site]
         prior = getattr(prior, "base_dist", prior)
-        if isinstance(prior, ScaledPrior):
+        if isinstance(prior, ScaledPrior | LoadingsPrior):
             return prior.element(*index)
         if isinstance(prior, torch.distributions.Dirichlet):
             *batch, last = index

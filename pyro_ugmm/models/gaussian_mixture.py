@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_choice, check_integer
 from ..distributions import GaussianMixture
+from ..distributions.covariance import STRUCTURES
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..programs.names import ObservedRows
@@ -41,6 +42,11 @@ class BayesianGaussianMixture(MixtureStarts):
     it there and call ``learned.requires_grad_(False)``, which a guide's ``start`` leaves alone and
     :func:`pyro_ugmm.saving.save_fitted` keeps.
 
+    Of low rank, ``variances`` ``(K, D)`` :math:`\sigma^2` are the features', as of full
+    covariances, and ``loadings`` ``(K, D, R)`` :math:`U` are in units of the noise that is left:
+    :math:`\Sigma = V^{1/2} (I + U U^T) V^{1/2}` with
+    :math:`v_d = \sigma_d^2 / (1 + \lVert u_d \rVert^2)`. They are known but for a rotation.
+
     The components are exchangeable: the posterior has a mode for each order of theirs. A guide
     finds one of these; chains of NUTS may each find another, unless they start at one:
     ``NUTS(model, init_strategy=init_to_value(values=model.start_values(mixture)))``.
@@ -48,9 +54,10 @@ class BayesianGaussianMixture(MixtureStarts):
     Args:
         n_components: :math:`K`.
         n_features: :math:`D`.
-        covariance: ``"full"``, ``"tied"``, ``"diagonal"`` or ``"spherical"``.
+        covariance: ``"full"``, ``"tied"``, ``"diagonal"``, ``"spherical"`` or ``"low_rank"``.
         priors: the priors; by default those for standardized data, weights of
             :math:`\mathrm{Dirichlet}(1, \dots, 1)` included.
+        rank: :math:`R`, of ``"low_rank"``, at most the number of features.
         missing: what a NaN in the data means: an ``"error"``, or an entry that was not observed
             (``"marginalize"``).
         given: what comes with the rows as ``y``: their component where it is known and -1
@@ -61,8 +68,8 @@ class BayesianGaussianMixture(MixtureStarts):
     the variances' unit, which is that of a component's share of the data.
 
     Raises:
-        ValueError: if a number is not a positive integer, the covariance is unknown, or the
-            priors are for another number of features.
+        ValueError: if a number is not a positive integer, the covariance is unknown, the rank
+            does not fit it, or the priors are for another number of features.
 
     Example:
         >>> import torch
@@ -83,6 +90,7 @@ class BayesianGaussianMixture(MixtureStarts):
         covariance: str = "full",
         priors: Priors | None = None,
         *,
+        rank: int | None = None,
         missing: str = "error",
         given: str | None = None,
     ) -> None:
@@ -91,6 +99,7 @@ class BayesianGaussianMixture(MixtureStarts):
         n_components = check_integer("n_components", n_components)
         n_features = check_integer("n_features", n_features)
         covariance = check_choice("covariance", covariance, COVARIANCE_SITES)
+        rank = STRUCTURES[covariance].checked_rank(rank, n_features)
         mixture_rule(missing)
         priors = Priors() if priors is None else priors
         check(isinstance(priors, Priors), "priors", "Priors", type(priors).__name__)
@@ -99,10 +108,10 @@ class BayesianGaussianMixture(MixtureStarts):
             fits = value.shape in ((), (n_features,))
             check(fits, f"priors.{name}", f"shape ({n_features},) or ()", tuple(value.shape))
         self.n_components, self.n_features = n_components, n_features
-        self.covariance, self.priors, self.missing = covariance, priors, missing
-        self.given = given
+        self.covariance, self.rank, self.priors = covariance, rank, priors
+        self.missing, self.given = missing, given
         self._structure = COVARIANCE_SITES[covariance]
-        self.sites = MixtureSites(n_components, n_features, covariance, priors)
+        self.sites = MixtureSites(n_components, n_features, covariance, priors, rank)
         self.learned = LearnedSites(self.sites.by_name())
 
     def site_distributions(self) -> dict[str, dist.TorchDistribution]:
@@ -129,12 +138,11 @@ class BayesianGaussianMixture(MixtureStarts):
             name: draws[name] if name in draws else getattr(self.learned, name)
             for name in self.sites.by_name()
         }
-        covariance = self._structure.build(values["variances"], values.get("correlations"))
         means = values["means"]
         return GaussianMixture(
             values.get("weights", means.new_ones(1)),
             means,
-            covariance,
+            self._structure.build(values),
             missing=self.missing,
             validate_args=False,
         )
@@ -161,8 +169,8 @@ class BayesianGaussianMixture(MixtureStarts):
         """
         priors = self.site_distributions()
         draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
-        mixture = self._given(beside_rows(draws, priors), *(() if y is None else (y,)))
-        given = y if x is None else x
+        rows: list[Any] = [x] if y is None else [x, y]
+        mixture, given = self.observation(beside_rows(draws, priors), *rows), y if x is None else x
         n_rows = size or 1 if given is None else len(given)
         with row_plate(n_rows, None if x is None else size, mixture.means.device):
             return pyro.sample("x", mixture, obs=x)
@@ -178,10 +186,7 @@ class BayesianGaussianMixture(MixtureStarts):
 
     def observation(self, draws: Draws, *rows: Tensor) -> GaussianMixture:
         """The mixture, from which all rows come; or those of each, as far as it is known."""
-        return self._given(draws, *rows[1:])
-
-    def _given(self, draws: Draws, *known: Tensor) -> GaussianMixture:
-        mixture = self._mixture(draws)
+        mixture, known = self._mixture(draws), rows[1:]
         return ROW_KNOWLEDGE[self.given].observation(mixture, *known) if known else mixture
 
     def terms_beside(self, draws: Draws, *rows: Tensor) -> Tensor:
@@ -207,7 +212,7 @@ class BayesianGaussianMixture(MixtureStarts):
 
     def arguments(self) -> dict[str, Any]:
         """The sizes, the structure and what NaN means."""
-        names = ("n_components", "n_features", "covariance", "missing", "given")
+        names = ("n_components", "n_features", "covariance", "rank", "missing", "given")
         return {name: getattr(self, name) for name in names}
 
     def example_rows(self) -> tuple[Tensor, ...]:
@@ -216,9 +221,10 @@ class BayesianGaussianMixture(MixtureStarts):
         return x, *ROW_KNOWLEDGE[self.given].none(x)
 
     def __repr__(self) -> str:
+        rank = "" if self.rank is None else f"rank={self.rank}, "
         missing = mixture_rule(self.missing).shown
         given = "" if self.given is None else f", given={self.given!r}"
         return (
             f"{type(self).__name__}({self.n_components}, {self.n_features}, "
-            f"{self.covariance!r}, priors={self.priors!r}{missing}{given})"
+            f"{self.covariance!r}, {rank}priors={self.priors!r}{missing}{given})"
         )

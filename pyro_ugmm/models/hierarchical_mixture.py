@@ -8,8 +8,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..checks import check, check_integer, check_number
+from ..checks import check, check_choice, check_integer, check_number
 from ..distributions import GaussianMixture
+from ..distributions.covariance import STRUCTURES
 from ..em import initialize
 from ..missing_values import mixture_rule
 from ..precision import full_precision
@@ -86,6 +87,8 @@ class HierarchicalGaussianMixture(BayesianModel):
         super().__init__()
         self.n_groups = check_integer("n_groups", n_groups)
         self.n_components = check_integer("n_components", n_components, minimum=2)
+        names = [name for name in COVARIANCE_SITES if not STRUCTURES[name].has_rank]
+        covariance = check_choice("covariance", covariance, names)
         one = BayesianGaussianMixture(n_components, n_features, covariance, priors, missing=missing)
         self.missing = missing
         self.n_features, self.covariance, self.priors = one.n_features, covariance, one.priors
@@ -131,7 +134,7 @@ class HierarchicalGaussianMixture(BayesianModel):
 
     def _of_groups(self, draws: Draws, groups: Tensor) -> GaussianMixture:
         """The mixtures of groups ``(n,)``, of which some may be the same."""
-        covariance = self._structure.build(draws["variances"], draws.get("correlations"))
+        covariance = self._structure.build(draws)
         offsets = draws["offsets"].index_select(-3, groups)
         weights = draws["weights"].index_select(-2, groups)
         if weights.dim() > 2:  # of draws (S, 1), which have the room that the groups take

@@ -7,7 +7,7 @@ from pyro.nn import PyroParam
 from torch import Tensor
 
 from ..nn.local_parameters import LocalModule
-from .mixture_sites import MixtureSite
+from .mixture_site import MixtureSite
 
 __all__ = ["LearnedSites"]
 

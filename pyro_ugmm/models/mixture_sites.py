@@ -1,9 +1,7 @@
 """The sites of a Bayesian Gaussian mixture: their shapes, priors, supports and starts."""
 
-from dataclasses import dataclass
 from typing import Any
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import constraints
@@ -13,30 +11,14 @@ from ..distributions import GaussianMixture
 from .covariance_sites import COVARIANCE_SITES
 from .derived_module import DerivedModule
 from .dirichlet import Dirichlet
+from .mixture_site import MixtureSite
 from .priors import Priors
 from .scaled_prior import ScaledPrior
 
-__all__ = ["MixtureSite", "MixtureSites"]
+__all__ = ["MixtureSites"]
 
 _LEAST_VARIANCE = 1e-6
 _LEAST_WEIGHT = 1e-4
-
-
-@dataclass(frozen=True, eq=False)
-class MixtureSite:
-    """One site.
-
-    Attributes:
-        dims: what its dimensions are called.
-        prior: its prior, or None if it is learned.
-        start: where it starts.
-        support: where it may go, if it is learned.
-    """
-
-    dims: tuple[str, ...]
-    prior: Any
-    start: Tensor
-    support: constraints.Constraint
 
 
 class MixtureSites(DerivedModule):
@@ -56,10 +38,15 @@ class MixtureSites(DerivedModule):
         n_features: int,
         covariance: str,
         priors: Priors,
+        rank: int | None = None,
     ) -> None:
         super().__init__()
         self._sizes = {"component": n_components, "feature": n_features}
-        self._covariance, self._priors = covariance, priors
+        self._kind: dict[str, Any] = {"n_components": n_components, "n_features": n_features}
+        self._kind["covariance"] = covariance
+        if rank is not None:
+            self._sizes["common_factor"] = self._kind["rank"] = rank
+        self._priors = priors
         self._structure = COVARIANCE_SITES[covariance]
         self.register_buffer("center", priors.center.expand(n_features).clone())
         self.register_buffer("spread", priors.spread.to(priors.center).expand(n_features).clone())
@@ -82,9 +69,10 @@ class MixtureSites(DerivedModule):
     def _check_start(self, start: Any) -> None:
         expected = "a GaussianMixture, such as the mixture of EM's result"
         check(isinstance(start, GaussianMixture), "start", expected, type(start).__name__)
-        got = (start.n_components, start.n_features, start.covariance.name)
-        wanted = (*self._sizes.values(), self._covariance)
-        check(got == wanted, "start", f"n_components, n_features, covariance = {wanted}", got)
+        structure = start.covariance
+        found = (start.n_components, start.n_features, structure.name, structure.rank)
+        got, wanted = found[: len(self._kind)], tuple(self._kind.values())
+        check(got == wanted, "start", f"{', '.join(self._kind)} = {wanted}", got)
         check(start.batch_shape == (), "start", "no batch", tuple(start.batch_shape))
 
     def by_name(self) -> dict[str, MixtureSite]:
@@ -95,9 +83,9 @@ class MixtureSites(DerivedModule):
         check_precision("model", self.center)
         sites = {"weights": self._weights()} if self._sizes["component"] > 1 else {}
         sites |= {"means": self._means(), "variances": self._variances()}
-        # In one dimension there is nothing to correlate.
-        if self._structure.correlation_dims is not None and self._sizes["feature"] > 1:
-            sites["correlations"] = self._correlations(self._structure.correlation_dims)
+        if self._sizes["feature"] > 1:  # In one dimension there is nothing to correlate.
+            concentration = self._priors.correlations
+            sites |= self._structure.correlated(self._sizes, concentration, self.center)
         return sites
 
     def _shape(self, dims: tuple[str, ...]) -> tuple[int, ...]:
@@ -130,12 +118,3 @@ class MixtureSites(DerivedModule):
             prior = scaled.to_event(len(dims))
         floor = _LEAST_VARIANCE * float(unit.min())  # the likelihood has no maximum without one
         return MixtureSite(dims, prior, unit, constraints.greater_than(floor))
-
-    def _correlations(self, dims: tuple[str, ...]) -> MixtureSite:
-        n_features, batch, prior = self._sizes["feature"], self._shape(dims), None
-        eye = torch.eye(n_features).to(self.center).expand(*batch, -1, -1).clone()
-        if self._priors.correlations is not None:
-            concentration = self.center.new_full(batch, self._priors.correlations)
-            prior = dist.LKJCholesky(n_features, concentration).to_event(len(batch))
-        named = (*dims, "feature", "feature_before")
-        return MixtureSite(named, prior, eye, constraints.corr_cholesky)

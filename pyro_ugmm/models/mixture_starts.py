@@ -19,6 +19,7 @@ class MixtureStarts(BayesianModel):
     learned: LearnedSites
     n_components: int
     covariance: str
+    rank: int | None
     missing: str
     given: str | None
 
@@ -38,5 +39,10 @@ class MixtureStarts(BayesianModel):
         """Clusters rows by k-means, from a random start."""
         known = ROW_KNOWLEDGE[self.given].of_start(*rows[1:])
         return initialize(
-            rows[0], self.n_components, self.covariance, missing=self.missing, **known
+            rows[0],
+            self.n_components,
+            self.covariance,
+            rank=self.rank,
+            missing=self.missing,
+            **known,
         )

@@ -44,7 +44,11 @@ class Priors:
     .. math:: w \sim \mathrm{Dirichlet}(\texttt{weights}, \dots, \texttt{weights})
 
     and, for correlation matrices, :math:`p(R) \propto \det(R)^{\texttt{correlations} - 1}`
-    (Lewandowski, Kurowicka and Joe 2009). With a variance for each component alone,
+    (Lewandowski, Kurowicka and Joe 2009); of covariances of rank :math:`R`, whose loadings in units
+    of the noise have rows :math:`u`,
+    :math:`p(u) \propto (1 + \lVert u \rVert^2)^{-(R + \texttt{correlations}) / 2}`, so that the
+    share of a variance that is not noise is Beta(:math:`R / 2`, :math:`\texttt{correlations} / 2`)
+    distributed. With a variance for each component alone,
     :math:`s^2` is the mean over the features. In a mixture of :math:`K` components in :math:`D`
     dimensions variances are in units of :math:`s^2 / K^{2/D}`: a component's share of the volume
     that the data take (Fraley and Raftery 2007, *Bayesian regularization for normal mixture
@@ -67,8 +71,8 @@ class Priors:
             mixture, and in a network ``InverseGamma(2, 1)``.
         weights: the concentration of a symmetric Dirichlet distribution. By default, one in a
             mixture; in a network, whose weights are as many as its means, None.
-        correlations: the concentration of the LKJ distribution: one is uniform, more favors
-            weak correlations.
+        correlations: the concentration of the LKJ distribution, and of the loadings': one is
+            uniform, more favors weak correlations.
         center, spread: the location and scale of the inputs, shape ``(K,)`` or ``()``.
 
     Raises:

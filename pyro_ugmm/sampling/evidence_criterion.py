@@ -40,21 +40,21 @@ class Evidence:
     num_populations: int = 4
 
     def models(
-        self, x: Any, pairs: Sequence[tuple[str, int]], missing: str
+        self, x: Any, trials: Sequence[tuple[str, int, int | None]], missing: str
     ) -> list[BayesianGaussianMixture]:
-        """Makes mixtures for rows ``x`` of structures and numbers of components.
+        """Makes mixtures for rows ``x`` of structures, numbers of components and ranks.
 
         Raises:
             ValueError: if a structure has no priors, or the rows are none of a mixture.
         """
-        for structure, _ in pairs:
+        for structure, *_ in trials:
             check_choice("covariance", structure, COVARIANCE_SITES)
         shape = tuple(as_table("x", x).values.shape)
         check(len(shape) == 2, "x", "shape (n, D)", shape)
         priors = Priors.from_data(x) if self.priors is None else self.priors
         models = [
-            BayesianGaussianMixture(size, shape[1], structure, priors, missing=missing)
-            for structure, size in pairs
+            BayesianGaussianMixture(size, shape[1], structure, priors, rank=rank, missing=missing)
+            for structure, size, rank in trials
         ]
         models[0].check_data(x)
         return models

@@ -22,7 +22,7 @@ from .tensors import check_shape, check_tensors, load_state
 
 __all__ = ["load_fitted", "save_fitted"]
 
-_FORMAT = "pyro_ugmm fitted model 4"
+_FORMAT = "pyro_ugmm fitted model 5"
 _SAMPLE = "sample."
 
 

@@ -67,7 +67,7 @@ def _density_shapes(arguments: Mapping[str, Any]) -> Shapes:
     return shapes | {"model.label_codes": (n_classes,)}
 
 
-_MIXTURE = frozenset({"n_components", "n_features", "covariance", "missing", "given"})
+_MIXTURE = frozenset({"n_components", "n_features", "covariance", "rank", "missing", "given"})
 _GROUPS = frozenset(
     {"n_groups", "n_components", "n_features", "covariance", "group_scale", "missing"}
 )

@@ -109,6 +109,25 @@ def test_what_cannot_be_told_apart_is_said(structure):
     assert "0 and 1 cannot be told apart" in found.posterior.attrs["relabeled"]
 
 
+def test_by_loadings_whatever_the_signs_and_rotations_of_factors():
+    values, switched = posterior("diagonal")
+    rng = np.random.default_rng(1)
+    first = switched.posterior["weights"].values[0, :, 0] == values["weights"][:, 0]
+    loadings = np.zeros((S, 2, 2, 2))
+    loadings[:, 0, :, 0], loadings[:, 1, :, 0] = [2.0, 2.0], [2.0, -2.0]
+    q, _ = np.linalg.qr(rng.normal(size=(S, 2, 2, 2)))
+    turned = np.where(first[:, None, None, None], loadings, loadings[:, ::-1]) @ q
+    draws = {name: part.values for name, part in switched.posterior.data_vars.items()}
+    dims = BayesianGaussianMixture(2, 2, "low_rank", rank=2).dims()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = relabel(draws_of(posterior=draws | {"loadings": turned[None]}, dims=dims))
+    assert found.posterior.attrs["relabeled"] == "all components are told apart"
+    ordered = found.posterior["loadings"].values[0]
+    products = (ordered[:, :, 0] * ordered[:, :, 1]).sum(-1)  # of the rows of two features
+    assert (products.std(0) < 1e-9).all() and sorted(products[0].round()) == [-4, 4]
+
+
 def test_variances_that_are_one_for_all():
     values, switched = posterior(**APART["means"])
     one_for_all = values["variances"][:, 0]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
-from pyro_ugmm.distributions import GaussianMixture
+from pyro_ugmm.distributions import GaussianMixture, LowRankCovariance
 from pyro_ugmm.distributions.covariance import SKLEARN_STRUCTURES, STRUCTURES
 from pyro_ugmm.em import initialize
 
@@ -32,6 +32,18 @@ def clusters(n_rows=600, n_features=3, n_clusters=4, dtype=torch.float64, seed=0
     noise = rng.normal(size=(n_rows, n_features))
     x = means[label] + np.einsum("nij,nj->ni", mixing[label], noise)
     return torch.from_numpy(x).to(dtype)
+
+
+def analyzers(n_rows, n_features=8, rank=2, seed=0):
+    """Rows of two factor analyzers, which overlap."""
+    generator = torch.Generator().manual_seed(seed)
+    kind = {"generator": generator, "dtype": torch.float64}
+    covariance = LowRankCovariance(
+        torch.randn(2, n_features, rank, **kind), torch.rand(2, n_features, **kind) + 0.5
+    )
+    means = torch.stack([torch.zeros(n_features), torch.full((n_features,), 1.5)]).double()
+    mixture = GaussianMixture(torch.tensor([0.4, 0.6]).double(), means, covariance)
+    return mixture.sample((n_rows,), generator), mixture
 
 
 def sklearn_start(x, n_components, structure, seed=0):

@@ -10,21 +10,9 @@ from sklearn.decomposition import FactorAnalysis
 from pyro_ugmm.distributions import GaussianMixture, LowRankCovariance
 from pyro_ugmm.em import EMFitter, GaussianMixtureEstimator, StepwiseEM, initialize, select
 
-from .cases import clusters
+from .cases import analyzers, clusters
 
 FITTER = EMFitter(tol=1e-10, max_iter=2000, reg_covar=0, progress=False)
-
-
-def analyzers(n_rows, n_features=8, rank=2, seed=0):
-    """Rows of two factor analyzers, which overlap."""
-    generator = torch.Generator().manual_seed(seed)
-    kind = {"generator": generator, "dtype": torch.float64}
-    covariance = LowRankCovariance(
-        torch.randn(2, n_features, rank, **kind), torch.rand(2, n_features, **kind) + 0.5
-    )
-    means = torch.stack([torch.zeros(n_features), torch.full((n_features,), 1.5)]).double()
-    mixture = GaussianMixture(torch.tensor([0.4, 0.6]).double(), means, covariance)
-    return mixture.sample((n_rows,), generator), mixture
 
 
 def by_hand(x, mixture):

@@ -7,6 +7,11 @@ from pyro_ugmm.models import BayesianGaussianMixture, Priors
 NOTHING = {"means": None, "variances": None, "weights": None, "correlations": None}
 
 
+def rank_in(covariance):
+    """The rank of one in a structure that has one."""
+    return 1 if covariance == "low_rank" else None
+
+
 def rows(n=120, seed=0, dtype=torch.float64):
     """Two components, of a third and two thirds of the rows, away from the origin."""
     generator = torch.Generator().manual_seed(seed)
@@ -17,4 +22,5 @@ def rows(n=120, seed=0, dtype=torch.float64):
 
 def mixture(covariance="full", n_components=2, *, seed=1, **kwargs):
     torch.manual_seed(seed)
-    return BayesianGaussianMixture(n_components, 2, covariance, Priors.from_data(rows(), **kwargs))
+    priors, rank = Priors.from_data(rows(), **kwargs), rank_in(covariance)
+    return BayesianGaussianMixture(n_components, 2, covariance, priors, rank=rank)

@@ -12,6 +12,7 @@ from pyro.infer.autoguide import (
     AutoMultivariateNormal,
     AutoNormal,
 )
+from scipy.stats import multivariate_t
 from torch.distributions import MultivariateNormal
 
 from pyro_ugmm.distributions import FullCovariance, GaussianMixture, TiedCovariance
@@ -20,9 +21,9 @@ from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.training import fit_mle, fit_svi
-from tests.models.mixtures import NOTHING, mixture, rows
+from tests.models.mixtures import NOTHING, mixture, rank_in, rows
 
-STRUCTURES = ("full", "tied", "diagonal", "spherical")
+STRUCTURES = ("full", "tied", "diagonal", "spherical", "low_rank")
 
 
 @pytest.mark.parametrize("covariance", STRUCTURES)
@@ -37,6 +38,8 @@ def test_sites_and_shapes(covariance):
     expected["variances"] = {"tied": (2,), "spherical": (3,)}.get(covariance, (3, 2))
     if covariance in ("full", "tied"):
         expected["correlations"] = (3, 2, 2) if covariance == "full" else (2, 2)
+    if covariance == "low_rank":
+        expected["loadings"] = (3, 2, 1)
     assert shapes == expected
     assert not [name for name, site in trace.nodes.items() if site["type"] == "param"]
 
@@ -58,6 +61,12 @@ def test_joint_density_by_hand(covariance):
         lkj = dist.LKJCholesky(2, torch.tensor(1.5).double())
         expected += lkj.log_prob(value["correlations"]).sum()
         correlation = value["correlations"] @ value["correlations"].mT
+    if "loadings" in value:
+        student = multivariate_t(shape=1 / 1.5, df=1.5)  # of which the scale is squared
+        expected += student.logpdf(value["loadings"].numpy()).sum()
+        scaled = torch.eye(2) + value["loadings"] @ value["loadings"].mT
+        deviation = scaled.diagonal(dim1=-2, dim2=-1).rsqrt().unsqueeze(-1)
+        correlation = deviation * scaled * deviation.mT
     scale = value["variances"].sqrt()
     scale = scale.unsqueeze(-1).expand(3, 2) if covariance == "spherical" else scale.expand(3, 2)
     matrices = scale.unsqueeze(-1) * correlation * scale.unsqueeze(-2)
@@ -175,11 +184,11 @@ def test_pyros_autoguides_learn_under_pyros_own_svi(guide_class):
     assert means[:, 0].min() == pytest.approx(10, abs=1)
 
 
-@pytest.mark.parametrize("covariance", STRUCTURES)
+@pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical"])
 def test_maximum_likelihood_reaches_what_em_reaches(covariance):
     x = rows()
     em = EMFitter(tol=1e-10, max_iter=500, reg_covar=0.0, progress=False).fit(
-        x, initialize(x, n_components=2, covariance=covariance, seed=0)
+        x, initialize(x, 2, covariance, rank=rank_in(covariance), seed=0)
     )
     models = [mixture(covariance, seed=seed, **NOTHING) for seed in range(3)]
     results = [fit_mle(m, x, steps=1000, learning_rate=0.05, progress=False) for m in models]
@@ -199,7 +208,7 @@ def test_maximum_likelihood_reaches_what_em_reaches(covariance):
 def test_guides_start_at_an_em_solution_as_wide_as_its_curvature(make, covariance):
     x = rows()
     em = EMFitter(progress=False).fit(
-        x, initialize(x, n_components=2, covariance=covariance, seed=0)
+        x, initialize(x, 2, covariance, rank=rank_in(covariance), seed=0)
     )
     model = mixture(covariance)
     guide = make(model, start=em.mixture, x=x)

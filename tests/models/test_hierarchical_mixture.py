@@ -136,6 +136,10 @@ X, GROUPS = rows_of()
             lambda: HierarchicalGaussianMixture(2, 2, 1, priors=Priors(means=None)),
             r"priors: expected priors of all sites, got None for \['means'\]",
         ),
+        (
+            lambda: model_of("low_rank"),
+            "covariance: expected one of 'full', .* 'spherical', got 'low_rank'",
+        ),
         (lambda: model_of()(X), "groups: expected the group of each row, got None"),
         (lambda: model_of()(), "groups: expected the group of each row, got None"),
         (lambda: model_of().log_likelihood(X), "groups: expected the group of each row, got None"),

@@ -13,8 +13,9 @@ from pyro_ugmm.sampling import sample_posterior
 from pyro_ugmm.saving import load_fitted, save_fitted
 from pyro_ugmm.training import fit_svi
 from tests.diagnostics.arviz_words import TOTAL
+from tests.models.mixtures import rank_in
 
-STRUCTURES = ("full", "tied", "diagonal", "spherical")
+STRUCTURES = ("full", "tied", "diagonal", "spherical", "low_rank")
 FEW = {"num_particles": 64, "most_moves": 6, "seed": 0, "progress": False}
 
 
@@ -33,7 +34,8 @@ def knowledge(given, x, label):
 def model_for(given, x, covariance="full"):
     given = "noise" if given == "covariances" else given
     priors = Priors.from_data(x)
-    return BayesianGaussianMixture(2, x.shape[1], covariance, priors, given=given).double()
+    options = {"given": given, "rank": rank_in(covariance)}
+    return BayesianGaussianMixture(2, x.shape[1], covariance, priors, **options).double()
 
 
 @pytest.mark.parametrize("covariance", STRUCTURES)

@@ -98,6 +98,13 @@ def test_errors_of_probabilities_are_how_much_they_vary():
     plt.close("all")
 
 
+def test_evidence_is_that_of_a_rank():
+    x, trials = torch.randn(9, 3), [("low_rank", 2, 1), ("low_rank", 2, 3), ("full", 1, None)]
+    models = Evidence().models(x, trials, "error")
+    found = [(model.covariance, model.n_components, model.rank) for model in models]
+    assert found == trials
+
+
 def test_bad_arguments_of_evidence():
     with pytest.raises(ValueError, match="samples: expected samples of posteriors by the names"):
         compare_evidence([sample(-1.0)])
@@ -113,7 +120,7 @@ def test_bad_arguments_of_evidence():
         select(X, 1, criterion="waic")
     with pytest.raises(ValueError, match="sample_weight: expected None, by evidence"):
         select(X, 1, criterion="evidence", sample_weight=torch.ones(len(X)))
-    with pytest.raises(ValueError, match=r"covariance: expected one of .*got 'low_rank'"):
-        select(X, 1, "low_rank", rank=1, criterion="evidence")
+    with pytest.raises(ValueError, match=r"covariance: expected one of .*got 'banded'"):
+        Evidence().models(X, [("banded", 1, None)], "error")
     with pytest.raises(ValueError, match="criterion: expected 'evidence', got 'bic'"):
         select(X, 1, progress=False).probabilities  # noqa: B018

@@ -55,4 +55,5 @@ def rows(n=120):
 
 def mixture(covariance, **priors):
     torch.manual_seed(1)
-    return BayesianGaussianMixture(2, 2, covariance, Priors.from_data(rows(), **priors))
+    rank = 1 if covariance == "low_rank" else None
+    return BayesianGaussianMixture(2, 2, covariance, Priors.from_data(rows(), **priors), rank=rank)

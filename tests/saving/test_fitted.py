@@ -60,7 +60,7 @@ def test_a_network_and_its_guide_predict_the_same(kind, make, tmp_path):
     assert result.losses.isfinite().all()
 
 
-@pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical"])
+@pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical", "low_rank"])
 def test_a_mixture_in_another_process(covariance, tmp_path):
     model, x = mixture(covariance, weights=None), rows(30)
     guide = mean_field(model)

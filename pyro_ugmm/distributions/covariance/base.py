@@ -182,6 +182,11 @@ class Covariance(ComponentTensors):
     n_start_steps: ClassVar[int] = 1
     """How many M-steps lead to a start, with rows that keep their components."""
 
+    @property
+    def rank(self) -> int | None:
+        """The rank, of a structure that has one."""
+        return None
+
     @classmethod
     def checked_rank(cls, rank: int | None, n_features: int) -> int | None:
         """Checks the rank that was asked for."""

@@ -109,7 +109,7 @@ class LowRankCovariance(Covariance):
         return self._factor.shape[-2]
 
     @property
-    def _rank(self) -> int:
+    def rank(self) -> int:
         return self._factor.shape[-1]
 
     def check_positive_definite(self) -> None:
@@ -136,7 +136,7 @@ class LowRankCovariance(Covariance):
         return self._factor @ self._factor.mT + self._variances.diag_embed()
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
-        of_factor = n_features * self._rank - self._rank * (self._rank - 1) // 2
+        of_factor = n_features * self.rank - self.rank * (self.rank - 1) // 2
         full = n_features * (n_features + 1) // 2
         return n_components * min(n_features + of_factor, full)
 
@@ -181,6 +181,13 @@ class LowRankCovariance(Covariance):
     def refitted(
         self, moments: Tensor, mass: Tensor, n_features: int, floor: float
     ) -> tuple["LowRankCovariance", Tensor]:
+        # In terms of these covariances, what is maximized is -M/2 (log|Sigma| + tr(T Sigma^-1)),
+        # with T = moments / M. Any positive semidefinite T is the second moment of some deviations
+        # d, of which z given d is N(beta d, I - beta F) as of rows: the step of EM over these needs
+        # T beta^T and diag T alone, and does not lower the objective. So it is exact, too, where
+        # rows of a prior were added to T, whether or not M counts them (Sigma's inverse Wishart
+        # density has nu S in T and nu in M; that of the mean adds to T only). The prior is a
+        # function of Sigma, which the expansion by the covariance of z leaves as it is.
         averages = moments / mass[..., None, None]
         factor, variances = self._form.maximized(averages[..., :-1], averages[..., -1])
         return type(self)(factor, variances, validate_args=False).regularized(floor)
@@ -210,7 +217,7 @@ class LowRankCovariance(Covariance):
         n_components, shares = self._factor.shape[-3], weights.unsqueeze(-1)
         parts = self._factor * shares.sqrt().unsqueeze(-1)
         total = (shares * (self._variances + self._factor.square().sum(-1))).sum(-2)
-        factor, variances = principal_factor(parts.movedim(-3, -2).flatten(-2), total, self._rank)
+        factor, variances = principal_factor(parts.movedim(-3, -2).flatten(-2), total, self.rank)
         batch = total.shape[:-1]
         return type(self)(
             factor.unsqueeze(-3).expand(*batch, n_components, -1, -1),
