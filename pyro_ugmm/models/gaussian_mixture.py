@@ -170,8 +170,8 @@ class BayesianGaussianMixture(MixtureStarts):
         priors = self.site_distributions()
         draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
         rows: list[Any] = [x] if y is None else [x, y]
-        mixture, given = self.observation(beside_rows(draws, priors), *rows), y if x is None else x
-        n_rows = size or 1 if given is None else len(given)
+        mixture, some = self.observation(beside_rows(draws, priors), *rows), y if x is None else x
+        n_rows = size or 1 if some is None else len(some)
         with row_plate(n_rows, None if x is None else size, mixture.means.device):
             return pyro.sample("x", mixture, obs=x)
 
@@ -221,10 +221,8 @@ class BayesianGaussianMixture(MixtureStarts):
         return x, *ROW_KNOWLEDGE[self.given].none(x)
 
     def __repr__(self) -> str:
-        rank = "" if self.rank is None else f"rank={self.rank}, "
+        sizes = f"{self.n_components}, {self.n_features}, {self.covariance!r}"
+        rank = "" if self.rank is None else f", rank={self.rank}"
         missing = mixture_rule(self.missing).shown
         given = "" if self.given is None else f", given={self.given!r}"
-        return (
-            f"{type(self).__name__}({self.n_components}, {self.n_features}, "
-            f"{self.covariance!r}, {rank}priors={self.priors!r}{missing}{given})"
-        )
+        return f"{type(self).__name__}({sizes}{rank}, priors={self.priors!r}{missing}{given})"
