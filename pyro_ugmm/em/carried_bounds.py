@@ -70,8 +70,8 @@ class CarriedBounds:
         return is_full and is_natural and is_many and is_held
 
     def conclude(self, evaluator: BlockEvaluator | BoundedEvaluator, is_sparse: bool) -> None:
-        """Takes notice of a reading, by the evaluator that this gave for it, and of whether few
-        responsibilities were above rounding.
+        """Takes notice of a reading of all rows, by the evaluator that this gave for it, and of
+        whether few responsibilities were above rounding.
         """
         if not isinstance(evaluator, BoundedEvaluator):
             self.share = 1.0
@@ -79,8 +79,7 @@ class CarriedBounds:
             self._n_resting = max(0, self._n_resting - 1)
             return
         self.share = evaluator.share
-        if evaluator.n_read == self._n_rows:
-            self._known = evaluator.place, evaluator.pairs
+        self._known = evaluator.place, evaluator.pairs
         is_failure = self.share > _MOST_EVALUATED
         self._n_failures = self._n_failures + 1 if is_failure else 0
         if self._n_failures > _MOST_FAILURES or not is_sparse:

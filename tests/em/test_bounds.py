@@ -1,6 +1,7 @@
 """Bounds on distances: never above them; what they leave out is below rounding."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -195,3 +196,16 @@ def test_numbers_out_of_range_bound_nothing():
     moves = moves_between(place, Place(place.means, whitener))
     assert (moves.nearer[0], moves.farther[0]) == (0, math.inf)
     assert 0 < moves.nearer[1] < 1 < moves.farther[1] < 1.001
+
+
+def test_rows_of_which_nothing_is_evaluated_keep_what_is_known():
+    components = drawn(3, 2)
+    after, x = moved(components, 1.0), rows_of(components, 60)
+    pairs, joint = nothing_known(1, 3, 60), torch.empty(3, 60).double()
+    places = Place.of(components), Place.of(after)
+    evaluate_pairs(x, parameters_of(components), moves_between(*places[:1] * 2), pairs, 0, joint)
+    nowhere = replace(parameters_of(after), constant=torch.full((3,), -math.inf).double())
+    evaluate_pairs(x, nowhere, moves_between(*places), pairs, 0, joint)
+    distances, _ = exactly(after, x)
+    assert (joint == -math.inf).all()
+    assert (pairs.most >= distances.gather(0, pairs.best.long())).all()

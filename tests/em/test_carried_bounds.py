@@ -50,6 +50,14 @@ def shares(monkeypatch):
     return noted
 
 
+@pytest.fixture
+def used(monkeypatch):
+    """A mark for each block that was evaluated with bounds."""
+    marks, evaluate = [], bounds.evaluate_pairs
+    monkeypatch.setattr(bounds, "evaluate_pairs", lambda *a: marks.append(1) or evaluate(*a))
+    return marks
+
+
 def fitted(x, start, sample_weight=None, *, monkeypatch=None, **options):
     """A fit; without bounds, if there is something to patch them away by."""
     options = {"progress": False, "engine": "torch", "tol": 0, "max_iter": 15, **options}
@@ -219,12 +227,11 @@ def test_a_fit_that_goes_on_from_a_checkpoint_has_the_same_numbers(shares, tmp_p
     assert torch.equal(parts.mixture.means, whole.mixture.means)
 
 
-def test_they_rest_where_they_leave_out_nothing(monkeypatch):
+def test_they_rest_where_they_leave_out_nothing(used):
     """As when components change places; each time for twice as long."""
-    x, used = parted(), []
-    start, evaluate = near(x, variance=1.0), bounds.evaluate_pairs
+    x = parted()
+    start = near(x, variance=1.0)
     turned = start.reindex(lambda t: t.roll(1, 0))
-    monkeypatch.setattr(bounds, "evaluate_pairs", lambda *a: used.append(1) or evaluate(*a))
     rows, em, found = known_rows(x, start), EMAlgorithm(), []
     carried = CarriedBounds.of(rows)
     for i in range(24):
@@ -244,14 +251,33 @@ def test_they_hold_for_any_mixture_that_follows(shares):
         mixture = near(x, **options, variance=1.0)
         for by in (0, 0.01, 0.02, 0.5):
             other = GaussianMixture(mixture.weights, mixture.means + by, mixture.covariance)
-            with pytest.raises(ZeroDivisionError):
-                Expectation(other, bounds=carried).read(Failing(rows))
             for _ in range(2):
-                found = em.e_step(other, rows, bounds=carried).statistics
-                expected = em.e_step(other, rows).statistics
-                for mine, theirs in zip(found.moments, expected.moments, strict=True):
-                    assert_close(mine, theirs, 1e-12)
+                found = em.e_step(other, rows, bounds=carried)
+                assert_same_sums(found, em.e_step(other, rows))
+            turned = GaussianMixture(other.weights, other.means.roll(1, -2), other.covariance)
+            with pytest.raises(ZeroDivisionError):
+                Expectation(turned, bounds=carried).read(Failing(rows))
+            assert_same_sums(em.e_step(other, rows, bounds=carried), em.e_step(other, rows))
     assert min(shares) < 0.5
+
+
+def assert_same_sums(found, expected):
+    sums = (state.statistics.moments for state in (found, expected))
+    for mine, theirs in zip(*sums, strict=True):
+        assert_close(mine, theirs, 1e-12)
+
+
+def test_they_rest_once_all_share_all_rows(shares, used):
+    x, found = parted(), []
+    rows, em = known_rows(x, near(x)), EMAlgorithm()
+    carried = CarriedBounds.of(rows)
+    for variance, share in ((1.0, 1.0), (1.0, 1.0), (1.0, K**-1), (1e4, 1.0), (1e4, 1.0)):
+        mixture = near(x, variance=variance)
+        used.clear()
+        assert_same_sums(em.e_step(mixture, rows, bounds=carried), em.e_step(mixture, rows))
+        assert shares[-1] == pytest.approx(share, abs=0.1)
+        found.append(bool(used))
+    assert found == [False, True, True, True, False]
 
 
 class Failing:
