@@ -22,7 +22,7 @@ except ImportError:  # run by hand
     BuildHookInterface = object
 
 NATIVE = Path(__file__).parent / "pyro_ugmm" / "native"
-SOURCES = ["mixture_layer.c", "em.c", "kmeans.c", "products.c", "digest.c"]
+SOURCES = ["mixture_layer.c", "em.c", "kmeans.c", "products.c", "bounds.c", "digest.c"]
 
 _FLAGS = ["-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 _AVX2 = ["-mavx2", "-mfma"]

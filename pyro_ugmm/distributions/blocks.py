@@ -119,13 +119,16 @@ class CenteredForm:
 
     def log_joint(self, x: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor]:
         """Evaluates rows ``(D, B)``, shape ``(K, B)``; also returns their deviations."""
-        shape = *self.means.shape, x.shape[1]
-        deviations = scratch.empty(self, "deviations", x, *shape)
-        z = scratch.empty(self, "products", x, *shape)
-        torch.sub(x.contiguous(), self.means.unsqueeze(-1), out=deviations)
+        deviations = self.deviations(x, scratch)
+        z = scratch.empty(self, "products", x, *deviations.shape)
         self.covariance.whiten_block(self.whitener, deviations, z)
         log_joint = torch.add(self.constant.unsqueeze(-1), z.square_().sum(1), alpha=-0.5)
         return log_joint, deviations
+
+    def deviations(self, x: Tensor, scratch: Scratch) -> Tensor:
+        """The deviations of rows ``(D, B)`` from each mean, ``(K, D, B)``."""
+        out = scratch.empty(self, "deviations", x, *self.means.shape, x.shape[1])
+        return torch.sub(x.contiguous(), self.means.unsqueeze(-1), out=out)
 
     def weighted(self, deviations: Tensor, responsibilities: Tensor, scratch: Scratch) -> Tensor:
         """Multiplies deviations, ``(K, D, B)``, by responsibilities ``(K, B)``."""

@@ -13,6 +13,8 @@ from ..distributions.components import Components
 from ..distributions.covariance.moments import SecondMoments
 from ..missing_values import mixture_rule
 from ..processes import all_reduce
+from .bounds import BoundedEvaluator
+from .carried_bounds import CarriedBounds
 from .known_rows import KnownRows
 from .products import DenseProducts, SparseProducts, products_for
 from .rows import Rows
@@ -58,6 +60,7 @@ class _NaturalSums:
         self._form, self._moments = form, moments
         self._weights, self._means = weights, means
         self._products: DenseProducts | SparseProducts | None = None
+        self.is_sparse = False
         self._shared: Tensor | None = None
 
     def add(
@@ -66,6 +69,9 @@ class _NaturalSums:
         if self._products is None:
             mine = self._weights, self._means.shape[1], self._moments
             self._products = products_for(responsibilities, weight, *mine)
+            self.is_sparse = isinstance(self._products, SparseProducts)
+            if len(terms) < self._form.n_terms:  # of a bounded evaluation
+                self._products = SparseProducts(*mine)
         self._products.add(terms, responsibilities, weight)
         shared = self._moments.shared(self._form.centered_rows(terms), responsibilities)
         if shared is not None:
@@ -117,6 +123,7 @@ class Expectation:
         mixture: of batch shape ``()``, or ``(S,)``; all S see each block while it is in the cache.
         only_likelihood: whether to leave out the moments.
         log_weights: in the place of the mixture's, normalized or not.
+        bounds: what leaves out components that are below rounding; then all rows are read once.
     """
 
     def __init__(
@@ -125,6 +132,7 @@ class Expectation:
         *,
         only_likelihood: bool = False,
         log_weights: Tensor | None = None,
+        bounds: CarriedBounds | None = None,
     ) -> None:
         self._batch_shape = mixture.batch_shape
         self._n_restarts = mixture.batch_shape.numel()
@@ -137,7 +145,10 @@ class Expectation:
             mixture.covariance.joined(),
             (mixture.log_weights if log_weights is None else log_weights).flatten(),
         )
-        self._evaluator = BlockEvaluator(self._joined)
+        self._bounds, plain = bounds, BlockEvaluator(self._joined)
+        self._evaluator: BlockEvaluator | BoundedEvaluator = plain
+        if bounds is not None:
+            self._evaluator = bounds.evaluator(self._joined, plain, self._n_restarts)
         self._scratch = Scratch()
         kinds = {NaturalForm: _NaturalSums, CenteredForm: _CenteredSums}
         weights, means = self._joined.weights, self._joined.means
@@ -159,6 +170,9 @@ class Expectation:
         for x, weight in rows.blocks(self._evaluator.rows_per_block):
             self.add(x, weight, rows.known.some(slice(at, at + len(x))))
             at += len(x)
+        if self._bounds is not None and not self._only_likelihood:
+            is_sparse = any(isinstance(s, _NaturalSums) and s.is_sparse for _, s in self._sums)
+            self._bounds.conclude(self._evaluator, is_sparse)
         return self
 
     def add(self, x: Tensor, weight: Tensor | None, known: KnownRows) -> None:

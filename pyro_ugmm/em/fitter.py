@@ -35,10 +35,10 @@ _NOT_SHARED = ("missing", "progress", "group")
 class EMFitter:
     """Fits Gaussian mixtures by expectation maximization, in closed form.
 
-    The settings are scikit-learn's and mean the same. Rows are read in blocks, so that memory
-    beyond the data does not grow with their number. Where ``torch.distributed`` is initialized,
-    each process gives its own rows and all get the fit to the rows of all; what goes wrong on one
-    is raised on all.
+    The settings are scikit-learn's and mean the same. Rows are read in blocks: what grows with
+    their number beside the data are bounds, 256 MiB at most, by which components are left out.
+    Where ``torch.distributed`` is initialized, each process gives its own rows and all get the fit
+    to the rows of all; what goes wrong on one is raised on all.
 
     Args:
         tol: stop when the mean log-likelihood per row changes by less than this, in nats; with a

@@ -18,9 +18,11 @@ from ..distributions.covariance.moments import SecondMoments
 from ..native import library
 from .products_call import add_products
 
-__all__ = ["DenseProducts", "SparseProducts", "products_for"]
+__all__ = ["BELOW_ROUNDING", "DenseProducts", "SparseProducts", "products_for"]
 
-_BELOW_ROUNDING = 1e-3
+BELOW_ROUNDING = 1e-3
+"""Of a machine epsilon and a component's weight, what is below rounding."""
+
 _MOST_DENSE = 0.15  # of the responsibilities; from about a fourth on, one product is faster
 
 
@@ -64,7 +66,7 @@ class SparseProducts:
     def __init__(self, weights: Tensor, n_features: int, moments: SecondMoments) -> None:
         self._moments = moments
         eps = torch.finfo(weights.dtype).eps
-        self._least = (_BELOW_ROUNDING * eps * weights).unsqueeze(-1)
+        self._least = (BELOW_ROUNDING * eps * weights).unsqueeze(-1)
         self._sums = weights.new_zeros(len(weights), n_features + 1, n_features + 1)
 
     def counts(self, responsibilities: Tensor, weight: Tensor | None) -> Tensor:

@@ -168,6 +168,8 @@ class Restarts:
         self._progress = Progress.from_tensors(state["progress"], self._starts)
 
     def _save(self, checkpoint: EMCheckpoint) -> None:
+        """Writes where the fit stands; it goes on as one does that is resumed from there."""
+        self._torch_steps.forget_bounds()
         state = {"progress": self._progress.tensors(), "recovery": self._recovery.state()}
         checkpoint.save(state)
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 from ..distributions import GaussianMixture
 from ..status import Status
 from .algorithm import EMAlgorithm
+from .carried_bounds import CarriedBounds
 from .endings import Ending, Trace, endings_of_step, limit_reached
 from .recovery import Recovery
 from .rows import Rows
@@ -38,10 +39,16 @@ class TorchSteps:
     ) -> None:
         self.algorithm, self.stopping, self.max_iter = algorithm, stopping, max_iter
         self.rows, self.recovery = rows, recovery
+        self._bounds = CarriedBounds.of(rows)
+
+    def forget_bounds(self) -> None:
+        """Goes on as steps do that begin here, to the last digit."""
+        self._bounds = CarriedBounds.of(self.rows)
 
     def start(self, starts: GaussianMixture) -> EMState:
         """Returns the state at starts of batch shape ``(S,)``."""
-        return self.algorithm.e_step(starts, self.rows)
+        self.forget_bounds()
+        return self.algorithm.e_step(starts, self.rows, bounds=self._bounds)
 
     def advance(
         self, at_work: Sequence[Trace], before: EMState, most: int
@@ -59,7 +66,9 @@ class TorchSteps:
         met = self.stopping.is_met(before)
         converged = [a and not b for a, b in zip(met, revived, strict=True)]
         is_last = n_steps == self.max_iter or all(converged)
-        after = self.algorithm.e_step(mixture, self.rows, before, is_last=is_last)
+        after = self.algorithm.e_step(
+            mixture, self.rows, before, is_last=is_last, bounds=self._bounds
+        )
         for trace, likelihood in zip(at_work, before.log_likelihood.tolist(), strict=True):
             trace.history[before.n_steps :] = [likelihood]
         reasons = [self.reason(i, before, after, ends) for i, ends in enumerate(converged)]

@@ -13,14 +13,6 @@
 #define CHUNK_WORK (1 << 18) /* products in a chunk, the rows that one thread sums alone, or more */
 #define MOST_CHUNKS 64 /* which each have sums of their own */
 
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
-#endif
-
 /* What all problems of a call share. */
 typedef struct {
     int64_t n_problems, n_components, n_features;
@@ -51,6 +43,7 @@ static char *carve(char *memory, size_t *used, size_t size) {
 
 #include "single.inc"
 #include "elementary.inc"
+#include "vectors.inc"
 #include "em_sums.inc"
 #include "em_matrices.inc"
 #include "em_variances.inc"
@@ -59,6 +52,7 @@ static char *carve(char *memory, size_t *used, size_t size) {
 
 #include "double.inc"
 #include "elementary.inc"
+#include "vectors.inc"
 #include "em_sums.inc"
 #include "em_matrices.inc"
 #include "em_variances.inc"
