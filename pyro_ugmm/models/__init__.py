@@ -2,6 +2,7 @@
 
 from .base import BayesianModel
 from .classifier import UGMMClassifier
+from .deep_classifier import DeepClassifier
 from .density import UGMMDensity
 from .gaussian_mixture import BayesianGaussianMixture
 from .hierarchical_mixture import HierarchicalGaussianMixture
@@ -10,6 +11,7 @@ from .priors import Priors
 __all__ = [
     "BayesianGaussianMixture",
     "BayesianModel",
+    "DeepClassifier",
     "HierarchicalGaussianMixture",
     "Priors",
     "UGMMClassifier",

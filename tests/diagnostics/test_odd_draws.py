@@ -37,7 +37,7 @@ def chains(model, x):
     torch.manual_seed(0)
     start = init_to_value(values=model.start_values(initialize(x, n_components=2, seed=0)))
     kernel = NUTSWithEnergy(model, max_tree_depth=3, init_strategy=start)
-    mcmc = MCMC(kernel, num_samples=40, warmup_steps=20, disable_progbar=True)
+    mcmc = MCMC(kernel, num_samples=60, warmup_steps=60, disable_progbar=True)
     mcmc.run(x)
     return mcmc
 

@@ -9,7 +9,7 @@ from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.em import ConjugatePrior, EMAlgorithm, EMFitter, bounds, initialize
 from pyro_ugmm.em.carried_bounds import CarriedBounds
 from pyro_ugmm.em.expectation import Expectation
-from pyro_ugmm.em.rows import known_rows
+from pyro_ugmm.em.given_rows import known_rows
 from pyro_ugmm.em.torch_steps import TorchSteps
 from pyro_ugmm.native import variants
 
