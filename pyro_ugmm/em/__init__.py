@@ -14,6 +14,9 @@ from .state import EMState
 from .statistics import SufficientStatistics
 from .stepwise import StepwiseEM, StepwiseState
 from .stopping import StoppingRule
+from .ugmm.fitter import UGMMFitter
+from .ugmm.result import UGMMResult
+from .ugmm.start import initialize_ugmm
 from .variational.fitter import VariationalEM
 from .variational.predictive import PosteriorPredictive
 from .variational.priors import VariationalPriors
@@ -40,11 +43,14 @@ __all__ = [
     "StepwiseState",
     "StoppingRule",
     "SufficientStatistics",
+    "UGMMFitter",
+    "UGMMResult",
     "VariationalEM",
     "VariationalPriors",
     "VariationalResult",
     "fit_groups",
     "initialize",
+    "initialize_ugmm",
     "select",
 ]
 
