@@ -9,7 +9,7 @@ from .univariate import UnivariateGaussianMixture
 
 __all__ = ["box_probability", "nodes_at_rows", "product_log_density", "rows_at_once"]
 
-_ENTRIES_AT_ONCE = {"cpu": 1 << 18}
+_ENTRIES_AT_ONCE = {"cpu": 1 << 16}
 _OTHER_ENTRIES = 1 << 24
 _REACH = 40.0  # beyond so many standard deviations a CDF is zero or one
 

@@ -22,6 +22,7 @@ from pyro_ugmm.distributions import (
 from pyro_ugmm.em import EMFitter, StoppingRule, UGMMFitter, initialize_ugmm
 from pyro_ugmm.status import Status
 
+from ..small_device import DEVICE, SmallDevice
 from .cases import clusters
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -187,6 +188,30 @@ def test_blocks_weights_and_holders_are_the_same_fit():
     weight[:100] = 2
     ours = fitter(max_iter=3).fit(x[:500], start, weight)
     assert_same(ours.mixture, fitter(max_iter=3).fit(twice, start).mixture)
+
+
+@pytest.mark.parametrize("missing", ["error", "marginalize"])
+def test_a_device_without_double_precision_fits_the_same(missing):
+    x = skewed(300, dtype=torch.float32)
+    if missing == "marginalize":
+        x[::5, 1] = NAN
+    start = initialize_ugmm(x, 2, 2, seed=0, missing=missing)
+    expected = fitter(max_iter=5).fit(x, start).mixture
+    with SmallDevice():
+        found = fitter(max_iter=5).fit(x.to(DEVICE), start.to(DEVICE)).mixture
+        assert found.weights.device.type == DEVICE.type
+        found = found.to("cpu")
+    assert_same(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fits_stay_on_the_device_of_the_start(device):
+    x = skewed(300)
+    start = initialize_ugmm(x.to(device), 2, 2, seed=0)
+    result = fitter(max_iter=5).fit(x, start)
+    assert result.mixture.weights.device.type == start.weights.device.type == device.type
+    expected = fitter(max_iter=5).fit(x, start.to("cpu"))
+    assert_same(result.mixture.to("cpu"), expected.mixture)
+    assert result.mixture.sample((3,), torch.Generator(device).manual_seed(0)).shape == (3, 3)
 
 
 def test_a_fit_recovers_what_rows_came_from():
