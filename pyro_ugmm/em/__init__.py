@@ -13,7 +13,7 @@ from .selection import Candidate, Selection, select
 from .state import EMState
 from .statistics import SufficientStatistics
 from .stepwise import StepwiseEM, StepwiseState
-from .stopping import StoppingRule
+from .stopping import Ascent, StoppingRule
 from .ugmm.fitter import UGMMFitter
 from .ugmm.result import UGMMResult
 from .ugmm.start import initialize_ugmm
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .variational.estimator import BayesianGaussianMixtureEstimator
 
 __all__ = [
+    "Ascent",
     "BayesianGaussianMixtureEstimator",
     "Candidate",
     "ConjugatePrior",

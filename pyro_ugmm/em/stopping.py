@@ -14,7 +14,16 @@ __all__ = ["Ascent", "StoppingRule", "Tolerance"]
 
 
 class Ascent(Protocol):
-    """Where steps stand, such as an :class:`EMState`."""
+    """Where steps stand: what stopping rules look at, of an :class:`EMState` or of others.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import Ascent, EMAlgorithm, initialize
+        >>> x = torch.randn(100, 2)
+        >>> state: Ascent = EMAlgorithm().init(initialize(x, n_components=3), x)
+        >>> state.n_steps, state.change
+        (0, tensor(inf, dtype=torch.float64))
+    """
 
     @property
     def log_likelihood(self) -> Tensor:
