@@ -5,6 +5,7 @@ bench-density-estimation``. MNIST's pixels are measured with ``--mnist FOLDER``,
 """
 
 import argparse
+import json
 import math
 import warnings
 from functools import partial
@@ -21,11 +22,12 @@ from ..common.results import write_results
 from .contenders import BASELINE, CONTENDERS, is_missing
 from .data import DATA, VARIANTS, mnist_rows, split
 from .measure import measured
+from .merge import merged
 from .report import report
 from .search import Settings
 
-FULL = (range(1, 11), (1, 2, 4, 8, 16), 20, 1, 1_000)
-TINY = (range(1, 3), (1,), 3, 1, 20)
+FULL = (range(1, 11), (1, 2, 4, 8, 16), (1, 2, 4, 7, 10), (1, 2, 3), 20, 1, 1_000)
+TINY = (range(1, 3), (1,), (1, 2), (1, 2), 3, 1, 20)
 
 
 def parsed() -> argparse.Namespace:
@@ -33,6 +35,11 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     rivals = [name for name in CONTENDERS if name != BASELINE]
     parser.add_argument("--only", nargs="+", choices=rivals, help="beside scikit-learn")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="keeps other methods of the record that is there, of the same data",
+    )
     parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
     parser.add_argument("--mnist", type=Path, metavar="FOLDER", help="measures its pixels, too")
     parser.add_argument("--rows", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
@@ -95,13 +102,20 @@ def main() -> None:
         "sklearn": sklearn.__version__,
         "sections": {},
     }
+    before = None
+    if options.keep:
+        before = json.loads((options.out / "density_estimation.json").read_text())
     warm_up(methods)
     for variant in options.rows:
         runs = record["sections"][variant] = {}
         for name, load in loaders.items():
             rows = VARIANTS[variant](load())
             runs[name] = run_data(name, rows, options.splits, settings, methods)
-            write_results(options.out, "density_estimation", record, report(record))
+            if before is None:
+                write_results(options.out, "density_estimation", record, report(record))
+    if before is not None:
+        record = merged(before, json.loads(json.dumps(record)))
+        write_results(options.out, "density_estimation", record, report(record))
     print(report(record))
 
 

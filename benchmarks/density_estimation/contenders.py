@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 import torch
@@ -11,14 +12,22 @@ from torch import Tensor
 
 from pyro_ugmm.distributions import GaussianMixture
 from pyro_ugmm.distributions.covariance import STRUCTURES
-from pyro_ugmm.em import EMFitter, VariationalEM, VariationalResult, initialize, select
+from pyro_ugmm.em import (
+    EMFitter,
+    UGMMFitter,
+    VariationalEM,
+    VariationalResult,
+    initialize,
+    initialize_ugmm,
+    select,
+)
 
 from .predictive import PredictiveDensity
 from .search import Candidate, Search, Settings
 
-__all__ = ["BASELINE", "CONTENDERS", "KINDS", "OURS", "TGMM", "is_missing"]
+__all__ = ["BASELINE", "CONTENDERS", "KINDS", "OURS", "PRODUCTS", "TGMM", "is_missing"]
 
-BASELINE, OURS, TGMM = "scikit-learn", "EM", "tgmm"
+BASELINE, OURS, PRODUCTS, TGMM = "scikit-learn", "EM", "UGMMMixture", "tgmm"
 KINDS = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
 """scikit-learn's names of the structures, by ours."""
 
@@ -58,6 +67,28 @@ def _by_em(train: Tensor, settings: Settings) -> Search:
 def _by_low_rank(train: Tensor, settings: Settings) -> Search:
     ranks = [rank for rank in settings.ranks if rank < train.shape[1]]
     return _selected(train, settings, covariance="low_rank", rank=ranks)
+
+
+def _by_products(train: Tensor, settings: Settings) -> Search:
+    """Mixtures over products of neurons, of several sizes and numbers of Gaussians per neuron."""
+    fitter = UGMMFitter(reg_covar=settings.reg_covar, max_iter=settings.max_iter, progress=False)
+    asked = {"n_init": settings.n_init, "seed": settings.seed, "reg_covar": settings.reg_covar}
+    found = Search()
+    for count, size in product(settings.gaussians, settings.products):
+        result = fitter.fit(train, initialize_ugmm(train, size, count, **asked))
+        nodes = result.mixture.nodes
+        found.candidates.append(
+            Candidate(
+                result.mixture,
+                size,
+                f"{count} per neuron",
+                result.converged,
+                bic=result.mixture.bic(train),
+                unsound=bool(result.findings),
+                least_variance=float(nodes.scale[nodes.probs > 0].min().square()),
+            )
+        )
+    return found
 
 
 def _variational(train: Tensor, settings: Settings) -> VariationalResult:
@@ -171,6 +202,7 @@ CONTENDERS: dict[str, Callable[[Tensor, Settings], Search]] = {
     BASELINE: _by_sklearn,
     OURS: _by_em,
     "low rank": _by_low_rank,
+    PRODUCTS: _by_products,
     "VariationalEM": _by_variational,
     "scikit-learn, variational": _by_sklearn_variational,
     "VariationalEM, predictive": _by_predictive,

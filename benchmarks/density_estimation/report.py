@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ..common.tables import table
-from .contenders import BASELINE, KINDS, OURS, TGMM
+from .contenders import BASELINE, KINDS, OURS, PRODUCTS, TGMM
 
 __all__ = ["report"]
 
@@ -122,6 +122,14 @@ def report(record: dict[str, Any]) -> str:
 def _introduction(record: dict[str, Any]) -> str:
     settings = record["settings"]
     low, high = settings["sizes"][0], settings["sizes"][-1]
+    later = ", ".join(record.get("measured_later", []))
+    later = later and (
+        f" {later} came later, beside {BASELINE} again, whose means were the same: its times are "
+        f"in units of {BASELINE}'s in that run."
+    )
+    products, gaussians = (
+        ", ".join(map(str, settings[name])) for name in ("products", "gaussians")
+    )
     absent = "" if TGMM in record["methods"] else f" {TGMM} was not measured."
     return (
         "Mean log-likelihood per row left out, in nats, of scikit-learn's GaussianMixture, and by "
@@ -131,11 +139,12 @@ def _introduction(record: dict[str, Any]) -> str:
         f"are constant there ({_dropped(record)}). scikit-learn, {OURS} (`select`) and {TGMM} "
         f"choose one of {', '.join(KINDS)}, and {low} to {high} components, by BIC on the training "
         f"part; low rank (`select`) a rank of {', '.join(map(str, settings['ranks']))} and {low} "
-        f"to {high} components. Variational Bayes has {settings['most']} components, full "
-        "covariances and the default priors, which are the same in both libraries. "
+        f"to {high} components; {PRODUCTS} one of {products} products of neurons and of "
+        f"{gaussians} Gaussians per neuron. Variational Bayes has {settings['most']} components, "
+        "full covariances and the default priors, which are the same in both libraries. "
         f"`reg_covar` is {settings['reg_covar']:g}, a fit has at most {settings['max_iter']:,} "
         f"iterations from {settings['n_init']} start by k-means, and settings are otherwise the "
-        f"libraries' defaults.{absent} `make bench-density-estimation`"
+        f"libraries' defaults.{absent}{later} `make bench-density-estimation`"
     )
 
 
@@ -147,8 +156,9 @@ def _words() -> str:
         "benchmark computes from either posterior. *Held up by reg_covar*: the least variance of "
         "the chosen density is at most twice that; on values that are tied, as rounded ones are, "
         "such a spike has a likelihood that grows without bound as `reg_covar` falls. `select` "
-        "prefers fits without. *Dequantized*: with uniform noise as wide as the least step between "
-        "a column's values, so that none are tied. Colors are pixels, and patches squares of 5 by "
+        "prefers fits without, and so does the choice of a UGMMMixture. *Dequantized*: with "
+        "uniform noise as wide as the least step between a column's values, so that none are tied. "
+        "Colors are pixels, and patches squares of 5 by "
         "5 gray values, of scikit-learn's photographs. Time, of one run in one thread, is in "
         "scikit-learn's, choice included."
     )

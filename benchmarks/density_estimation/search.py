@@ -15,6 +15,8 @@ class Settings(NamedTuple):
     Attributes:
         sizes: the numbers of components to choose from.
         ranks: of low-rank covariances, to choose from.
+        products: the numbers of products of neurons, to choose from.
+        gaussians: of each neuron of these, to choose from.
         most: the number of components of variational Bayes.
         n_init: restarts.
         max_iter: the most iterations.
@@ -24,6 +26,8 @@ class Settings(NamedTuple):
 
     sizes: range
     ranks: tuple[int, ...]
+    products: tuple[int, ...]
+    gaussians: tuple[int, ...]
     most: int
     n_init: int
     max_iter: int

@@ -13,6 +13,9 @@ from .divergence import MonteCarloEstimate, kl_bounds, kl_monte_carlo, kl_variat
 from .entropy import Bounds, entropy_bounds
 from .imputation import impute
 from .multivariate import GaussianMixture
+from .normalized_neurons import normalized_neurons
+from .ugmm_completion import most_probable_completion
+from .ugmm_mixture import UGMMMixture
 from .uniform_box import UniformBox
 from .uniform_hull import UniformHull
 from .univariate import UnivariateGaussianMixture
@@ -28,6 +31,7 @@ __all__ = [
     "MonteCarloEstimate",
     "SphericalCovariance",
     "TiedCovariance",
+    "UGMMMixture",
     "UniformBox",
     "UniformHull",
     "UnivariateGaussianMixture",
@@ -36,4 +40,6 @@ __all__ = [
     "kl_bounds",
     "kl_monte_carlo",
     "kl_variational",
+    "most_probable_completion",
+    "normalized_neurons",
 ]

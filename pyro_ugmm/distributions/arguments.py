@@ -15,12 +15,16 @@ from ..checks import (
     check_same_kind,
     check_values,
 )
-from ..tables import as_table
+from ..missing_values import mixture_rule
+from ..tables import Table, as_table
 from .covariance import Covariance
 
 __all__ = [
+    "check_expansion",
     "check_numbers",
+    "check_rows",
     "check_shapes",
+    "check_weights",
     "checked_dims",
     "given_values",
     "sample_size",
@@ -60,11 +64,38 @@ def check_shapes(weights: Tensor, means: Tensor, covariance: Covariance) -> None
 def check_numbers(weights: Tensor, means: Tensor) -> None:
     """Checks that means are finite, and that weights are weights."""
     check_values("means", means, means.isfinite(), "finite values")
+    check_weights(weights)
+
+
+def check_weights(weights: Tensor) -> None:
+    """Checks that weights are not negative, and sum to one."""
     check_values("weights", weights, weights >= 0, "non-negative values")
     total = weights.detach().sum(-1)
     tolerance = 1e-5 if weights.dtype == torch.float64 else 1e-4
     expected = "weights that sum to one (divide them by their sum)"
     check_values("weights", total, (total - 1).abs() <= tolerance, f"{expected}; as sums")
+
+
+def check_expansion(batch_shape: torch.Size, shape: torch.Size) -> None:
+    """Checks that a batch broadcasts to a shape."""
+    try:
+        expands = torch.broadcast_shapes(batch_shape, shape) == shape
+    except RuntimeError:
+        expands = False
+    expected = f"a shape that {tuple(batch_shape)} expands to"
+    check(expands, "batch_shape", expected, tuple(shape))
+
+
+def check_rows(
+    table: Table, n_features: int, batch_shape: torch.Size, like: Tensor, missing: str
+) -> None:
+    """Checks the shape, kind and values of rows of which a mixture is asked."""
+    shape = tuple(table.values.shape)
+    expected = f"{n_features} features in the last dimension"
+    check(shape[-1:] == (n_features,), "value", expected, f"shape {shape}")
+    check_broadcast({"value": shape[:-1], "the batch": batch_shape})
+    check_same_kind({"means": like, "value": table.values})
+    table.check_finite(mixture_rule(missing))
 
 
 def checked_dims(name: str, dims: Iterable[int], n_features: int) -> list[int]:

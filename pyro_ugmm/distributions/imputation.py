@@ -1,21 +1,25 @@
 """Missing entries of rows, filled in from what was observed of them."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..checks import check, check_integer, check_seed
 from ..randomness import generator_for
-from ..tables import as_table
+from ..tables import Table, as_table
 from .multivariate import GaussianMixture
+from .ugmm_mixture import UGMMMixture
 
-__all__ = ["impute"]
+__all__ = ["impute", "rows_to_fill"]
+
+_Mixture = GaussianMixture | UGMMMixture
+_M = TypeVar("_M", GaussianMixture, UGMMMixture)
 
 
 @torch.no_grad()
 def impute(
-    mixture: GaussianMixture, x: Any, num_samples: int | None = None, seed: int | None = None
+    mixture: _Mixture, x: Any, num_samples: int | None = None, seed: int | None = None
 ) -> Any:
     r"""Fills NaN in rows with conditional means, or with draws, given what was observed.
 
@@ -27,7 +31,8 @@ def impute(
     imputation for nonresponse in surveys*).
 
     Args:
-        mixture: one mixture, such as EM fits to the same rows by ``missing="marginalize"``.
+        mixture: one :class:`GaussianMixture` or :class:`UGMMMixture`, such as EM fits to the same
+            rows by ``missing="marginalize"``.
         x: rows, shape ``(n, D)``: a tensor, an array, or a data frame; NaN, null or masked where
             nothing was observed. What is no tensor is filled in the wider of its precision and
             the mixture's, so that what was observed stays as it is.
@@ -50,8 +55,25 @@ def impute(
         tensor([[2.0000, 1.6000],
                 [1.0000, 1.0000]])
     """
-    is_mixture = isinstance(mixture, GaussianMixture)
-    check(is_mixture, "mixture", "a GaussianMixture", type(mixture).__name__)
+    is_mixture = isinstance(mixture, _Mixture)
+    expected = "a GaussianMixture or UGMMMixture"
+    check(is_mixture, "mixture", expected, type(mixture).__name__)
+    mixture, table = rows_to_fill(mixture, x)
+    if num_samples is not None:
+        num_samples = check_integer("num_samples", num_samples)
+    generator = generator_for(check_seed("seed", seed), table.values.device)
+    filled = _filled(mixture, table.values, num_samples, generator)
+    if table.frame is None or num_samples is None:
+        return table.restored(filled)
+    return [table.restored(draw) for draw in filled]
+
+
+def rows_to_fill(mixture: _M, x: Any) -> tuple[_M, Table]:
+    """Returns one mixture, and rows ``(n, D)`` in its dtype, in the wider of the two.
+
+    Raises:
+        ValueError: if there is a batch, the rows do not fit, or an entry is infinite.
+    """
     check(not mixture.batch_shape, "mixture", "one mixture", f"a batch {mixture.batch_shape}")
     table, n_features = as_table("x", x), mixture.n_features
     if not table.is_tensor:
@@ -59,19 +81,13 @@ def impute(
     shape = tuple(table.values.shape)
     fits = len(shape) == 2 and shape[1] == n_features
     check(fits, "x", f"shape (n, {n_features})", shape)
-    table = table.like("the mixture", mixture.means)
+    table = table.like("the mixture", mixture.weights)
     table.check_entries(~table.values.isinf(), "finite values, or NaN")
-    if num_samples is not None:
-        num_samples = check_integer("num_samples", num_samples)
-    generator = generator_for(check_seed("seed", seed), mixture.means.device)
-    filled = _filled(mixture, table.values, num_samples, generator)
-    if table.frame is None or num_samples is None:
-        return table.restored(filled)
-    return [table.restored(draw) for draw in filled]
+    return mixture, table
 
 
 def _filled(
-    mixture: GaussianMixture,
+    mixture: _Mixture,
     x: Tensor,
     num_samples: int | None,
     generator: torch.Generator | None,
@@ -87,7 +103,7 @@ def _filled(
     return filled
 
 
-def _given(mixture: GaussianMixture, x: Tensor, missing: list[bool]) -> GaussianMixture:
+def _given(mixture: _Mixture, x: Tensor, missing: list[bool]) -> _Mixture:
     """The mixtures of what is missing of rows that miss the same dimensions."""
     values = {dim: x[:, dim] for dim, is_missing in enumerate(missing) if not is_missing}
     return mixture.condition(values) if values else mixture.expand((len(x),))

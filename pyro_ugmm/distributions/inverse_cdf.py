@@ -5,12 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["invert_cdf", "mixture_cdf", "reparameterize"]
+__all__ = ["invert_cdf", "mixture_cdf", "normal_cdf", "reparameterize"]
 
 _MAX_ITERATIONS = 200
 
 
-def _normal_cdf(z: Tensor) -> Tensor:
+def normal_cdf(z: Tensor) -> Tensor:
+    """The CDF of the standard normal distribution, to full relative precision in the lower tail."""
     # torch.special.ndtr is 1 + erf, which is 0 below about -8 in float64 and -5 in float32.
     return 0.5 * torch.erfc(z * -math.sqrt(0.5))
 
@@ -18,7 +19,7 @@ def _normal_cdf(z: Tensor) -> Tensor:
 def mixture_cdf(value: Tensor, loc: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
     r"""Evaluates :math:`\sum_k w_k \Phi((y - \mu_k) / \sigma_k)`; parameters end in K."""
     z = (value.unsqueeze(-1) - loc) / scale
-    return (weight * _normal_cdf(z)).sum(-1).clamp(max=1)
+    return (weight * normal_cdf(z)).sum(-1).clamp(max=1)
 
 
 def _mixture_density(value: Tensor, loc: Tensor, scale: Tensor, weight: Tensor) -> Tensor:

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from ..checks import check, check_broadcast, check_same_kind, check_values
-from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tables import Table, as_table
-from .arguments import checked_dims, given_values
+from .arguments import check_rows, checked_dims, given_values
 from .conditioning import conditional, marginal
 from .covariance.sums import with_errors
 from .draws import SampledMixture
@@ -107,12 +106,8 @@ class GaussianMixture(
         self._check_rows(as_table("value", value))
 
     def _check_rows(self, table: Table) -> None:
-        shape = tuple(table.values.shape)
-        expected = f"{self.n_features} features in the last dimension"
-        check(shape[-1:] == self.event_shape, "value", expected, f"shape {shape}")
-        check_broadcast({"value": shape[:-1], "the batch": self.batch_shape})
-        check_same_kind({"means": self._components.means, "value": table.values})
-        table.check_finite(mixture_rule(self.missing))
+        means = self._components.means
+        check_rows(table, self.n_features, self.batch_shape, means, self.missing)
 
     def _evaluate(self, value: Any, reduction: Reduction) -> Tensor:
         table = as_table("value", value)

@@ -9,28 +9,14 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ..checks import check
 from ..kept import Kept
 from ..missing_values import mixture_rule
-from .arguments import check_numbers, check_shapes
+from .arguments import check_expansion, check_numbers, check_shapes
 from .components import Components
 from .covariance import STRUCTURES, Covariance
+from .row_support import support_of_rows
 
 __all__ = ["MixtureParameters"]
-
-
-class _PartlyObserved(constraints.Constraint):
-    event_dim = 1
-
-    def check(self, value: Tensor) -> Tensor:
-        return mixture_rule("marginalize").valid(value).all(-1)
-
-
-def _expands(batch_shape: torch.Size, shape: torch.Size) -> bool:
-    try:
-        return torch.broadcast_shapes(batch_shape, shape) == shape
-    except RuntimeError:
-        return False
 
 
 class MixtureParameters(dist.TorchDistribution):
@@ -68,8 +54,7 @@ class MixtureParameters(dist.TorchDistribution):
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self):
         """Real vectors, with NaN for missing entries where these are marginalized."""
-        takes_nan = mixture_rule(self.missing).takes_nan
-        return _PartlyObserved() if takes_nan else constraints.real_vector
+        return support_of_rows(self.missing)
 
     def __repr__(self) -> str:
         missing = mixture_rule(self.missing).shown
@@ -132,8 +117,7 @@ class MixtureParameters(dist.TorchDistribution):
         new = self._get_checked_instance(type(self), _instance)
         new.__dict__.update(self.__dict__)
         shape = torch.Size(batch_shape)
-        expected = f"a shape that {tuple(self.batch_shape)} expands to"
-        check(_expands(self.batch_shape, shape), "batch_shape", expected, tuple(shape))
+        check_expansion(self.batch_shape, shape)
         dist.TorchDistribution.__init__(new, shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new

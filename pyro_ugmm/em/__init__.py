@@ -13,7 +13,10 @@ from .selection import Candidate, Selection, select
 from .state import EMState
 from .statistics import SufficientStatistics
 from .stepwise import StepwiseEM, StepwiseState
-from .stopping import StoppingRule
+from .stopping import Ascent, StoppingRule
+from .ugmm.fitter import UGMMFitter
+from .ugmm.result import UGMMResult
+from .ugmm.start import initialize_ugmm
 from .variational.fitter import VariationalEM
 from .variational.predictive import PosteriorPredictive
 from .variational.priors import VariationalPriors
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from .variational.estimator import BayesianGaussianMixtureEstimator
 
 __all__ = [
+    "Ascent",
     "BayesianGaussianMixtureEstimator",
     "Candidate",
     "ConjugatePrior",
@@ -40,11 +44,14 @@ __all__ = [
     "StepwiseState",
     "StoppingRule",
     "SufficientStatistics",
+    "UGMMFitter",
+    "UGMMResult",
     "VariationalEM",
     "VariationalPriors",
     "VariationalResult",
     "fit_groups",
     "initialize",
+    "initialize_ugmm",
     "select",
 ]
 

@@ -1,5 +1,6 @@
 """What a fit by EM returns."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from ..distributions import BackgroundMixture, GaussianMixture
 from ..status import Ended, Status
 
-__all__ = ["EMResult", "Finding"]
+__all__ = ["EMPTY_SHARE", "EMResult", "Finding", "findings_in_words"]
 
 EMPTY_SHARE = 1e-8
 """A component is empty if its responsibilities sum to less than this share of all rows."""
@@ -102,14 +103,7 @@ class EMResult(Ended):
     @property
     def report(self) -> str:
         """The reason and the findings about single components, in words."""
-        groups: dict[tuple[str, str], list[Finding]] = {}
-        for finding in self.findings:
-            groups.setdefault((finding.kind, finding.message), []).append(finding)
-        lines = [
-            f"{_names([finding.component for finding in group])} {kind}: {message}"
-            for (kind, message), group in groups.items()
-        ]
-        lines = lines or ["all components are sound"]
+        lines = findings_in_words(self.findings) or ["all components are sound"]
         return "\n".join([self.reason, *lines, *self._said_of_background()])
 
     def _said_of_background(self) -> list[str]:
@@ -128,6 +122,17 @@ class EMResult(Ended):
             f"{type(self).__name__}({self.status.name}, n_iter={self.n_iter}, "
             f"log_likelihood={self.log_likelihood:.6g}, reason={self.reason!r})"
         )
+
+
+def findings_in_words(findings: Iterable[Finding]) -> list[str]:
+    """A line for each thing that was found, with the components that it is about."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.kind, finding.message), []).append(finding)
+    return [
+        f"{_names([finding.component for finding in group])} {kind}: {message}"
+        for (kind, message), group in groups.items()
+    ]
 
 
 def _names(components: list[int | None]) -> str:

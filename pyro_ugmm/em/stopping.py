@@ -4,11 +4,42 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
 
 from ..checks import check_number
-from .state import EMState
 
-__all__ = ["StoppingRule", "Tolerance"]
+__all__ = ["Ascent", "StoppingRule", "Tolerance"]
+
+
+class Ascent(Protocol):
+    """Where steps stand: what stopping rules look at, of an :class:`EMState` or of others.
+
+    Example:
+        >>> import torch
+        >>> from pyro_ugmm.em import Ascent, EMAlgorithm, initialize
+        >>> x = torch.randn(100, 2)
+        >>> state: Ascent = EMAlgorithm().init(initialize(x, n_components=3), x)
+        >>> state.n_steps, state.change
+        (0, tensor(inf, dtype=torch.float64))
+    """
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """The mean per row, in nats, of each mixture of a batch ``(S,)``."""
+
+    @property
+    def objective(self) -> Tensor:
+        """What the steps raise, likewise."""
+
+    @property
+    def change(self) -> Tensor:
+        """Of the objective in the last step, likewise; infinite at the start."""
+
+    @property
+    def n_steps(self) -> int:
+        """How many were taken."""
 
 
 class StoppingRule(ABC):
@@ -34,11 +65,11 @@ class StoppingRule(ABC):
     """
 
     @abstractmethod
-    def is_met(self, state: EMState) -> Sequence[bool]:
+    def is_met(self, state: Ascent) -> Sequence[bool]:
         """Whether the steps of each mixture of a batch ``(S,)`` end with one more."""
 
     @abstractmethod
-    def reason(self, state: EMState, at: int, objective: str) -> str:
+    def reason(self, state: Ascent, at: int, objective: str) -> str:
         """Why those of the mixture ``at`` end, in words, given what they raise."""
 
 
@@ -53,11 +84,11 @@ class Tolerance(StoppingRule):
         number = check_number("tol", self.tol, lambda v: 0 <= v < math.inf, expected)
         object.__setattr__(self, "tol", number)
 
-    def is_met(self, state: EMState) -> list[bool]:
+    def is_met(self, state: Ascent) -> list[bool]:
         """Whether the last step changed the objective by less."""
         return [abs(change) < self.tol for change in state.change.tolist()]
 
-    def reason(self, state: EMState, at: int, objective: str) -> str:
+    def reason(self, state: Ascent, at: int, objective: str) -> str:
         """Says by how much, and in which step it was found out."""
         return self.words(state.change[at].item(), state.n_steps + 1, objective)
 

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_integer
-from .state import EMState
-from .stopping import Tolerance
+from .stopping import Ascent, Tolerance
 
 __all__ = ["spoken"]
 
@@ -24,7 +23,7 @@ class _SpokenTolerance(Tolerance):
     verbose: int
     interval: int
 
-    def is_met(self, state: EMState) -> list[bool]:
+    def is_met(self, state: Ascent) -> list[bool]:
         """Whether the last step changed the objective by less."""
         if state.n_steps == 0:
             print(f"Initializations: {state.objective.numel()}")

@@ -14,14 +14,20 @@ if not (ROOT / "benchmarks").exists():
 pytest.importorskip("sklearn")
 
 from benchmarks.density_estimation import __main__ as program
-from benchmarks.density_estimation.contenders import BASELINE, CONTENDERS, OURS, is_missing
+from benchmarks.density_estimation.contenders import (
+    BASELINE,
+    CONTENDERS,
+    OURS,
+    PRODUCTS,
+    is_missing,
+)
 from benchmarks.density_estimation.data import DATA, VARIANTS, split
 from benchmarks.density_estimation.measure import measured, scored
 from benchmarks.density_estimation.predictive import PredictiveDensity
 from benchmarks.density_estimation.report import report
 from benchmarks.density_estimation.search import Candidate, Search, Settings
 
-ONE_COMPONENT = Settings(range(1, 2), (1,), 2, 1, 20, 1e-6)
+ONE_COMPONENT = Settings(range(1, 2), (1,), (1,), (1,), 2, 1, 20, 1e-6)
 
 
 class Fixed:
@@ -63,6 +69,28 @@ def test_bad_options_end_it(monkeypatch, capsys, arguments, words):
     with pytest.raises(SystemExit):
         run(monkeypatch, *arguments)
     assert words in capsys.readouterr().err
+
+
+def test_a_later_run_is_put_beside_an_earlier_one(monkeypatch, tmp_path):
+    options = ["--quick", "--data", "iris", "--splits", 2, "--out", tmp_path]
+    path = tmp_path / "density_estimation.json"
+    run(monkeypatch, *options, "--only", OURS)
+    before = json.loads(path.read_text())
+    run(monkeypatch, *options, "--only", PRODUCTS, "--keep")
+    after = json.loads(path.read_text())
+    assert after["methods"] == [BASELINE, OURS, PRODUCTS]
+    assert after["measured_later"] == [PRODUCTS]
+    for variant, runs in after["sections"].items():
+        old = before["sections"][variant]["iris"]["splits"]
+        for one, was in zip(runs["iris"]["splits"], old, strict=True):
+            assert math.isfinite(one["methods"].pop(PRODUCTS)["mean"]) and one == was
+    assert "UGMMMixture came later" in (tmp_path / "density_estimation.md").read_text()
+    before["sections"]["shipped"]["iris"]["splits"][0]["methods"][BASELINE]["mean"] += 1
+    path.write_text(json.dumps(before))
+    with pytest.raises(ValueError, match="keep: scikit-learn came to"):
+        run(monkeypatch, *options, "--only", PRODUCTS, "--keep")
+    with pytest.raises(ValueError, match="keep: expected a record of the same data"):
+        run(monkeypatch, *options, "--only", PRODUCTS, "--keep", "--rows", "shipped")
 
 
 def test_one_component_is_the_same_density_to_all():

@@ -61,7 +61,7 @@ def test_draws_have_the_conditional_moments_and_repeat_by_seed():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((3, torch.zeros(2, 3)), "mixture: expected a GaussianMixture, got int"),
+        ((3, torch.zeros(2, 3)), "mixture: expected a GaussianMixture or UGMMMixture, got int"),
         ((a_mixture(), torch.zeros(2, 4)), r"x: expected shape \(n, 3\), got \(2, 4\)"),
         ((a_mixture(), torch.full((2, 3), torch.inf)), "x: expected finite values, or NaN"),
         ((a_mixture(), torch.zeros(2, 3).double()), "x: expected torch.float32, as the mixture"),

@@ -1,0 +1,1 @@
+"""EM for mixtures over products of mixture neurons."""
