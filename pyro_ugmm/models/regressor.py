@@ -32,10 +32,9 @@ class UGMMRegressor(NetworkModel):
 
     The components are the same for all rows, and the network's scores :math:`h` say how they weigh
     in a row; of several outputs, which are independent given the features, each has its own. So a
-    density may be skewed, or have several modes, and is never narrower than a component. Of some
-    hundred simulated rows ten components predicted better than 20 or 40. Source: Ambrogioni and
-    others (2017), *The kernel mixture network*, arXiv:1705.07111; mixture densities are from
-    Bishop (1994).
+    density may be skewed, or have several modes, and is never narrower than a component. Ten of
+    them were best of some hundred simulated rows, 20 of a thousand. Source: Ambrogioni and others
+    (2017), *The kernel mixture network*, arXiv:1705.07111; mixture densities are Bishop's (1994).
 
     Sites: those of :class:`UGMMClassifier`, and ``outputs.loc`` and ``outputs.variance``, each of
     shape ``(M, K)``, where they have priors; ``y`` in the plate ``data``.
