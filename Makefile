@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo kernels test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-density-estimation bench-density-mnist bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
+.PHONY: help demo kernels test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-density-estimation bench-density-mnist bench-regression bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 26
@@ -87,6 +87,10 @@ bench-density-estimation: $(VENV)/.installed  ## densities of real data by rows 
 
 bench-density-mnist: $(VENV)/.installed  ## densities of images by those left out, a quarter of an hour; MNIST=folder of its IDX files
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.density_estimation.images $(MNIST)
+
+bench-regression: $(VENV)/.installed  ## predictive densities of continuous targets by held-out rows, against others, ten minutes
+	$(PIP) install --quiet --editable '.[bench]'
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.regression
 
 bench-svi: $(VENV)/.installed  ## the time of a step of SVI, in steps of maximum likelihood
 	$(RUN) -m benchmarks.svi

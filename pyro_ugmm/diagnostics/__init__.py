@@ -11,6 +11,11 @@ from .leave_one_out import loo
 from .mixtures import mixture_draws
 from .predictive import Calibration, Uncertainty, calibration, uncertainty
 from .probabilities import class_probabilities
+from .regression import (
+    prediction_intervals,
+    predictive_mixture,
+    predictive_quantiles,
+)
 from .simulated_calibration import simulate_calibration
 
 __all__ = [
@@ -27,6 +32,9 @@ __all__ = [
     "loo",
     "mixture_draws",
     "pareto_k",
+    "prediction_intervals",
+    "predictive_mixture",
+    "predictive_quantiles",
     "relabel",
     "simulate_calibration",
     "to_inference_data",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..checks import check, check_integer
 from ..ensemble import Ensemble
-from ..models.network_model import NetworkModel
+from ..models.label_model import LabelModel
 from ..nn.mode import training_mode
 from ..optimization.result import FitResult
 from ..precision import full_precision
@@ -135,7 +135,7 @@ def judge_ensemble(
     with evaluation(model, seed):
         scores = torch.stack([_row_scores(fit, rows, num_samples) for fit in fits])
         error, agreement = math.nan, math.nan
-        if isinstance(model, NetworkModel):
+        if isinstance(model, LabelModel):
             draws = [fit_probabilities(fit, rows[0], num_samples).mean(0) for fit in fits]
             known = torch.stack(draws).double()
             mean = (weights.reshape(-1, 1, 1) * known).sum(0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checks import check, check_integer
 from ..ensemble import Ensemble
-from ..models.network_model import NetworkModel
+from ..models.label_model import LabelModel
 from ..nn.mode import training_mode
 from ..optimization.result import FitResult
 from ..precision import full_precision
@@ -23,7 +23,7 @@ __all__ = ["class_probabilities", "fit_probabilities"]
 
 @full_precision
 def class_probabilities(
-    model: NetworkModel,
+    model: LabelModel,
     inference: Callable | Ensemble | PosteriorSample | MCMC,
     x: Any,
     num_samples: int = 500,
@@ -61,7 +61,7 @@ def class_probabilities(
         torch.Size([5, 10, 3])
     """
     expected = "a network's, UGMMClassifier or UGMMDensity"
-    check(isinstance(model, NetworkModel), "model", expected, type(model).__name__)
+    check(isinstance(model, LabelModel), "model", expected, type(model).__name__)
     (x,) = enter(model, x)
     num_samples = check_integer("num_samples", num_samples)
     with evaluation(model, seed):

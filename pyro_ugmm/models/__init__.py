@@ -7,6 +7,7 @@ from .density import UGMMDensity
 from .gaussian_mixture import BayesianGaussianMixture
 from .hierarchical_mixture import HierarchicalGaussianMixture
 from .priors import Priors
+from .regressor import UGMMRegressor
 
 __all__ = [
     "BayesianGaussianMixture",
@@ -16,4 +17,5 @@ __all__ = [
     "Priors",
     "UGMMClassifier",
     "UGMMDensity",
+    "UGMMRegressor",
 ]

@@ -2,19 +2,18 @@
 
 from typing import Any
 
-import pyro.distributions as dist
 from torch import Tensor
 
 from ..nn import UGMMNetwork
 from ..nn.network import check_network
 from ..programs.traced import Draws
-from .network_model import NetworkModel
+from .label_model import LabelModel
 from .priors import Priors
 
 __all__ = ["UGMMClassifier"]
 
 
-class UGMMClassifier(NetworkModel):
+class UGMMClassifier(LabelModel):
     r"""A Pyro model of class labels, whose probabilities are a network's normalized scores.
 
     .. math:: \theta \sim \mathrm{priors}, \qquad
@@ -51,10 +50,6 @@ class UGMMClassifier(NetworkModel):
     ) -> None:
         check_network(network)
         super().__init__(network, priors, n_classes=network.sizes[-1], copy=copy)
-
-    def observation(self, draws: Draws, *rows: Tensor) -> dist.Categorical:
-        """The distribution of the labels of rows ``(n, K)``."""
-        return dist.Categorical(logits=self._evaluate(rows[0], draws), validate_args=False)
 
     def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
         """Evaluates the network: scores of rows ``(n, K)``, shape ``(n, C)`` or ``(S, n, C)``.

@@ -43,7 +43,9 @@ def features_for(x: Any, layer: UGMMLayer, n_features: int) -> Tensor:
     return rows_for(x, like, network_rule(layer.missing))
 
 
-def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x", name: str = "y") -> Tensor:
+def labels_for(
+    y: Any, x: Tensor, n_classes: int, whose: str = "x", name: str = "y", hint: str = ""
+) -> Tensor:
     """Turns labels to a tensor of integers, from 0 to ``n_classes - 1``, one for each row of x.
 
     Args:
@@ -52,12 +54,13 @@ def labels_for(y: Any, x: Tensor, n_classes: int, whose: str = "x", name: str = 
         n_classes: the number of classes.
         whose: what the caller calls that.
         name: what the caller calls the labels.
+        hint: what takes numbers that are no labels, in words.
     """
     labels = as_labels(name, y)
     if not isinstance(y, Tensor):
         large = labels.dtype in _LARGE_INTEGERS
         labels = (labels.long() if large else labels).to(x.device)
-    check(labels.dtype in _SMALL_INTEGERS, name, "integer labels", labels.dtype)
+    check(labels.dtype in _SMALL_INTEGERS, name, f"integer labels{hint}", labels.dtype)
     expected = f"{x.shape[0]} labels in its last dimension, one a row of {whose}"
     check(labels.shape[-1:] == x.shape[:1], name, expected, f"shape {tuple(labels.shape)}")
     same = labels.device == x.device

@@ -10,7 +10,6 @@ from ..nn import UGMMNetwork
 from ..precision import full_precision
 from ..programs.traced import Draws
 from .classifier import UGMMClassifier
-from .data_checks import labels_for
 from .priors import Priors
 
 __all__ = ["DeepClassifier"]
@@ -106,7 +105,7 @@ class DeepClassifier(UGMMClassifier):
     def check_data(self, x: Any, y: Any = None) -> tuple[Tensor, ...]:
         """Checks the shapes and values of rows and labels, and returns them as tensors."""
         x = self._checked_inputs(x)
-        return (x,) if y is None else (x, labels_for(y, x, self.n_classes))
+        return (x,) if y is None else (x, self.check_observed(y, x))
 
     @full_precision
     def _evaluate(self, inputs: Tensor, draws: Draws | None) -> Tensor:

@@ -11,7 +11,7 @@ from ..checks import check, check_choice, check_integer
 from ..nn import UGMMNetwork
 from ..nn.network import check_network
 from ..programs.traced import Draws
-from .network_model import NetworkModel
+from .label_model import LabelModel
 from .priors import Priors
 
 __all__ = ["UGMMDensity"]
@@ -34,7 +34,7 @@ class _ScoredLabels(dist.Categorical):
         return scores.gather(-1, value[..., :1]).squeeze(-1)
 
 
-class UGMMDensity(NetworkModel):
+class UGMMDensity(LabelModel):
     r"""A Pyro model of labels by a network whose one root scores features and label together.
 
     .. math:: s_\theta(x, y) = h_\theta\bigl([x, e(y)]\bigr), \qquad
@@ -127,12 +127,11 @@ class UGMMDensity(NetworkModel):
     def _inputs(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat([x, self.label_codes[y.long()].unsqueeze(-1)], -1)
 
-    def observation(self, draws: Draws, *rows: Tensor) -> dist.Categorical:
+    def observation_of(self, scores: Tensor, draws: Draws) -> dist.TorchDistribution:
         """The distribution of the labels of rows; by the score objective, their scores."""
-        scores = self.scores(rows[0], draws)
-        if self.has_likelihood:
-            return dist.Categorical(logits=scores, validate_args=False)
-        return _ScoredLabels(scores)
+        return (
+            super().observation_of(scores, draws) if self.has_likelihood else _ScoredLabels(scores)
+        )
 
     def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
         """Evaluates the root at every label of rows ``(n, K)``: ``(n, C)`` or ``(S, n, C)``.

@@ -15,7 +15,7 @@ from ..precision import full_precision
 from ..programs.names import ObservedRows
 from ..programs.traced import Draws
 from .base import BayesianModel, check_size
-from .data_checks import features_for, labels_for, raise_overflow
+from .data_checks import features_for, raise_overflow
 from .draws import beside_rows, check_draws, row_plate
 from .layer_prior import make_layer_priors
 from .network_arguments import arguments_of, make_network
@@ -25,19 +25,8 @@ from .priors import Priors
 __all__ = ["NetworkModel"]
 
 
-def _log_shares(scores: Tensor, labels: Tensor) -> Tensor:
-    """The log probabilities of labels ``(n,)``, given scores ``(n, C)`` or ``(S, n, C)``.
-
-    As those of a categorical distribution, but with the classes of many draws before the rows,
-    which torch reduces faster than a last dimension of a few.
-    """
-    target = labels.long().expand(scores.shape[:-1])
-    by_class = scores.movedim(-1, 1) if scores.dim() > 2 else scores
-    return -torch.nn.functional.cross_entropy(by_class, target, reduction="none")
-
-
 class NetworkModel(BayesianModel):
-    """A network with priors over its layers, whose scores say how probable labels are.
+    """A network with priors over its layers, whose scores say what is probable of each row.
 
     Example:
         >>> import torch
@@ -51,9 +40,7 @@ class NetworkModel(BayesianModel):
     _output_dim: ClassVar[str] = "class"
 
     @torch.inference_mode(False)  # so that it can be trained, wherever it is made
-    def __init__(
-        self, network: UGMMNetwork, priors: Priors | None, n_classes: int, *, copy: bool = True
-    ) -> None:
+    def __init__(self, network: UGMMNetwork, priors: Priors | None, *, copy: bool = True) -> None:
         super().__init__()
         copy = check_flag("copy", copy)
         are_priors = priors is None or isinstance(priors, Priors)
@@ -61,19 +48,23 @@ class NetworkModel(BayesianModel):
         if priors is not None:
             priors = priors.resolved(variances=dist.InverseGamma(2.0, 1.0), weights=None)
         self.network = copying.deepcopy(network) if copy else network
-        self.priors, self.n_classes = priors, n_classes
+        self.priors = priors
         self.layer_priors = make_layer_priors(network, priors)
 
     def dims(self) -> dict[str, list[str]]:
         """Names the dimensions of every site; a layer's inputs are the neurons before it."""
         last = len(self.network.layers) - 1
         neurons = ["input", *(f"neuron_{i}" for i in range(last)), self._output_dim]
-        sites = {site: int(site.split(".")[1]) for site in self.site_distributions()}
+        sites = {site: int(site.split(".")[1]) for site in self.layer_distributions()}
         data = {"x": ["observation", self._feature_dim], "y": ["observation"]}
         return data | {site: [neurons[i + 1], neurons[i]] for site, i in sites.items()}
 
     def site_distributions(self) -> dict[str, dist.TorchDistribution]:
         """The prior of every latent site, by name."""
+        return self.layer_distributions()
+
+    def layer_distributions(self) -> dict[str, dist.TorchDistribution]:
+        """The prior of every site of the layers, by name."""
         return {
             f"layers.{i}.{name}": distribution
             for i, layer_prior in enumerate(self.layer_priors)
@@ -86,15 +77,18 @@ class NetworkModel(BayesianModel):
 
         Where one is not strictly within a prior's support, the support's middle stands in for it.
         """
-        network = self.network if start is None else start
+        return self._within_supports(self.layer_values(self.network if start is None else start))
+
+    def layer_values(self, network: UGMMNetwork) -> dict[str, Tensor]:
+        """The values of the layers' sites that a network's parameters are."""
         check_start(network, self.network)
-        return self._within_supports(values_of(network, self.site_distributions(), self.network))
+        return values_of(network, self.layer_distributions(), self.network)
 
     @torch.no_grad()
     def take_start(self, start: UGMMNetwork) -> None:
         """Copies to the network what has no prior, unless it does not require gradients."""
         check_start(start, self.network)
-        copy_parameters(start, self.network, self.site_distributions())
+        copy_parameters(start, self.network, self.layer_distributions())
 
     @torch.no_grad()
     def draw_start(self, *rows: Tensor) -> UGMMNetwork:
@@ -111,24 +105,33 @@ class NetworkModel(BayesianModel):
         return self.network(inputs, parameters_of(check_draws(draws)))
 
     def forward(self, x: Tensor, y: Tensor | None = None, size: int | None = None) -> Tensor:
-        """Draws parameters from the priors, and labels in proportion to their scores' exponentials.
+        """Draws parameters from the priors, and what is observed of rows by their scores.
 
         Args:
             x: features, shape ``(n, K)``.
-            y: observed labels, shape ``(..., n)``, integers from 0; drawn if not given.
+            y: what was observed: of labels shape ``(..., n)``, integers from 0; drawn if not given.
             size: the number of rows of the full data, if ``x`` is a minibatch of it.
         """
         priors = self.site_distributions()
         draws = {site: pyro.sample(site, prior) for site, prior in priors.items()}
-        labels = self.observation(beside_rows(draws, priors), x)
+        beside = beside_rows(draws, priors)
+        scores = self.scores(x, beside)
         if y is None:
-            self._check_drawable(labels, x, draws)
+            self._check_drawable(scores, x, draws)
         with row_plate(len(x), size, x.device):
-            return pyro.sample("y", labels, obs=y)
+            return pyro.sample("y", self.observation_of(scores, beside), obs=y)
+
+    def observation(self, draws: Draws, *rows: Tensor) -> dist.TorchDistribution:
+        """The distribution of what is observed of rows ``(n, K)``."""
+        return self.observation_of(self.scores(rows[0], draws), draws)
+
+    @abstractmethod
+    def observation_of(self, scores: Tensor, draws: Draws) -> dist.TorchDistribution:
+        """The distribution of what is observed of rows with such scores."""
 
     @abstractmethod
     def scores(self, x: Any, draws: Draws | None = None) -> Tensor:
-        """Scores every label of rows.
+        """Scores of rows: of every label, or of every component of their outputs.
 
         Args:
             x: features, shape ``(n, K)``.
@@ -139,14 +142,18 @@ class NetworkModel(BayesianModel):
         """
 
     def check_data(self, x: Any, y: Any = None) -> tuple[Tensor, ...]:
-        """Checks the shapes and values of features and labels, and returns them as tensors.
+        """Checks the shapes and values of features and of what is observed; returns tensors.
 
         Raises:
             ValueError: if they do not fit the network, there are no rows, a feature is not
-                finite, or a label is not one of the classes.
+                finite, or what is observed is none of what the model is of.
         """
         x = features_for(x, self.network.layers[0], self.n_features)
-        return (x,) if y is None else (x, labels_for(y, x, self.n_classes))
+        return (x,) if y is None else (x, self.check_observed(y, x))
+
+    @abstractmethod
+    def check_observed(self, y: Any, x: Tensor) -> Tensor:
+        """Checks what is observed of rows, and returns it as a tensor."""
 
     def _features(self, x: Any) -> Tensor:
         """Features as a tensor; tensors are what they are, since layers check them."""
@@ -168,31 +175,21 @@ class NetworkModel(BayesianModel):
         self.network.measure_inputs(self._inputs(*data))
 
     def _inputs(self, x: Tensor, y: Tensor) -> Tensor:
-        """What the network is given, of features and labels: features alone."""
+        """What the network is given, of features and what is observed: features alone."""
         return x
 
     def observed_rows(self, *rows: Tensor) -> ObservedRows:
-        """Labels are observed, given features."""
+        """Labels or targets are observed, given features."""
         return ObservedRows({"y": rows[1] if len(rows) > 1 else None}, {"x": rows[0]})
-
-    def terms_beside(self, draws: Draws, *rows: Tensor) -> Tensor:
-        """Evaluates ``row_terms`` under draws that are ``(S, 1)``, or one."""
-        if not self.has_likelihood:
-            return super().terms_beside(draws, *rows)
-        return _log_shares(self.scores(rows[0], draws), rows[1])
 
     @property
     def values_per_row(self) -> int:
         """The components of the largest layer."""
         return max(layer.loc.numel() for layer in self.network.layers)
 
-    def class_probabilities(self, x: Tensor, draws: Draws) -> Tensor:
-        """The probabilities of labels of rows that were checked, ``(n, C)`` or ``(S, n, C)``."""
-        return self.scores(x, beside_rows(draws, self.site_distributions())).softmax(-1)
-
-    def _check_drawable(self, labels: dist.Categorical, x: Tensor, draws: Draws) -> None:
+    def _check_drawable(self, scores: Tensor, x: Tensor, draws: Draws) -> None:
         """Checks that the rows' scores did not overflow; says whether features or draws did it."""
-        finite = labels.logits.isfinite().all(-1).reshape(-1, len(x)).all(0)
+        finite = scores.isfinite().all(-1).reshape(-1, len(x)).all(0)
         if not torch._is_all_true(finite):
             raise_overflow(x, finite, self.network, draws)
 

@@ -12,6 +12,7 @@ from .losses import plot_losses
 from .mixture import plot_mixture
 from .neuron import plot_neuron
 from .prior_posterior import plot_prior_posterior
+from .regression import plot_regression
 from .reliability import plot_reliability
 from .selection import plot_selection
 from .uncertainty import plot_uncertainty
@@ -25,6 +26,7 @@ __all__ = [
     "plot_mixture",
     "plot_neuron",
     "plot_prior_posterior",
+    "plot_regression",
     "plot_reliability",
     "plot_selection",
     "plot_uncertainty",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,9 +10,10 @@ from torch import Tensor
 
 from ..checks import check
 from ..diagnostics import class_probabilities, uncertainty
-from ..missing_values import MissingRule, network_rule
-from ..models.network_model import NetworkModel
+from ..missing_values import network_rule
+from ..models.label_model import LabelModel
 from ..tables import as_table
+from .fixed_values import fixed_values
 from .positions import check_names, check_pair
 from .style import SMALL, axes_pair_for, colors, note_of_hidden
 
@@ -27,7 +27,7 @@ _MARGIN = 0.35
 
 
 def plot_uncertainty(
-    model: NetworkModel,
+    model: LabelModel,
     inference: Callable | MCMC,
     x: Any,
     y: Any,
@@ -75,7 +75,7 @@ def plot_uncertainty(
         >>> [ax.get_title() for ax in axes]
         ['all uncertainty', 'epistemic: more data would remove it']
     """
-    check(isinstance(model, NetworkModel), "model", "a network's", type(model).__name__)
+    check(isinstance(model, LabelModel), "model", "a network's", type(model).__name__)
     check(y is not None, "y", "labels, shape (n,)", "None")
     table = as_table("x", x)
     x, y = model.check_data(table, y)
@@ -88,7 +88,7 @@ def plot_uncertainty(
     labels = check_names("class_names", class_names, classes, "class")
     axes = axes_pair_for(ax)
     rule = network_rule(model.network.missing)
-    center = x.nanmedian(0).values if fixed is None else _fixed(fixed, x, pair, rule)
+    center = x.nanmedian(0).values if fixed is None else fixed_values(fixed, x, pair, rule)
     grid, edges = _grid(x, pair, center)
     parts = uncertainty(class_probabilities(model, inference, grid, num_samples, seed))
     rows = x[:, list(pair)]
@@ -108,16 +108,6 @@ def plot_uncertainty(
 def _draw_rows(ax: Any, by_class: dict[Any, Tensor]) -> None:
     for (name, rows), color in zip(by_class.items(), colors(len(by_class)), strict=True):
         ax.scatter(*rows.T, s=18, color=color, edgecolor="white", linewidth=0.5, label=name)
-
-
-def _fixed(fixed: Any, x: Tensor, mapped: Sequence[int], missing: MissingRule) -> Tensor:
-    """The values given for all features, of which those of the features mapped do not count."""
-    table = as_table("fixed", fixed).like("x", x)
-    shape, expected = tuple(table.values.shape), x.shape[1:]
-    check(shape == expected, "fixed", f"shape {tuple(expected)}", shape)
-    values = table.values.detach().index_fill(0, torch.tensor(mapped, device=x.device), 0.0)
-    replace(table, values=values).check_finite(missing)
-    return values
 
 
 def _grid(x: Tensor, features: Sequence[int], fixed: Tensor) -> tuple[Tensor, list[Any]]:

@@ -11,6 +11,7 @@ from ..models import (
     HierarchicalGaussianMixture,
     UGMMClassifier,
     UGMMDensity,
+    UGMMRegressor,
 )
 
 __all__ = ["MODELS"]
@@ -67,11 +68,21 @@ def _density_shapes(arguments: Mapping[str, Any]) -> Shapes:
     return shapes | {"model.label_codes": (n_classes,)}
 
 
+def _regressor_shapes(arguments: Mapping[str, Any]) -> Shapes:
+    shapes = _network_shapes(arguments)
+    n_outputs = check_integer("arguments.n_outputs", arguments["n_outputs"])
+    components = (n_outputs, arguments["sizes"][-1] // n_outputs)
+    names = ("standard_loc", "standard_scale_unconstrained", "start_loc", "start_scale")
+    shapes |= {f"model.outputs.{name}": components for name in names}
+    return shapes | {f"model.outputs.{name}": (n_outputs, 1) for name in ("center", "spread")}
+
+
 _MIXTURE = frozenset({"n_components", "n_features", "covariance", "rank", "missing", "given"})
 _GROUPS = frozenset(
     {"n_groups", "n_components", "n_features", "covariance", "group_scale", "missing"}
 )
 _NETWORK = frozenset({"sizes", "dropout", "min_scale", "missing", "normalization"})
+_REGRESSION = frozenset({"n_outputs", "targets", "min_output_scale"})
 MODELS = {
     one.kind.__name__: one
     for one in (
@@ -79,6 +90,7 @@ MODELS = {
         SavedModel(HierarchicalGaussianMixture, _GROUPS, _groups_shapes),
         SavedModel(UGMMClassifier, _NETWORK, _network_shapes),
         SavedModel(UGMMDensity, _NETWORK | {"n_classes", "objective"}, _density_shapes),
+        SavedModel(UGMMRegressor, _NETWORK | _REGRESSION, _regressor_shapes),
     )
 }
 """By name."""

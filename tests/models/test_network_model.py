@@ -223,7 +223,10 @@ X, Y = data()
         (lambda: classifier()(X, Y + 1), "y: expected labels from 0 to 2, got 3"),
         (lambda: classifier()(X, Y - 1), "y: expected labels from 0 to 2, got -1"),
         (lambda: classifier()(X, Y[:5]), r"y: expected 40 labels.*got shape \(5,\)"),
-        (lambda: classifier()(X, Y.float()), "y: expected integer labels, got torch.float32"),
+        (
+            lambda: classifier()(X, Y.float()),
+            r"y: expected integer labels \(UGMMRegressor takes continuous.*, got torch.float32",
+        ),
         (lambda: classifier()(X, Y.to("meta")), "y: expected device cpu"),
         (lambda: classifier()(X, Y, size=7), "size: expected an integer of at least 40, got 7"),
         (

@@ -13,6 +13,7 @@ from pyro_ugmm.models import (
     Priors,
     UGMMClassifier,
     UGMMDensity,
+    UGMMRegressor,
 )
 from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.saving import save_fitted
@@ -24,6 +25,7 @@ MODELS = {
     "groups": lambda: HierarchicalGaussianMixture(3, 2, 2),
     "classifier": lambda: UGMMClassifier(UGMMNetwork([2, 4, 3]), Priors()),
     "density": lambda: UGMMDensity(UGMMNetwork([3, 4, 1]), 3, Priors()),
+    "regressor": lambda: UGMMRegressor(UGMMNetwork([2, 4, 6]), Priors(), n_outputs=2),
 }
 GUIDES = {"mean_field": mean_field, "low_rank": low_rank, "full_rank": full_rank}
 

@@ -1,0 +1,1 @@
+"""Predictive densities of continuous targets on held-out rows: log score, coverage, width."""
