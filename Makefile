@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo kernels test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-density-estimation bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
+.PHONY: help demo kernels test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-density-estimation bench-em bench-networks bench-defaults bench-evidence bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 26
@@ -84,6 +84,15 @@ bench-density: $(VENV)/.installed  ## the same of a network that scores features
 bench-density-estimation: $(VENV)/.installed  ## densities of real data by rows left out, against scikit-learn and tgmm, a quarter of an hour
 	$(PIP) install --quiet --editable '.[bench]'
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.density_estimation
+
+bench-networks: $(VENV)/.installed  ## networks beside other classifiers on real data, half an hour; MNIST=folder, if it is there
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.networks $(if $(wildcard $(MNIST)),--mnist $(MNIST))
+
+bench-defaults: $(VENV)/.installed  ## settings of networks beside logistic regression, on data sets to choose on and others
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.networks.defaults
+
+bench-evidence: $(VENV)/.installed  ## priors of networks by evidence, on data sets to choose on and others
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.networks.evidence
 
 bench-svi: $(VENV)/.installed  ## the time of a step of SVI, in steps of maximum likelihood
 	$(RUN) -m benchmarks.svi
