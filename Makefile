@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MNIST ?= mnist
 WORKERS ?= 2
 
-.PHONY: help demo kernels test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-density-estimation bench-density-mnist bench-regression bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
+.PHONY: help demo kernels test test-elsewhere attack lint docs package pictures tutorials validate validate-models references bench-iris bench-density bench-density-estimation bench-density-mnist bench-regression bench-networks bench-defaults bench-evidence bench-em bench-svi bench-mnist bench-layer bench-sampling bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 26
@@ -91,6 +91,15 @@ bench-density-mnist: $(VENV)/.installed  ## densities of images by those left ou
 bench-regression: $(VENV)/.installed  ## predictive densities of continuous targets by held-out rows, against others, ten minutes
 	$(PIP) install --quiet --editable '.[bench]'
 	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.regression
+
+bench-networks: $(VENV)/.installed  ## networks beside other classifiers on real data, half an hour; MNIST=folder, if it is there
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.networks $(if $(wildcard $(MNIST)),--mnist $(MNIST))
+
+bench-defaults: $(VENV)/.installed  ## settings of networks beside logistic regression, on data sets to choose on and others
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.networks.defaults
+
+bench-evidence: $(VENV)/.installed  ## priors of networks by evidence, on data sets to choose on and others
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m benchmarks.networks.evidence
 
 bench-svi: $(VENV)/.installed  ## the time of a step of SVI, in steps of maximum likelihood
 	$(RUN) -m benchmarks.svi

@@ -1,0 +1,1 @@
+"""Networks of mixture neurons beside other classifiers, on real data."""
