@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..distributions.blocks import BlockEvaluator, NaturalForm
 from ..distributions.components import Components
-from ..distributions.covariance import FullCovariance
 from .bounds import BoundedEvaluator, Place, moves_between, nothing_known
 from .bounds_call import BoundedPairs
 from .rows import Rows
@@ -63,11 +62,11 @@ class CarriedBounds:
 
     def _suits(self, components: Components, plain: BlockEvaluator) -> bool:
         n_components, n_features = components.means.shape
-        is_full = isinstance(components.covariance, FullCovariance)
+        is_bounded = components.covariance.bounds_distances
         is_natural = isinstance(plain.parts[0][1], NaturalForm)
         is_many = self._n_rows >= _FEWEST_ROWS_PER_FEATURE * n_features
         is_held = 4 * n_components * self._n_rows <= _MOST_BYTES
-        return is_full and is_natural and is_many and is_held
+        return is_bounded and is_natural and is_many and is_held
 
     def conclude(self, evaluator: BlockEvaluator | BoundedEvaluator, is_sparse: bool) -> None:
         """Takes notice of a reading of all rows, by the evaluator that this gave for it, and of

@@ -135,6 +135,9 @@ class Covariance(ComponentTensors):
         """What is the same in all components' log densities of rows ``(D, B)``."""
         return None
 
+    bounds_distances: ClassVar[bool] = False
+    """Whether :meth:`whitener` is of a matrix for each component, whose moves bound distances."""
+
     @abstractmethod
     def whitener(self, n_components: int) -> Tensor:
         """Returns a tensor of three dimensions, the first K, for :meth:`whiten_block`."""

@@ -73,6 +73,7 @@ class FullCovariance(MatrixCovariance):
     """
 
     name = "full"
+    bounds_distances = True
     arguments: ClassVar = {
         "matrices": Argument(2, "square matrices for each component, shape (..., K, D, D)")
     }
