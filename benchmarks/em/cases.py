@@ -135,14 +135,14 @@ def _headline(sizes: dict[str, tuple[int, int, int]]) -> Section:
         "fit",
         *sizes["fit float64"],
         (ours64, sklearn64, floor),
-        (Target(sklearn64, ours64, 8.0), Target(floor, ours64, 1.5)),
+        (Target(sklearn64, ours64, 12.0), Target(floor, ours64, 1.0)),
         _HEADLINE_SECONDS,
     )
     fit32 = Point(
         "fit",
         *sizes["fit float32"],
         (ours32, gmmx32),
-        (Target(gmmx32, ours32, 5.0),),
+        (Target(gmmx32, ours32, 6.0),),
         _HEADLINE_SECONDS,
     )
     predict = Point(
