@@ -70,7 +70,7 @@ if os.environ.get("SPHINX_INTERSPHINX"):
     }
 _OTHERS = r"(abc|arviz|collections|numpy|os|pyro|torch)\..*|Axes|InferenceData|Tensor|dict\[str"
 _TYPES = "SecondMoments|MatrixCompletion|VarianceCompletion|Completion|Argument|Iterates|Rows|Table"
-_TYPES += "|WeightDistribution|PrecisionLaw|ParameterDistribution|MixtureStarts"
+_TYPES += "|WeightDistribution|PrecisionLaw|ParameterDistribution|MixtureStarts|CarriedBounds"
 _INNER = rf"pyro_ugmm\..*\.({_TYPES})"
 nitpick_ignore_regex = [(r"py:.*", _OTHERS), (r"py:class", _INNER)]
 
