@@ -25,6 +25,7 @@ __all__ = [
     "check_rows",
     "check_shapes",
     "check_weights",
+    "checked_condition",
     "checked_dims",
     "given_values",
     "sample_size",
@@ -149,3 +150,22 @@ def _is_plain(value: Any, dtype: torch.dtype) -> bool:
     """Whether a value is one of Python's numbers, and in a dtype's range."""
     is_plain = isinstance(value, int | float) and not isinstance(value, np.generic)
     return is_plain and not abs(value) > torch.finfo(dtype).max
+
+
+def checked_condition(
+    values: Any, like: Tensor, batch_shape: torch.Size
+) -> tuple[list[int], list[int], Tensor]:
+    """Checks values of some of the dimensions of rows like ``(..., D)``.
+
+    Returns:
+        The dimensions that are left, those that are given, and their values, ``(..., n_given)``.
+    """
+    n_features, expected = like.shape[-1], "a mapping from dimensions to their values"
+    check(isinstance(values, Mapping), "values", expected, type(values).__name__)
+    given = checked_dims("values", list(values), n_features)
+    kept = [dim for dim in range(n_features) if dim not in given]
+    check(kept, "values", f"fewer than all {n_features} dimensions", given)
+    x = given_values(values, like)
+    check_values("values", x, x.isfinite(), "finite values")
+    check_broadcast({"values": x.shape[:-1], "the batch": batch_shape})
+    return kept, given, x

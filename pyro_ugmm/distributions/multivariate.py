@@ -7,10 +7,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..checks import check, check_broadcast, check_same_kind, check_values
+from ..checks import check_broadcast, check_same_kind
 from ..precision import full_precision
 from ..tables import Table, as_table
-from .arguments import check_rows, checked_dims, given_values
+from .arguments import check_rows, checked_condition, checked_dims
 from .conditioning import conditional, marginal
 from .covariance.sums import with_errors
 from .draws import SampledMixture
@@ -188,14 +188,7 @@ class GaussianMixture(
                 other and the batch, so ``{0: x}`` with ``x`` of shape ``(n,)`` gives n mixtures.
                 The result is in the wider of the mixture's dtype and those of arrays.
         """
-        expected = "a mapping from dimensions to their values"
-        check(isinstance(values, Mapping), "values", expected, type(values).__name__)
-        given = checked_dims("values", list(values), self.n_features)
-        kept = [dim for dim in range(self.n_features) if dim not in given]
-        check(kept, "values", f"fewer than all {self.n_features} dimensions", given)
-        x = given_values(values, self.means)
-        check_values("values", x, x.isfinite(), "finite values")
-        check_broadcast({"values": x.shape[:-1], "the batch": self.batch_shape})
+        kept, given, x = checked_condition(values, self.means, self.batch_shape)
         wide = self.as_wide_as(x.dtype)
         a, b = (torch.tensor(dims, device=x.device) for dims in (kept, given))
         return wide._broadcast(conditional(wide._components, x, a, b))

@@ -10,7 +10,7 @@ from ..checks import check, check_broadcast, check_same_kind, check_values
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tables import as_table
-from .arguments import check_rows, checked_dims, given_values
+from .arguments import check_rows, checked_condition, checked_dims, given_values
 from .information_criteria import InformationCriteria
 from .steep import is_gentle, steep_logsumexp
 from .ugmm_draws import SampledUGMM
@@ -196,14 +196,8 @@ class UGMMMixture(InformationCriteria, NoClosedForm, SampledUGMM):
                 other and the batch, so ``{0: x}`` with ``x`` of shape ``(n,)`` gives n mixtures.
                 The result is in the wider of the mixture's dtype and those of arrays.
         """
-        expected = "a mapping from dimensions to their values"
-        check(isinstance(values, Mapping), "values", expected, type(values).__name__)
-        given = checked_dims("values", list(values), self.n_features)
-        kept = [dim for dim in range(self.n_features) if dim not in given]
-        check(kept, "values", f"fewer than all {self.n_features} dimensions", given)
-        x = given_values(values, self._nodes.loc)
-        check_values("values", x, x.isfinite(), "finite values")
-        check_broadcast({"values": x.shape[:-1], "the batch": self.batch_shape})
+        like = self._nodes.loc[..., 0]
+        kept, given, x = checked_condition(values, like, self.batch_shape)
         wide = self.as_wide_as(x.dtype)
         evidence = mapped_nodes(wide._nodes, lambda t: t[..., given, :])
         log_joint = wide._log_weights + product_log_density(evidence, x, takes_nan=False)
