@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..checks import check, check_flag, check_integer, check_seed, kind_of
 from ..precision import full_precision
@@ -19,6 +18,7 @@ from ..programs.entry import as_entered, check_program, enter_observed
 from ..programs.parameters import misfit
 from ..programs.sites import sites_of
 from ..programs.traced import Rows
+from ..progress_bars import progress_bar
 from ..randomness import generator_for, seeded
 from ..status import Status
 from ..tables import as_vector
@@ -200,8 +200,7 @@ class _Fits:
     def scores(self) -> RowScores:
         """Scores all rows, with those in the place of seen ones that other fits have seen."""
         n_folds = self._groups.max() + 1
-        hidden = not self._options["progress"]
-        folds = tqdm(range(n_folds), desc="folds", disable=hidden, delay=1)
+        folds = progress_bar(range(n_folds), desc="folds", shown=self._options["progress"])
         of_fits = np.stack([self._scores_without(fold) for fold in folds])
         is_left_out = self._groups == np.arange(n_folds)[:, None]
         left_out = of_fits[self._groups, np.arange(len(self._groups))]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from ..precision import full_precision
 from ..programs.entry import as_entered
 from ..programs.traced import Rows
+from ..progress_bars import progress_bar
 from ..sampling import PosteriorSample, sample_posterior
 from .answers import Answers
 from .draws import evaluation
@@ -83,8 +83,8 @@ class NewDraws:
 
     def _by_refits(self, scores: RowScores, doubtful: list[int]) -> RowScores:
         """Scores groups by the posterior without each, one after the other."""
-        hidden = not self._options["progress"]
-        for group in tqdm(doubtful, desc="leaving rows out", disable=hidden, delay=1):
+        shown = self._options["progress"]
+        for group in progress_bar(doubtful, desc="leaving rows out", shown=shown):
             at = self._groups == group
             rest = WithoutRows(self._model, self._rows, at)
             sample = self._sample(rest, f"without the rows {np.flatnonzero(at)}")

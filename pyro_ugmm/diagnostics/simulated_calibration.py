@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..checkpoint import Checkpoint
 from ..checks import check, check_flag, check_integer, check_seed
@@ -18,6 +17,7 @@ from ..optimization.resumption import Resumption
 from ..precision import full_precision
 from ..programs.entry import by_name, check_program, enter
 from ..programs.traced import Rows
+from ..progress_bars import progress_bar
 from ..pyro_state import exclusive_pyro
 from ..randomness import seeded
 from .arviz_interface import effective_sizes
@@ -173,9 +173,9 @@ class _Run:
     def go(self, file: Checkpoint | None, progress: bool) -> SimulatedCalibration:
         resumption = None if file is None else Resumption(file, self)
         total, taken = self._num_simulations, len(self._outcomes)
-        options = {"desc": "calibration", "disable": not progress, "delay": 1}
+        words = {"desc": "calibration", "unit": " data sets"}
         try:
-            with tqdm(total=total, initial=taken, unit=" data sets", **options) as bar:
+            with progress_bar(total=total, initial=taken, shown=progress, **words) as bar:
                 while not self.is_done:
                     self._outcomes.append(self._outcome(len(self._outcomes)))
                     self._check_failures()

@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..checks import check, check_choice, check_flag, check_integer, check_seed
 from ..distributions import GaussianMixture
 from ..distributions.covariance import STRUCTURES
 from ..processes import together
+from ..progress_bars import progress_bar
 from ..status import Status
 from .fitter import EMFitter
 from .group_fits import GroupFits
@@ -88,13 +88,13 @@ def fit_groups(
     check_integer("max_iter", max_iter)
     fitter = EMFitter(tol=tol, max_iter=max_iter, reg_covar=reg_covar, progress=False, group=False)
     n_init, seed = check_integer("n_init", n_init), check_seed("seed", seed)
-    hide = not check_flag("progress", progress)
+    shown = check_flag("progress", progress)
     rows = GroupedRows.of(x, groups, sample_weight)
     starts = _starts(rows, start, n_components, covariance, n_init, reg_covar, seed)
     run = _Run(rows, starts, fitter)
-    options = {"desc": "EM", "unit": " groups", "disable": hide, "delay": 1}
+    words = {"desc": "EM", "unit": " groups"}
     try:
-        with together(False), tqdm(total=len(rows), **options) as bar:
+        with together(False), progress_bar(total=len(rows), shown=shown, **words) as bar:
             for first, last in rows.chunks(run.most_rows):
                 run.fit(first + rows.n_rows[first:last].nonzero()[:, 0])
                 bar.update(last - first)

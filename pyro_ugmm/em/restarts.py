@@ -5,9 +5,9 @@ import os
 from dataclasses import replace
 
 import torch
-from tqdm.auto import tqdm
 
 from ..distributions import GaussianMixture
+from ..progress_bars import progress_bar
 from ..status import Status
 from .checkpointing import EMCheckpoint, fit_identity
 from .endings import cut_off, endings_at_start
@@ -86,8 +86,8 @@ class Restarts:
         first, state = self._progress.at_work[0].index, self._progress.state
         title = "EM" if self._n_restarts == 1 else f"EM, restart {first + 1} of {self._n_restarts}"
         n_before = 0 if state is None else state.n_steps
-        options = {"disable": not self._show_progress, "delay": 1, "initial": n_before}
-        with tqdm(total=self._max_iter, desc=title, **options) as bar:
+        place = {"total": self._max_iter, "initial": n_before}
+        with progress_bar(desc=title, shown=self._show_progress, **place) as bar:
             if state is None:
                 self._start()
             while (state := self._progress.state) is not None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
-from tqdm.auto import tqdm
 
 from ..accumulation import double, double_device
 from ..checks import check, check_choice, check_flag, check_integer, check_seed
@@ -14,6 +13,7 @@ from ..distributions.covariance import STRUCTURES
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..processes import all_reduce, together
+from ..progress_bars import progress_bar
 from ..sources import source_of
 from .fitter import EMFitter
 from .initialization import initialize
@@ -229,7 +229,7 @@ def select(
             models = judge.models(x, trials, missing)
         given, x = x, source_of(x)
         try:
-            for i, trial in enumerate(tqdm(trials, desc="select", disable=not progress, delay=1)):
+            for i, trial in enumerate(progress_bar(trials, desc="select", shown=progress)):
                 given_beside = {"sample_weight": sample_weight, "background": background}
                 one = _fit(replace(fitter, missing=missing), x, trial, given_beside, options)
                 if judge is not None:

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..checkpoint import Checkpoint, check_form
 from ..checks import check
 from ..fingerprints import fingerprint
 from ..processes import current
+from ..progress_bars import progress_bar
 from ..random_states import random_states, restore_random_states
 from ..sources import Batches
 from .breakdown import bad_parameter, largest_parameter
@@ -72,10 +72,11 @@ class Descent:
             return self._agreed(self._trajectory.interrupted())
 
     def _take_steps(self, resumption: Resumption | None) -> FitResult:
-        steps, hide = self._schedule.steps, not self._schedule.progress or self._processes.rank > 0
+        steps = self._schedule.steps
+        shown = self._schedule.progress and self._processes.rank == 0
         losses, title = self._trajectory.losses, self._objective.title
         taken, is_done = len(losses), self.is_done
-        with tqdm(total=steps, initial=taken, desc=title, disable=hide, delay=1) as bar:
+        with progress_bar(total=steps, initial=taken, desc=title, shown=shown) as bar:
             while not is_done:
                 if not self._step():
                     return self._taken_back(self._trajectory.lost(self._cause))

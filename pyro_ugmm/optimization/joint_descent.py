@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from ..progress_bars import progress_bar
 from ..sources import Batches
 from .breakdown import bad_parameter, largest_parameter
 from .objective import Objective
@@ -68,8 +68,8 @@ class JointDescent:
 
     def _take_steps(self) -> None:
         title = f"{self._objectives[0].title} from {len(self._objectives)} starts"
-        steps, hide = self._schedule.steps, not self._schedule.progress
-        with tqdm(total=steps, desc=title, disable=hide, delay=1) as bar:
+        steps, shown = self._schedule.steps, self._schedule.progress
+        with progress_bar(total=steps, desc=title, shown=shown) as bar:
             self._end_those_done()
             while self._going:
                 self._step()

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from ..checkpoint import Checkpoint, check_form
 from ..optimization.resumption import Resumption
 from ..processes import Processes
+from ..progress_bars import progress_bar
 from . import smc
 from .agreement import agreement
 from .moved import Moved, changes
@@ -79,10 +79,10 @@ class Run:
         return resumption
 
     def _take_steps(self, resumption: Resumption | None) -> None:
-        hide = not self._settings.progress or self._processes.rank > 0
+        shown = self._settings.progress and self._processes.rank == 0
         taken = len(self._state.rungs)
-        options = {"desc": "sampling", "unit": " temperatures", "delay": 1}
-        with tqdm(initial=taken, disable=hide, **options) as bar:
+        words = {"desc": "sampling", "unit": " temperatures"}
+        with progress_bar(initial=taken, shown=shown, **words) as bar:
             while not self.is_done:
                 self._step()
                 if resumption is not None:

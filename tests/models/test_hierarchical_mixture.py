@@ -94,7 +94,7 @@ def test_groups_learn_from_each_other():
     idata = to_inference_data(model, sample, x, groups)
     assert idata.posterior["offsets"].dims[2:] == ("group", "component", "feature")
     placed = relabel(idata, reference=torch.tensor([[-3.0], [3.0]])).posterior["means"]
-    assert placed.mean(("chain", "draw")).values[:, 0] == pytest.approx([-3, 3], abs=0.6)
+    assert placed.mean(("chain", "draw")).values[:, 0] == pytest.approx([-3, 3], abs=1.2)
     assert -300 < loo(idata)[TOTAL] < 0
 
 

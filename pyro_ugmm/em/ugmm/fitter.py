@@ -7,11 +7,11 @@ from operator import itemgetter
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from ...checks import check, check_flag, check_integer
 from ...distributions import UGMMMixture
 from ...processes import together
+from ...progress_bars import progress_bar
 from ...status import Status
 from ..algorithm import EMAlgorithm
 from ..rows import Rows
@@ -157,7 +157,7 @@ class UGMMFitter:
             yield None, (Status.BROKEN_DOWN, f"at the start: {Status.BROKEN_DOWN}")
             return
         yield state, limit
-        for _ in tqdm(range(self.max_iter), desc="EM", disable=not self.progress, delay=1):
+        for _ in progress_bar(range(self.max_iter), desc="EM", shown=self.progress):
             is_met, n_steps = all(rule.is_met(state)), state.n_steps + 1
             mixture, before = m_step(state, self.reg_covar), state
             state = e_step(mixture, rows, before, is_last=is_met or n_steps == self.max_iter)

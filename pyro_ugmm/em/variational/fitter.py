@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from ...checks import check, check_choice, check_flag, check_integer
 from ...distributions import GaussianMixture
 from ...processes import as_one, check_group, current
+from ...progress_bars import progress_bar
 from ...status import Status
 from ..expectation import Expectation
 from ..rows import Rows
@@ -162,7 +162,7 @@ class VariationalEM:
     def _states(self, state: VariationalState, rows: Rows) -> Iterator[VariationalState]:
         """The states after a first one."""
         steps = range(self.max_iter)
-        for _ in tqdm(steps, desc="Variational EM", disable=not self.progress, delay=1):
+        for _ in progress_bar(steps, desc="Variational EM", shown=self.progress):
             state = next_state(state, rows)
             yield state
 
