@@ -13,9 +13,10 @@ from ..ensemble import Ensemble
 from ..models import UGMMRegressor
 from ..nn.mode import training_mode
 from ..precision import full_precision
-from ..programs.entry import enter
+from ..programs.entry import enter, enter_observed
 from ..sampling import PosteriorSample
 from ..tables import as_table
+from .conformal import conformal_tail
 from .draws import MOST_VALUES, evaluation, posterior_draws
 
 __all__ = ["prediction_intervals", "predictive_mixture", "predictive_quantiles"]
@@ -125,8 +126,16 @@ def prediction_intervals(
     coverage: float = 0.9,
     num_samples: int = 200,
     seed: int | None = None,
+    *,
+    calibration: tuple[Any, Any] | None = None,
 ) -> Tensor:
     """Returns central intervals that hold a row's target with a probability, by the predictive.
+
+    With rows held back for ``calibration`` intervals are conformal: as wide as it takes to hold
+    this share of those rows. Then, if rows are exchangeable, a new one lies within with a
+    probability between the coverage and :math:`1 / (m + 1)` more for :math:`m` such rows, whatever
+    the model. Source: Chernozhukov, Wüthrich and Zhu (2021), *Distributional conformal
+    prediction*, PNAS 118(48).
 
     Args:
         model: the model.
@@ -135,12 +144,15 @@ def prediction_intervals(
         coverage: the probability; what is left is shared by both sides.
         num_samples: the number of draws.
         seed: for the draws.
+        calibration: features, shape ``(m, K)``, and targets of rows that the model was not fitted
+            to; of several outputs each is calibrated by itself.
 
     Returns:
         Lower and upper ends, shape ``(2, n)``, or ``(2, n, M)`` of several outputs, on the CPU.
 
     Raises:
-        ValueError: as of :func:`predictive_mixture`, or if ``coverage`` is not within (0, 1).
+        ValueError: as of :func:`predictive_mixture`, if ``coverage`` is not within (0, 1), or
+            ``calibration`` holds too few rows for it.
 
     Example:
         >>> import torch
@@ -154,8 +166,36 @@ def prediction_intervals(
     """
     expected = "a probability within (0, 1)"
     coverage = check_number("coverage", coverage, lambda c: 0 < c < 1, expected)
-    q = torch.tensor([(1 - coverage) / 2, (1 + coverage) / 2], dtype=torch.float64)
-    return predictive_quantiles(model, inference, x, q, num_samples, seed)
+    if calibration is None:
+        q = torch.tensor([(1 - coverage) / 2, (1 + coverage) / 2], dtype=torch.float64)
+        return predictive_quantiles(model, inference, x, q, num_samples, seed)
+    is_pair = isinstance(calibration, tuple | list) and len(calibration) == 2
+    check(is_pair, "calibration", "features and targets, (x, y)", type(calibration).__name__)
+    check(isinstance(model, UGMMRegressor), "model", "a UGMMRegressor", type(model).__name__)
+    held_back = enter_observed(model, *calibration, "targets of the rows for calibration")
+    targets = held_back[-1].detach().cpu().double()
+    tails, ends, n_done = [], [], 0
+    for both in _both_ways(model, inference, held_back[0], num_samples, seed):
+        n_rows = both[0].batch_shape[0]
+        y = targets[n_done : n_done + n_rows]
+        tails.append(torch.minimum(both[0].cdf(y), both[1].cdf(-y)))
+        n_done += n_rows
+    tail = conformal_tail(torch.cat(tails), coverage)
+    for up, down in _both_ways(model, inference, x, num_samples, seed):
+        ends.append(torch.stack([up.icdf(tail), -down.icdf(tail)]))
+    return torch.cat(ends, 1).to(held_back[-1].dtype)
+
+
+def _both_ways(*asked: Any) -> Iterator[tuple[UnivariateGaussianMixture, ...]]:
+    """Predictives and their mirror images, whose CDF is small where the other's is near one."""
+    for mixture in _by_rows(*asked):
+        loc, scale, logits = (
+            part.double() for part in (mixture.loc, mixture.scale, mixture.logits)
+        )
+        yield tuple(
+            UnivariateGaussianMixture(sign * loc, scale, logits, validate_args=False)
+            for sign in (1, -1)
+        )
 
 
 def _by_rows(

@@ -12,6 +12,7 @@ from pyro_ugmm.diagnostics import (
     predictive_mixture,
     predictive_quantiles,
 )
+from pyro_ugmm.diagnostics.conformal import conformal_tail
 from pyro_ugmm.diagnostics.draws import posterior_draws
 from pyro_ugmm.guides import mean_field
 from pyro_ugmm.models import Priors, UGMMClassifier
@@ -119,3 +120,53 @@ def test_without_draws_it_is_the_models_own_without_dropout():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("y", [Y, MANY])
+def test_conformal_intervals_hold_their_share_of_the_rows_held_back(y):
+    """Exactly as many as the rank says; each output by itself."""
+    model, guide = drawn(y)
+    rest = {"num_samples": 20, "seed": 0}
+    low, high = prediction_intervals(model, guide, X, 0.7, **rest, calibration=(X, y))
+    slack = 1e-5 * y.std(0)  # the row on whose value an interval ends
+    within = ((low <= y + slack) & (y - slack <= high)).sum(0)
+    assert (within == math.ceil(13 * 0.7)).all()
+    wider = prediction_intervals(model, guide, X, 0.9, **rest, calibration=(X, y))
+    assert (wider[0] <= low).all() and (high <= wider[1]).all()
+
+
+def test_conformal_intervals_hold_new_rows_whatever_the_model():
+    """By a model that was never fitted, and is far too narrow or too wide."""
+    torch.manual_seed(0)
+    shares, n = [], 99
+    for scale in (0.1, 10.0):
+        model = regressor(Y, None)
+        for _ in range(40):
+            x = torch.randn(2 * n, X.shape[1])
+            y = scale * torch.randn(2 * n)
+            held_back = x[:n], y[:n]
+            low, high = prediction_intervals(model, None, x[n:], 0.8, calibration=held_back)
+            shares.append(((low <= y[n:]) & (y[n:] <= high)).double().mean())
+    # Of each a beta distribution's mean is 0.8 and its standard deviation 0.04; rows add 0.04.
+    assert abs(float(torch.stack(shares).mean()) - 0.8) < 6 * 0.057 / math.sqrt(80)
+
+
+def test_the_quantile_is_that_of_the_rank():
+    tails = torch.tensor([0.5, 0.1, 0.05, 0.3, 0.4, 0.2, 0.45, 0.35, 0.01])
+    assert float(conformal_tail(tails, 0.9)) == pytest.approx(0.01)  # the last of nine
+    assert float(conformal_tail(tails, 0.5)) == pytest.approx(0.3)  # the fifth
+
+
+@pytest.mark.parametrize(
+    ("calibration", "words"),
+    [
+        ((X[:8], Y[:8]), "calibration: expected at least 9 rows, for a coverage of 0.9, got 8"),
+        (X, r"calibration: expected features and targets, \(x, y\), got Tensor"),
+        ((X, None), "y: expected targets of the rows for calibration, got None"),
+        ((X[:, :1], Y), "x: expected"),
+    ],
+)
+def test_what_cannot_calibrate_is_refused(calibration, words):
+    model, guide = drawn()
+    with pytest.raises(ValueError, match=words):
+        prediction_intervals(model, guide, X, calibration=calibration)
