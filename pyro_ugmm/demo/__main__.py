@@ -3,21 +3,19 @@
 import argparse
 import os
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..datasets import iris
-from ..diagnostics import class_probabilities, loo, to_inference_data
-from ..nn import UGMMNetwork
-from ..sampling import compare_evidence
-from ..training import FitResult
-from . import ONE_LAYER, figures, sample, train_both
+from .. import __version__
+from . import figures, mixture, report
+from .network import train_both, train_regression
+from .table import DemoTable, iris_table, read_table
+
+_HELD_OUT = 0.2
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:
@@ -28,88 +26,93 @@ def _write(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def _score(name: str, probs: Tensor, y: Tensor) -> str:
-    right = int((probs.argmax(-1) == y).sum())
-    log_loss = -probs[torch.arange(len(y)), y].log().mean()
-    accuracy = f"accuracy {right / len(y):.3f} ({right} of {len(y)})"
-    return f"  {name:<20} {accuracy}   log-loss {log_loss:.3f}"
-
-
-def _course(result: FitResult) -> str:
-    steps = torch.linspace(0, result.n_steps - 1, 6).long().tolist()
-    return "   ".join(f"{step}: {-result.losses[step].item():.1f}" for step in steps)
-
-
-def _left_out(estimate: Any) -> str:
-    """What is expected of a row that was left out, and of how many rows that is known."""
-    good = int((estimate.pareto_k <= estimate.good_k).sum())
-    elpd, error = float(estimate.elpd), float(estimate.se)
-    return (
-        f"  leave-one-out of one layer: elpd {elpd:.1f} ± {error:.1f}, "
-        f"k within {estimate.good_k:.2f} in {good} of {estimate.pareto_k.size} rows\n"
+def _parsed(arguments: list[str] | None) -> tuple[argparse.Namespace, DemoTable]:
+    parser = argparse.ArgumentParser(
+        prog="python -m pyro_ugmm.demo",
+        description="A mixture, its posterior and a network, of Iris or of a table of yours.",
     )
+    parser.add_argument("--data", type=Path, help="a file of comma-separated values")
+    parser.add_argument("--target", help="its column to predict, of classes or numbers")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for what it writes")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and of all fits")
+    options = parser.parse_args(arguments)
+    if (options.data is None) != (options.target is None):
+        parser.error("--data and --target go together")
+    try:
+        table = read_table(options.data, options.target) if options.data else iris_table()
+    except ValueError as error:
+        parser.error(str(error))
+    options.out.mkdir(parents=True, exist_ok=True)
+    return options, table
+
+
+def _split(table: DemoTable, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows to learn from, and rows held out."""
+    order = torch.randperm(len(table.y), generator=torch.Generator().manual_seed(seed))
+    held_out, learned = order.tensor_split([round(_HELD_OUT * len(order))])
+    return learned, held_out
+
+
+def _predict(table: DemoTable, seed: int) -> tuple[str, dict]:
+    """A network that predicts the target; what it says, and its picture."""
+    learned, held_out = _split(table, seed)
+    x, y = table.standardized(learned), table.y
+    test = x[held_out], y[held_out]
+    if table.class_names:
+        sizes = [x.shape[1], 8, len(table.class_names)]
+        trained = train_both(x[learned], y[learned], seed, sizes=sizes, progress=True)
+        said = report.of_network(trained, *test)
+        pictures = {
+            "neurons": figures.neurons(trained, table),
+            "uncertainty": figures.uncertainty(trained, x[learned], y[learned], table),
+        }
+        return said, pictures
+    held_back, rest = learned.tensor_split([len(learned) // 4])
+    trained = train_regression(x[rest], y[rest], seed, progress=True)
+    said = report.of_regression(trained, (x[held_back], y[held_back]), *test)
+    pictures = {
+        "neurons": figures.neurons(trained, table),
+        "regression": figures.regression(trained, *test, table),
+    }
+    return said, pictures
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Trains, prints and draws."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pyro_ugmm.demo",
-        description="Iris by maximum likelihood, SVI and sequential Monte Carlo.",
-    )
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for what it writes")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and the trainings")
-    options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
+    """Fits, prints and draws."""
+    options, table = _parsed(arguments)
     started = time.perf_counter()
 
     import matplotlib
-    from sklearn.model_selection import train_test_split
 
     matplotlib.use("Agg")
-    data = iris()
-    train, test = train_test_split(
-        torch.arange(len(data.y)), test_size=0.2, stratify=data.y, random_state=options.seed
+    print(report.introduction(table, __version__), flush=True)
+
+    print(report.heading(1, "A mixture of the features, by EM"), flush=True)
+    chosen = mixture.by_em(table, options.seed, progress=True)
+    print(report.of_mixture(chosen))
+
+    print(report.heading(2, "The same with priors, by sequential Monte Carlo"), flush=True)
+    found = mixture.posterior_of(table, chosen, options.seed, progress=True)
+    print(report.of_posterior(found))
+
+    print(
+        report.heading(3, f"A network of mixture neurons that predicts {table.target}"), flush=True
     )
-    x = (data.x - data.x[train].mean(0)) / data.x[train].std(0)
-    x_train, y_train, x_test, y_test = x[train], data.y[train], x[test], data.y[test]
+    said, pictures = _predict(table, options.seed)
+    print(said)
 
-    print(f"Iris: {len(train)} flowers to learn from, {len(test)} held out")
-    steps = {"mle_steps": 2000, "svi_steps": 2000}
-    trained = train_both(x_train, y_train, options.seed, **steps, progress=True)
-    network, mle, model, guide, svi = trained
-    print(f"{network}\n\nmaximum likelihood: {mle.reason}\nSVI: {svi.reason}")
-    print(f"  ELBO by step   {_course(svi)}\n\nheld out:")
-    with torch.no_grad():
-        print(_score("maximum likelihood", network(x_test).softmax(-1), y_test))
-    print(_score("SVI, 500 draws", class_probabilities(model, guide, x_test).mean(0), y_test))
-    likely, one = network.train(), UGMMNetwork(ONE_LAYER)
-    sampled, smaller = (
-        sample(one_of, x_train, y_train, options.seed, num_particles=512, progress=True)
-        for one_of in (likely, one)
-    )
-    models = {"two layers": sampled, "one layer": smaller}
-    for name, found in models.items():
-        probabilities = class_probabilities(*found, x_test).mean(0)
-        print(_score(f"posterior, {name}", probabilities, y_test))
-    print("\nthe posterior by sequential Monte Carlo:")
-    print("\n".join(f"  {name}: {found.sample.reason}" for name, found in models.items()))
-    print(f"\n{compare_evidence({name: one.sample for name, one in models.items()})}")
-
-    coords = {"input": data.feature_names, "class": data.class_names}
-    idata = to_inference_data(*smaller, x_train, y_train, num_samples=512, coords=coords)
-    with warnings.catch_warnings():  # of the rows that the line counts
-        warnings.simplefilter("ignore", UserWarning)
-        print(_left_out(loo(idata)))
-
-    print("wrote", _write(options.out / "iris.nc", idata.to_netcdf))
-    for name, figure in {
-        "losses": figures.losses(trained),
-        "prior_posterior": figures.prior_posterior(smaller.model, idata, data),
-        "neurons": figures.neurons(smaller.model, idata, data),
-        "uncertainty": figures.uncertainty(*smaller, x_train, y_train, data),
-    }.items():
-        print("wrote", _write(options.out / f"{name}.png", partial(figure.savefig, dpi=130)))
-    print(f"took {time.perf_counter() - started:.0f} s")
+    print(report.heading(4, "Written"))
+    stem = table.name.lower().removesuffix(".csv").replace(" ", "_")
+    print(_write(options.out / f"{stem}.nc", found.idata.to_netcdf), "for ArviZ")
+    pictures = {
+        "selection": figures.selection(chosen),
+        "mixture": figures.mixture(chosen, table),
+        "density": figures.density(found),
+        **pictures,
+    }
+    for name, figure in pictures.items():
+        print(_write(options.out / f"{name}.png", partial(figure.savefig, dpi=130)))
+    print(f"\n{time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

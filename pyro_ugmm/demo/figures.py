@@ -1,91 +1,123 @@
 """The demo's figures."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..datasets import LabeledData
-from ..distributions import UnivariateGaussianMixture
-from ..models import UGMMClassifier
-from ..plots import plot_losses, plot_neuron, plot_prior_posterior, plot_uncertainty
-from . import Trained
+from ..em.selection import Selection
+from ..plots import (
+    plot_density,
+    plot_mixture,
+    plot_neuron,
+    plot_regression,
+    plot_selection,
+    plot_uncertainty,
+)
+from .mixture import Bayesian, telling_features
+from .network import Trained
+from .table import DemoTable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["losses", "neurons", "prior_posterior", "surest", "uncertainty"]
+__all__ = ["density", "mixture", "neurons", "regression", "selection", "uncertainty"]
 
 
-def surest(model: UGMMClassifier, idata: Any, count: int) -> list[tuple[int, int]]:
-    """Finds, in different neurons, the first layer's means that the data say most about.
-
-    These are the ones whose posterior standard deviation is the smallest part of their prior's.
-    """
-    prior = model.site_distributions()["layers.0.loc"]
-    posterior = torch.as_tensor(idata.posterior["layers.0.loc"].values).flatten(0, 1)
-    shrinkage = posterior.std(0) / prior.variance.sqrt().cpu()
-    least = shrinkage.min(1)
-    neurons = least.values.argsort()[:count].tolist()
-    return [(neuron, int(least.indices[neuron])) for neuron in neurons]
-
-
-def losses(trained: Trained) -> "Figure":
-    """Both trainings, step by step."""
+def _panels(count: int, **options: bool) -> "tuple[Figure, list[Axes]]":
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    for ax, result, title, label in (
-        (axes[0], trained.mle, "maximum likelihood, with dropout", "negative log-likelihood"),
-        (axes[1], trained.svi, "SVI", "negative ELBO"),
+    width = 6.4 if count == 1 else 10
+    figure, axes = plt.subplots(
+        1, count, figsize=(width, 4), layout="constrained", squeeze=False, **options
+    )
+    return figure, [*axes[0]]
+
+
+def selection(found: Selection) -> "Figure":
+    """The criterion over the number of components."""
+    figure, (ax,) = _panels(1)
+    plot_selection(found, ax=ax)
+    ax.set_title("How many components")
+    return figure
+
+
+def mixture(found: Selection, table: DemoTable) -> "Figure":
+    """The best mixture, in the two features between which its components differ most."""
+    best = found.best.result.mixture
+    pair = telling_features(found, 2)
+    pair = pair * 2 if len(pair) == 1 else pair
+    figure, (ax,) = _panels(1)
+    plot_mixture(best, table.x.double(), (pair[0], pair[1]), ax=ax)
+    ax.set(xlabel=table.feature_names[pair[0]], ylabel=table.feature_names[pair[1]])
+    ax.set_title(f"{table.name}: {best.n_components} components by EM")
+    return figure
+
+
+def density(found: Bayesian) -> "Figure":
+    """One feature's density, before the data and after."""
+    feature = min(2, found.rows.shape[1] - 1)
+    figure, axes = _panels(2, sharex=True)
+    for ax, group, title in zip(
+        axes, ("prior", "posterior"), ("before the data", "after"), strict=True
     ):
-        plot_losses({"running mean": result}, ax=ax)
-        ax.set(title=title, ylabel=f"{label} (nats)")
-    figure.suptitle("Training a [4, 8, 3] network on Iris")
+        plot_density(found.model, found.idata, found.rows, feature, group=group, ax=ax)
+        ax.set(title=title, xlabel=found.rows.columns[feature])
     return figure
 
 
-def prior_posterior(model: UGMMClassifier, idata: Any, data: LabeledData) -> "Figure":
-    """Means and variances of two components, posterior against prior."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 2, figsize=(10, 5.5), layout="constrained")
-    sites = (("layers.0.loc", "mean"), ("layers.0.variance", "variance"))
-    for row, (site, word) in zip(axes, sites, strict=True):
-        for ax, (neuron, feature) in zip(row, surest(model, idata, 2), strict=True):
-            plot_prior_posterior(model, idata, site, (neuron, feature), ax=ax)
-            name = data.feature_names[feature]
-            kind = data.class_names[neuron]
-            ax.set_xlabel(f"{word} for {name}, neuron of {kind} (standard units)")
-    figure.suptitle("What the data taught: the two components they say most about")
+def neurons(trained: Trained, table: DemoTable) -> "Figure":
+    """The two neurons of the first layer whose densities have most bumps."""
+    nodes = trained.network.layers[0].nodes
+    shown = nodes.probs.amax(-1).argsort()[:2].tolist()
+    figure, axes = _panels(len(shown))
+    for ax, neuron in zip(axes, shown, strict=True):
+        plot_neuron(nodes, neuron, ax=ax, names=table.feature_names)
+        ax.set(title=f"neuron {neuron}", xlabel="input (standard units)")
+    figure.suptitle("Neurons of the network at maximum likelihood")
     return figure
 
 
-def neurons(model: UGMMClassifier, idata: Any, data: LabeledData) -> "Figure":
-    """The densities of the neurons of two classes, with posterior bands."""
-    import matplotlib.pyplot as plt
-
-    loc, variance, weights = (
-        torch.as_tensor(idata.posterior[f"layers.0.{name}"].values).flatten(0, 1)
-        for name in ("loc", "variance", "weights")
+def uncertainty(trained: Trained, x: Tensor, y: Tensor, table: DemoTable) -> "Figure":
+    """Predictive uncertainty over the two features that tell classes apart best."""
+    figure, axes = _panels(2, sharey=True)
+    pair = _telling(x, y) if x.shape[1] > 2 else [0, min(1, x.shape[1] - 1)]
+    names = [f"{name.removesuffix(' (cm)')} (standard units)" for name in table.feature_names]
+    plot_uncertainty(
+        trained.model,
+        trained.guide,
+        x,
+        y,
+        (pair[0], pair[1]),
+        names=names,
+        class_names=table.class_names,
+        seed=0,
+        ax=axes,
     )
-    nodes = UnivariateGaussianMixture(loc, variance.sqrt(), probs=weights)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for ax, (neuron, _) in zip(axes, surest(model, idata, 2), strict=True):
-        plot_neuron(nodes, neuron, ax=ax)
-        ax.set(title=f"neuron of {data.class_names[neuron]}", xlabel="y (standard units)")
-    figure.suptitle("Two neurons, each a mixture of four Gaussians, with posterior bands")
+    figure.suptitle("Where the network is unsure (other features at their medians)")
     return figure
 
 
-def uncertainty(
-    model: UGMMClassifier, inference: Any, x: Tensor, y: Tensor, data: LabeledData
-) -> "Figure":
-    """Predictive uncertainty over the petals' length and width."""
-    names = [f"{name} (standard units)" for name in data.feature_names]
-    axes = plot_uncertainty(
-        model, inference, x, y, (2, 3), names=names, class_names=data.class_names, seed=0
-    )
-    figure = axes[0].figure
-    figure.suptitle("Where the Bayesian network is unsure (sepals at their medians)")
+def _telling(x: Tensor, y: Tensor) -> list[int]:
+    """The two features whose means differ most between classes."""
+    means = torch.stack([x[y == c].nanmean(0) for c in y.unique()])
+    return sorted(means.var(0).nan_to_num().argsort(descending=True)[:2].tolist())
+
+
+def regression(trained: Trained, x: Tensor, y: Tensor, table: DemoTable) -> "Figure":
+    """Quantiles of the target over the feature that goes with it most."""
+    together = torch.stack([_correlation(column, y) for column in x.T])
+    feature = int(together.abs().argmax())
+    figure, (ax,) = _panels(1)
+    names = [f"{name} (standard units)" for name in table.feature_names]
+    plot_regression(trained.model, trained.guide, x, y, feature, names=names, seed=0, ax=ax)
+    ax.set_ylabel(table.target)
+    ax.set_title("Predicted, and rows held out")
     return figure
+
+
+def _correlation(column: Tensor, y: Tensor) -> Tensor:
+    seen = ~column.isnan()
+    pair = torch.stack([column[seen], y[seen]])
+    return torch.corrcoef(pair)[0, 1].nan_to_num()
