@@ -8,7 +8,8 @@ import numpy as np
 from ..checks import check
 from ..diagnostics import SimulatedCalibration
 from ..diagnostics.uniformity import even_band, even_points
-from .style import DATA, PRIOR, add_legend, axes_pair_for, colors
+from .legends import add_legend
+from .style import DATA, PRIOR, axes_pair_for, colors, label_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,12 +50,13 @@ def plot_calibration(simulated: SimulatedCalibration, *, ax: Any = None) -> Sequ
     axes = axes_pair_for(ax)
     for one, values in zip(axes, (simulated.positions, simulated.levels), strict=True):
         _draw(one, simulated, values.numpy())
-    axes[0].set(xlim=(0, 1), xlabel="rank of the truth, in shares of draws")
-    axes[0].set_ylabel("share of data sets below, minus even")
-    axes[1].set(xlim=(0, 1), xlabel="probability of central intervals")
-    axes[1].set_ylabel("how often they hold the truth, minus that")
+        one.set_xlim(0, 1)
+    label_axes(
+        axes[0], "rank of the truth, in shares of draws", "share of data sets below, minus even"
+    )
+    label_axes(axes[1], "probability of central intervals", "coverage, minus that probability")
     axes[0].set_title(simulated.verdict.partition(":")[0], fontsize=10)
-    add_legend(axes[1])
+    add_legend(axes[1], "beside")
     return axes
 
 
