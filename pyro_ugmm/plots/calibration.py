@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_calibration"]
 
-_MOST_NAMED = 6
+_MOST_NAMED, _SPACE = 6, "\u00a0"  # at which no line ends
 
 
 def plot_calibration(simulated: SimulatedCalibration, *, ax: Any = None) -> Sequence["Axes"]:
@@ -74,6 +74,6 @@ def _draw(ax: Any, simulated: SimulatedCalibration, values: np.ndarray) -> None:
         heights = np.searchsorted(np.sort(values[:, q]), points, side="right") / count - points
         style: dict[str, Any] = {"color": PRIOR, "linewidth": 0.7, "alpha": 0.6}
         if q in named:
-            shares = ", ".join(f"{100 * float(shares[q]):.0f}" for shares in held)
-            style = {"color": named[q], "label": f"{simulated.names[q]} ({shares} %)"}
+            shares = f",{_SPACE}".join(f"{100 * float(shares[q]):.0f}" for shares in held)
+            style = {"color": named[q], "label": f"{simulated.names[q]} ({shares}{_SPACE}%)"}
         ax.step(points, heights, where="mid", zorder=2 + 1 / (1 + place), **style)

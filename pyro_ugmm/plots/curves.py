@@ -93,10 +93,8 @@ def draws_density(
         Values in order, and the density there.
     """
     draws = np.sort(draws)[:: -(-len(draws) // _MOST_DRAWS)]
-    n, quarter = len(draws), max(1, len(draws) // 4)
-    narrowest = (draws[quarter:] - draws[:-quarter]).min() / _QUARTER
-    spread = min(narrowest or np.inf, draws.std())
-    width = 1.06 * spread * n**-0.2
+    n = len(draws)
+    width = 1.06 * _spread(draws) * n**-0.2
     low, high = draws[0] - _KDE_REACH * width, draws[-1] + _KDE_REACH * width
     low = low if least is None else max(low, least)
     high = high if most is None else min(high, most)
@@ -110,19 +108,27 @@ def draws_density(
     return values, heights / (n * width * np.sqrt(2 * np.pi))
 
 
+def _spread(numbers: np.ndarray) -> float:
+    """The standard deviation of a normal whose narrowest quarter is that of numbers in order."""
+    quarter = max(1, len(numbers) // 4)
+    narrowest = float((numbers[quarter:] - numbers[:-quarter]).min()) / _QUARTER
+    return min(narrowest or np.inf, float(numbers.std()))
+
+
 def bin_edges(values: Tensor) -> np.ndarray:
     """Edges of bins for a histogram of finite values ``(n,)``.
 
-    Values that were rounded, such as lengths to a millimeter or gray values, have bins of a whole
-    number of steps, each value in the middle of its step.
+    They are narrow enough for the narrowest cluster. Values that were rounded, such as lengths to a
+    millimeter or gray values, have bins of a whole number of steps, each value in the middle of its
+    step.
     """
-    numbers = np.sort(np.unique(values.detach().cpu().double().numpy()))
+    rows = np.sort(values.detach().cpu().double().numpy())
+    numbers = np.unique(rows)
     low, high = float(numbers[0]), float(numbers[-1])
     if low == high:
         reach = 0.5 * (abs(low) or 1.0)
         return np.array([low - reach, low + reach])
-    quartiles = np.quantile(values.detach().cpu().double().numpy(), [0.25, 0.75])
-    wanted = (quartiles[1] - quartiles[0]) * len(values) ** (-1 / 3) or (high - low)
+    wanted = 2 * _spread(rows) * len(rows) ** (-1 / 3)
     count = float(np.clip((high - low) / wanted, _LEAST_BINS, _MOST_BINS))
     width, step = (high - low) / count, np.diff(numbers).min()
     places = (numbers - low) / step

@@ -22,6 +22,7 @@ _WORDS = {
     "scale": "scale of an input",
     "precision": "precision of an input, 1 / scale²",
 }
+_FACTOR = 100
 _MOST_BARS, _POINTS_A_NAME, _INCHES_A_BAR = 20, 170, 0.22
 
 
@@ -36,7 +37,8 @@ def plot_neuron_inputs(
 ) -> "Axes":
     """Draws a number of each input of a neuron, as an image or as bars.
 
-    Bars are of the inputs of the largest weights, twenty at most, the largest on top.
+    Bars are of the inputs of the largest weights, twenty at most, the largest on top. Colors of
+    means part at zero; those of scales and precisions that differ a hundredfold are logarithmic.
 
     Args:
         nodes: the neurons, such as ``layer.nodes``, batch shape ``(J,)``.
@@ -108,6 +110,10 @@ def _draw_image(ax: Any, image: torch.Tensor, quantity: str) -> "Axes":
     if quantity == "mean":
         most = float(image.abs().max()) or 1.0
         style = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
+    elif quantity != "weight" and image.max() > _FACTOR * image.min():
+        from matplotlib.colors import LogNorm
+
+        style = {"cmap": "Blues", "norm": LogNorm(float(image.min()), float(image.max()))}
     shown = ax.imshow(image.numpy(), **style)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

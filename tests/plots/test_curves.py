@@ -60,5 +60,8 @@ def test_bins_of_other_values():
         edges = bin_edges(scale * x.double() + shift)
         assert 20 < len(edges) < 60
         assert edges[0] == pytest.approx(scale * x.min().item() + shift)
+    clusters = torch.cat([0.1 * x[:500], 4 + 0.5 * x[500:]])
+    heights, edges = np.histogram(clusters, bin_edges(clusters), density=True)
+    assert heights.max() > 0.7 * 0.5 * stats.norm(0, 0.1).pdf(0)
     assert len(bin_edges(torch.tensor([3.0, 3.0]))) == 2
     assert len(bin_edges((3 * x).exp())) <= 81

@@ -3,6 +3,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import LogNorm
 
 from pyro_ugmm.distributions import UnivariateGaussianMixture
 from pyro_ugmm.plots import plot_neuron_inputs
@@ -35,7 +36,16 @@ def test_an_image_holds_a_number_of_each_input(quantity):
     (image,) = ax.images
     np.testing.assert_allclose(image.get_array(), values[2].detach().reshape(4, 6), rtol=1e-6)
     low, high = image.get_clim()
-    assert low == (-high if quantity == "mean" else 0)
+    assert low == {"weight": 0, "mean": -high}.get(quantity, low)
+
+
+def test_precisions_that_differ_much_have_logarithmic_colors():
+    nodes = UnivariateGaussianMixture(
+        torch.zeros(1, 4), torch.tensor([[1e-3, 1.0, 2.0, 3.0]]), logits=torch.zeros(1, 4)
+    )
+    ax = plot_neuron_inputs(nodes, 0, "precision", shape=(2, 2))
+    shades = ax.images[0].norm(1 / torch.tensor([2.0, 3.0]).numpy() ** 2)
+    assert shades[0] - shades[1] > 0.04 and isinstance(ax.images[0].norm, LogNorm)
 
 
 def test_bars_are_of_the_largest_weights_by_name():
