@@ -52,7 +52,7 @@ package: $(VENV)/.installed  ## sdist and wheel in dist/; both, without extras, 
 	CC=false $(PACKAGE) --no-deps --force-reinstall dist/*.tar.gz
 	cd dist && ../.venv-package/bin/python installed.py tiled && rm installed.py
 
-pictures: $(VENV)/.installed  ## the pictures of the README, drawn anew into docs/images
+pictures: $(VENV)/.installed  ## the pictures of README and gallery, drawn anew into docs/images
 	$(RUN) -W ignore docs/pictures.py
 
 tutorials: $(VENV)/.installed  ## all notebooks of tutorials/, run in full, with their outputs written back

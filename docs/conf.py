@@ -97,7 +97,9 @@ def _copy_tutorials() -> None:
 
 _copy_tutorials()
 
-# What is printed or drawn is shown, values that stand alone are not.
+# What is printed or drawn is shown, values that stand alone are not. The gallery's code is run by
+# docs/pictures.py, which keeps its pictures.
+_WITH_PICTURES = "gallery"
 _HEAD = """---
 file_format: mystnb
 kernelspec:
@@ -116,7 +118,7 @@ _SETUP = """```{code-cell}
 def _run_code(app: Any, name: str, source: list[str]) -> None:
     """Makes a notebook of a page with code in Python."""
     text, count = re.subn(r"^```python$", "```{code-cell}", source[0], flags=re.M)
-    if count and not name.startswith("tutorials/"):
+    if count and name != _WITH_PICTURES and not name.startswith("tutorials/"):
         title, _, rest = text.partition("\n\n")
         source[0] = f"{_HEAD}{title}\n\n{_SETUP}{rest}"
 

@@ -1,5 +1,9 @@
-"""Draws the pictures of README and guide into ``docs/images``. Run as ``make pictures``."""
+"""Draws the pictures of README, guide and gallery into ``docs/images``. Run as ``make pictures``.
 
+Those of the gallery are drawn by the code that stands there, block by block.
+"""
+
+import re
 from pathlib import Path
 
 import matplotlib
@@ -15,8 +19,11 @@ from pyro_ugmm.models import BayesianGaussianMixture, Priors
 from pyro_ugmm.plots import plot_density, plot_mixture
 from pyro_ugmm.training import fit_svi
 
-IMAGES = Path(__file__).parent / "images"
+DOCS = Path(__file__).parent
+IMAGES, GALLERY = DOCS / "images", DOCS / "gallery.md"
 PETAL_LENGTH = 2
+MOST_BYTES = 120_000
+RESOLUTIONS = (110, 100, 90, 80)  # the first at which a picture is small enough
 
 
 def uncertainty() -> Figure:
@@ -37,7 +44,7 @@ def mixture() -> Figure:
     model = BayesianGaussianMixture(3, 4, priors=Priors.from_data(data.x))
     guide = full_rank(model, start=start.mixture, x=data.x)
     fit_svi(model, guide, data.x, learning_rate=0.02, num_particles=8, seed=0)
-    idata = to_inference_data(model, guide, data.x, num_samples=1000, seed=0)
+    idata = to_inference_data(model, guide, data.x, num_samples=2000, seed=0)
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharex=True)
     for ax, group, title in zip(
         axes, ("prior", "posterior"), ("before the data", "after"), strict=True
@@ -67,12 +74,39 @@ def outliers() -> Figure:
     return figure
 
 
+def gallery() -> None:
+    """Runs the code of the gallery, and keeps the picture of each block under its name there."""
+    import matplotlib.pyplot as plt
+
+    blocks = re.findall(
+        r"^```python\n(.*?)^```(?:\n+!\[[^]]*\]\(images/(\w+)\.png\))?",
+        GALLERY.read_text(),
+        re.S | re.M,
+    )
+    scope: dict = {"__name__": "__main__"}
+    for code, name in blocks:
+        exec(compile(code, str(GALLERY), "exec"), scope)
+        if name:
+            keep(plt.gcf(), name)
+        plt.close("all")
+
+
+def keep(figure: Figure, name: str) -> None:
+    """Writes a picture, small enough for a repository."""
+    path = IMAGES / f"{name}.png"
+    for dpi in RESOLUTIONS:
+        figure.savefig(path, dpi=dpi, pil_kwargs={"optimize": True})
+        if path.stat().st_size <= MOST_BYTES:
+            break
+    print("wrote", path)
+
+
 def main() -> None:
     """Draws all."""
     matplotlib.use("Agg")
     for draw in (uncertainty, mixture, outliers):
-        draw().savefig(IMAGES / f"{draw.__name__}.png", dpi=110)
-        print("wrote", IMAGES / f"{draw.__name__}.png")
+        keep(draw(), draw.__name__)
+    gallery()
 
 
 if __name__ == "__main__":

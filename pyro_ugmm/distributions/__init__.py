@@ -12,6 +12,7 @@ from .covariance import (
 from .divergence import MonteCarloEstimate, kl_bounds, kl_monte_carlo, kl_variational
 from .entropy import Bounds, entropy_bounds
 from .imputation import impute
+from .modes import count_modes
 from .multivariate import GaussianMixture
 from .normalized_neurons import normalized_neurons
 from .ugmm_completion import most_probable_completion
@@ -35,6 +36,7 @@ __all__ = [
     "UniformBox",
     "UniformHull",
     "UnivariateGaussianMixture",
+    "count_modes",
     "entropy_bounds",
     "impute",
     "kl_bounds",

@@ -102,7 +102,7 @@ class Selection:
         >>> len(selection.table), selection.criterion, selection.best.result.mixture.n_features
         (2, 'bic', 2)
         >>> selection.plot().get_ylabel()
-        'BIC (nats, lower is better)'
+        'BIC (lower is better)'
     """
 
     table: tuple[Candidate, ...]

@@ -11,6 +11,7 @@ from .evidence import plot_evidence
 from .losses import plot_losses
 from .mixture import plot_mixture
 from .neuron import plot_neuron
+from .neuron_inputs import plot_neuron_inputs
 from .prior_posterior import plot_prior_posterior
 from .regression import plot_regression
 from .reliability import plot_reliability
@@ -25,6 +26,7 @@ __all__ = [
     "plot_losses",
     "plot_mixture",
     "plot_neuron",
+    "plot_neuron_inputs",
     "plot_prior_posterior",
     "plot_regression",
     "plot_reliability",

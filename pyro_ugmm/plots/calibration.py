@@ -8,14 +8,15 @@ import numpy as np
 from ..checks import check
 from ..diagnostics import SimulatedCalibration
 from ..diagnostics.uniformity import even_band, even_points
-from .style import DATA, PRIOR, add_legend, axes_pair_for, colors
+from .legends import add_legend
+from .style import DATA, PRIOR, axes_pair_for, colors, label_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_calibration"]
 
-_MOST_NAMED = 6
+_MOST_NAMED, _SPACE = 6, "\u00a0"  # at which no line ends
 
 
 def plot_calibration(simulated: SimulatedCalibration, *, ax: Any = None) -> Sequence["Axes"]:
@@ -49,12 +50,13 @@ def plot_calibration(simulated: SimulatedCalibration, *, ax: Any = None) -> Sequ
     axes = axes_pair_for(ax)
     for one, values in zip(axes, (simulated.positions, simulated.levels), strict=True):
         _draw(one, simulated, values.numpy())
-    axes[0].set(xlim=(0, 1), xlabel="rank of the truth, in shares of draws")
-    axes[0].set_ylabel("share of data sets below, minus even")
-    axes[1].set(xlim=(0, 1), xlabel="probability of central intervals")
-    axes[1].set_ylabel("how often they hold the truth, minus that")
+        one.set_xlim(0, 1)
+    label_axes(
+        axes[0], "rank of the truth, in shares of draws", "share of data sets below, minus even"
+    )
+    label_axes(axes[1], "probability of central intervals", "coverage, minus that probability")
     axes[0].set_title(simulated.verdict.partition(":")[0], fontsize=10)
-    add_legend(axes[1])
+    add_legend(axes[1], "beside")
     return axes
 
 
@@ -72,6 +74,6 @@ def _draw(ax: Any, simulated: SimulatedCalibration, values: np.ndarray) -> None:
         heights = np.searchsorted(np.sort(values[:, q]), points, side="right") / count - points
         style: dict[str, Any] = {"color": PRIOR, "linewidth": 0.7, "alpha": 0.6}
         if q in named:
-            shares = ", ".join(f"{100 * float(shares[q]):.0f}" for shares in held)
-            style = {"color": named[q], "label": f"{simulated.names[q]} ({shares} %)"}
+            shares = f",{_SPACE}".join(f"{100 * float(shares[q]):.0f}" for shares in held)
+            style = {"color": named[q], "label": f"{simulated.names[q]} ({shares}{_SPACE}%)"}
         ax.step(points, heights, where="mid", zorder=2 + 1 / (1 + place), **style)

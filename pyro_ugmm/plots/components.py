@@ -9,12 +9,14 @@ from torch import Tensor
 
 from ..checks import check, check_values
 from ..tables import as_labels
-from .style import SQUARE, axes_for
+from .style import SQUARE, axes_for, label_axes, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_components"]
+
+_POINTS_A_NAME = 130
 
 
 def plot_components(
@@ -63,8 +65,10 @@ def plot_components(
     _draw_counts(ax, counts[:, order])
     ax.set_xticks(range(n_components), [str(k) for k in order])
     rows = range(n_classes)
-    ax.set_yticks(rows, [*map(str, rows)] if names is None else [*names][:n_classes])
-    ax.set(xlabel="component", ylabel="class")
+    said = rows if names is None else [*names][:n_classes]
+    size = ax.yaxis.label.get_size()
+    ax.set_yticks(rows, [wrapped(name, _POINTS_A_NAME, size) for name in said])
+    label_axes(ax, "component", "class")
     return ax
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..checks import check
@@ -9,8 +10,10 @@ from ..diagnostics import mixture_draws
 from ..models import BayesianGaussianMixture
 from ..precision import full_precision
 from ..tables import as_table
+from .curves import axis_over, bin_edges, draw_bands
+from .legends import add_legend
 from .positions import check_position
-from .style import DATA, POSTERIOR, SQUARE, add_legend, axes_for, draw_bands
+from .style import DATA, POSTERIOR, SQUARE, axes_for, label_axes, number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_density"]
 
-_MOST_BINS, _GRID, _MARGIN = 30, 300, 0.15
-_MOST_DRAWS = 400
+_MARGIN = 0.15
+_MOST_DRAWS, _MOST_ADDED = 2000, 300
+_SMOOTHING = {"posterior": (0.4, 0.05), "prior": (1.0, 0.5)}  # of a quantile of the widths
+_MOST_READ = 1_000_000
+_MOST_HEIGHT, _ROOM = 3, 1.5  # of what a histogram shows
 
 
 @full_precision
@@ -35,7 +41,8 @@ def plot_density(
 ) -> "Axes":
     """Draws the posterior of one feature's density, as bands, over a histogram of the data.
 
-    Or that of the prior: a check, before any fit, of what densities it thinks of.
+    Or that of the prior: a check, before any fit, of what densities it thinks of. Spikes far above
+    what a histogram would show are cut off, and the axis says so.
 
     Args:
         model: the model.
@@ -75,19 +82,30 @@ def plot_density(
     check(len(values), "feature", "one of which x has a value", f"{feature}, which is missing")
     least, most = float(values.min()), float(values.max())
     margin = _MARGIN * (most - least) or 1.0
-    grid = torch.linspace(least - margin, most + margin, _GRID).to(values)
     with torch.no_grad():
-        density = mixtures.marginal([feature]).log_prob(grid.unsqueeze(-1)).exp().cpu()
+        marginals = mixtures.marginal([feature])
+        loc = marginals.means[..., 0]
+        scale = marginals.covariance.dense(marginals.n_components, 1)[..., 0, 0].sqrt()
+        grid = axis_over(least - margin, most + margin, loc, scale.expand(loc.shape), _MOST_ADDED)
+        density = marginals.log_prob(grid.unsqueeze(-1)).exp().cpu()
     grid = grid.cpu()
-    ax.hist(
-        values.cpu(),
-        bins=min(_MOST_BINS, round(2 * len(values) ** 0.5)),
-        density=True,
-        color=DATA,
-        label="data",
-    )
-    draw_bands(ax, grid, density, "{} band")
-    ax.plot(grid, density.mean(0), color=POSTERIOR, label=f"{group} predictive")
-    ax.set(xlabel=name, ylabel="density", ylim=(0, None))
+    edges, mean = bin_edges(values), density.mean(0)
+    heights = ax.hist(values.cpu(), bins=edges, density=True, color=DATA, label="data")[0]
+    share, level = _SMOOTHING[group]
+    widths = scale.flatten()[:: -(-scale.numel() // _MOST_READ)]
+    draw_bands(ax, grid, density, "{} band", share * widths.quantile(level).cpu())
+    ax.plot(grid, mean, color=POSTERIOR, label=f"{group} predictive")
+    label_axes(ax, name, "density")
+    ax.set(ylim=(0, None))
+    shown = max(heights.max(), _bin_heights(grid.numpy(), mean.numpy(), edges).max())
+    if mean.max() > _MOST_HEIGHT * shown:
+        ax.set_ylim(top=_ROOM * shown)
+        label_axes(ax, y=f"density (a spike of {number_text(float(mean.max()))} is cut off)")
     add_legend(ax)
     return ax
+
+
+def _bin_heights(x: np.ndarray, density: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """What a histogram of many rows of a density would show."""
+    mass = np.concatenate([[0], np.cumsum(np.diff(x) * (density[1:] + density[:-1]) / 2)])
+    return np.diff(np.interp(edges, x, mass)) / np.diff(edges)

@@ -6,16 +6,30 @@
 from typing import TYPE_CHECKING, Any
 
 from ..checks import check
-from .style import POSTERIOR, SMALL, axes_for
+from .style import (
+    HIGHLIGHT,
+    POSTERIOR,
+    SMALL,
+    WIDE,
+    axes_for,
+    label_axes,
+    outlined,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_evidence"]
 
+_INCHES_A_MODEL, _POINTS_A_NAME, _SIZE = 0.45, 150, 9
+_LEAST_SHOWN = 0.01
+
 
 def plot_evidence(table: Any, *, ax: Any = None) -> "Axes":
-    """Draws log evidences with two standard errors, a line a model, and writes probabilities.
+    """Draws log evidences with two standard errors, a line a model, beside their probabilities.
+
+    The most probable is red.
 
     Args:
         table: what :func:`~pyro_ugmm.sampling.compare_evidence` returned.
@@ -35,15 +49,28 @@ def plot_evidence(table: Any, *, ax: Any = None) -> "Axes":
     """
     is_one = hasattr(table, "rows") and hasattr(table, "probabilities")
     check(is_one, "table", "what compare_evidence returned", type(table).__name__)
-    ax, at = axes_for(ax), range(len(table.rows))
-    found = [row.log_evidence for row in table.rows]
-    errors = [2 * row.error for row in table.rows]
-    ax.errorbar(found, at, xerr=errors, color=POSTERIOR, linestyle="", marker="o", capsize=3)
-    for height, row in zip(at, table.rows, strict=True):
-        place = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
-        said = f"probability {row.probability:.2g}"
-        ax.annotate(said, (row.log_evidence, height), fontsize=SMALL, **place)
-    ax.set_yticks([*at], [str(row.name) for row in table.rows])
-    ax.set(xlabel="log evidence (nats)", ylim=(len(found) - 0.5, -0.7))
-    ax.margins(x=0.15)
+    rows = table.rows
+    width, height = WIDE
+    ax = axes_for(ax, (width, max(height, _INCHES_A_MODEL * len(rows))))
+    best = max(row.probability for row in rows)
+    for at, row in enumerate(rows):
+        style = {"color": HIGHLIGHT if row.probability == best else POSTERIOR, "capsize": 3}
+        ax.errorbar(row.log_evidence, at, xerr=2 * row.error, marker="o", **style)
+    labels = [wrapped(row.name, _POINTS_A_NAME, _SIZE) for row in rows]
+    ax.set_yticks(range(len(rows)), labels, size=_SIZE)
+    ax.set_ylim(len(rows) - 0.5, -0.75)
+    ax.margins(x=0.1)
+    ax.xaxis.get_major_locator().set_params(nbins=6)
+    label_axes(ax, "log evidence (nats)")
+    middle = sum(ax.get_xlim()) / 2
+    for at, row in enumerate(rows):
+        side = ("right", _SIZE) if row.log_evidence > middle else ("left", -_SIZE)
+        place = {"xytext": (side[1], 6), "textcoords": "offset points", "ha": side[0]}
+        place |= {"path_effects": outlined()}
+        ax.annotate(_said(row.probability), (row.log_evidence, at), fontsize=SMALL, **place)
     return ax
+
+
+def _said(probability: float) -> str:
+    shown = f"{probability:.2f}" if probability >= _LEAST_SHOWN else f"under {_LEAST_SHOWN}"
+    return f"probability {shown}"

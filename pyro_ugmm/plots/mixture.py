@@ -11,15 +11,28 @@ from ..distributions import BackgroundMixture, GaussianMixture
 from ..missing_values import mixture_rule
 from ..precision import full_precision
 from ..tables import Table, as_table
+from .curves import axis_over
+from .legends import add_legend
 from .positions import check_pair
-from .style import FAINT, OUTSIDE, SQUARE, axes_for, colors, note_of_hidden, outlined
+from .style import (
+    FAINT,
+    HIGHLIGHT,
+    OUTSIDE,
+    SQUARE,
+    axes_for,
+    colors,
+    label_axes,
+    note_of_hidden,
+    outlined,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_mixture"]
 
-_GRID, _MASS = 120, 0.9
+_MASS, _COLLAPSED = 0.9, 0.01
+_MOST_ADDED, _MOST_NAMED = 150, 6
 
 
 @full_precision
@@ -33,8 +46,9 @@ def plot_mixture(
     """Draws rows, colored by their most probable component, and the components' ellipses.
 
     An ellipse holds 90 percent of its component's mass in the two dimensions drawn; the number
-    beside its center is the component's. Gray lines are contours of the marginal density, crosses
-    are rows that are more probably of a background.
+    beside its center is the component's. Gray lines are contours of the marginal density, one nat
+    apart, crosses are rows that are more probably of a background. Red rings mark components whose
+    width in some direction drawn is below one percent of the data's, which the legend names.
 
     Args:
         mixture: without a batch, or one beside a background.
@@ -65,16 +79,40 @@ def plot_mixture(
         component, rows = whole.predict(x).cpu(), x[:, list(dims)].cpu()
         marginal = mixture.marginal(list(dims)).to("cpu")
         matrices = marginal.covariance.dense(mixture.n_components, 2)
+    collapsed = _collapsed(matrices, rows)
     for k, color in enumerate(colors(mixture.n_components)):
         ax.scatter(*rows[component == k].T, s=9, color=color, alpha=0.6, linewidth=0)
         center = marginal.means[k].tolist()
         _draw_ellipse(ax, center, matrices[k], color)
         place = {"ha": "center", "va": "center", "path_effects": outlined()}
         ax.annotate(str(k), center, color="black", weight="bold", **place)
-    ax.scatter(*rows[component < 0].T, s=14, color=OUTSIDE, marker="x", linewidth=0.9)
-    _draw_contours(ax, marginal)
-    ax.set(xlabel=f"{names[dims[0]]}{note_of_hidden(rows)}", ylabel=names[dims[1]])
+    outside = rows[component < 0]
+    label = f"{len(outside)} rows of the background" if len(outside) else None
+    ax.scatter(*outside.T, s=14, color=OUTSIDE, marker="x", linewidth=0.9, label=label)
+    _draw_contours(ax, marginal, collapsed)
+    if collapsed.any():
+        _mark_collapsed(ax, marginal.means, collapsed)
+    label_axes(ax, f"{names[dims[0]]}{note_of_hidden(rows)}", names[dims[1]])
+    add_legend(ax)
     return ax
+
+
+def _collapsed(matrices: Tensor, rows: Tensor) -> Tensor:
+    """Which components are far narrower than the rows, in some direction, shape ``(K,)``."""
+    seen = rows[~rows.isnan().any(1)].double()
+    spread = seen.std(0) if len(seen) > 1 else torch.zeros(2, dtype=torch.float64)
+    spread = torch.where(spread > 0, spread, matrices.diagonal(dim1=-2, dim2=-1).amax(0).sqrt())
+    narrowest = torch.linalg.eigvalsh(matrices.double() / spread.outer(spread))[:, 0]
+    return narrowest.clamp(min=0).sqrt() < _COLLAPSED
+
+
+def _mark_collapsed(ax: Any, means: Tensor, collapsed: Tensor) -> None:
+    """Rings around the centers of components that can hardly be seen, and their names."""
+    numbers = collapsed.nonzero()[:, 0].tolist()
+    few = ", ".join(map(str, numbers[:_MOST_NAMED])) + (", ..." * (len(numbers) > _MOST_NAMED))
+    label = f"collapsed: component{'s' * (len(numbers) > 1)} {few}"
+    style = {"s": 190, "facecolor": "none", "edgecolor": HIGHLIGHT, "linewidth": 1.6, "zorder": 4}
+    ax.scatter(*means[collapsed].T, label=label, **style)
 
 
 def _checked_rows(mixture: GaussianMixture, x: Any) -> Table:
@@ -104,16 +142,21 @@ def _draw_ellipse(ax: Any, center: list[float], matrix: Tensor, color: Any) -> N
     ax.add_patch(Ellipse(center, width, height, angle=angle, **style))
 
 
-def _draw_contours(ax: Any, mixture: GaussianMixture) -> None:
+def _draw_contours(ax: Any, mixture: GaussianMixture, collapsed: Tensor) -> None:
     """Draws the contours of a density in two dimensions over all of the axes."""
     ax.autoscale_view()
     limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
     ends = limits.values()
-    axis = [torch.linspace(low, high, _GRID).to(mixture.means) for low, high in ends]
+    scale = mixture.covariance.dense(mixture.n_components, 2).diagonal(dim1=-2, dim2=-1).sqrt()
+    sound = ~collapsed if not collapsed.all() else collapsed
+    axis = [
+        axis_over(low, high, mixture.means[sound, d], scale[sound, d], _MOST_ADDED)
+        for d, (low, high) in enumerate(ends)
+    ]
     grid = torch.stack(torch.meshgrid(*axis, indexing="xy"), -1)
     with torch.no_grad():
         density = mixture.log_prob(grid)
-    top = float(density.max())
+        top = float(mixture.log_prob(mixture.means[sound]).max())  # not of what is a spike
     style = {"colors": FAINT, "linewidths": 0.8, "linestyles": "solid", "zorder": 0}
     ax.contour(*axis, density, levels=np.linspace(top - 6, top, 7), **style)
     ax.set(**limits)

@@ -9,8 +9,10 @@ from torch import Tensor
 from ..checks import check
 from ..distributions import UnivariateGaussianMixture
 from ..precision import full_precision
+from .curves import axis_over, draw_bands
+from .legends import add_legend
 from .positions import check_names, check_position
-from .style import POINT, POSTERIOR, add_legend, axes_for, draw_bands
+from .style import FAINT, POINT, POSTERIOR, axes_for, colors, label_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["plot_neuron"]
 
 _MOST_COMPONENTS, _LEAST_WEIGHT = 6, 0.01
-_GRID = 400
-_MOST_VALUES = 1 << 22
+_TAIL = 0.005
+_MOST_ADDED, _MOST_VALUES = {False: 2000, True: 300}, 1 << 22
 
 
 @full_precision
@@ -35,9 +37,11 @@ def plot_neuron(
 
     Args:
         nodes: the neurons, such as ``layer.nodes``, batch shape ``(J,)``: the density is drawn
-            over the components of the largest weights, each with the input that it scores. Or the
-            neurons under each posterior draw, batch shape ``(S, J)``: the density has bands.
-        index: which neuron.
+            over the components of the largest weights, each with the input that it scores, and the
+            sum of the others. Or the neurons under each posterior draw, batch shape ``(S, J)``: the
+            density has bands.
+        index: which neuron; :func:`pyro_ugmm.distributions.count_modes` finds those with several
+            bumps.
         point: the neurons at a point estimate, batch shape ``(J,)``, drawn as one line over bands.
         names: of the inputs; their numbers if None.
         ax: the axes to draw in; new ones if None.
@@ -74,7 +78,8 @@ def plot_neuron(
             density = _one(point, index).log_prob(y.to(point.loc)).exp().cpu()
             label = "maximum likelihood"
             ax.plot(y.cpu(), density, color=POINT, linestyle="--", label=label)
-    ax.set(xlabel="y", ylabel="density", ylim=(0, None))
+    label_axes(ax, "y, in units of the inputs", "density")
+    ax.set(ylim=(0, None))
     add_legend(ax)
     return ax
 
@@ -91,7 +96,9 @@ def _grid(node: UnivariateGaussianMixture) -> Tensor:
     low, high = (mean - 3 * spread).median(), (mean + 3 * spread).median()
     expected = f"neurons whose moments {low.dtype} can hold"
     check((high - low).isfinite(), "nodes", expected, f"one from {low:.3g} to {high:.3g}")
-    return torch.linspace(float(low), float(high), _GRID, dtype=low.dtype, device=low.device)
+    is_many = node.loc.dim() > 1
+    low, high = (node.icdf(torch.full_like(mean, p)).median() for p in (_TAIL, 1 - _TAIL))
+    return axis_over(float(low), float(high), node.loc, node.scale, _MOST_ADDED[is_many])
 
 
 def _draw_bands(ax: Any, node: UnivariateGaussianMixture, y: Tensor) -> None:
@@ -108,12 +115,17 @@ def _draw_components(
     probs, loc, scale = node.probs, node.loc, node.scale
     axis, heaviest = y.cpu(), probs.topk(min(_MOST_COMPONENTS, len(probs))).indices.tolist()
     heaviest = [k for k in heaviest if probs[k] >= _LEAST_WEIGHT]
-    for i, k in enumerate(heaviest):
-        density = probs[k] * torch.distributions.Normal(loc[k], scale[k]).log_prob(y).exp()
+    total, rest = node.log_prob(y).exp(), len(probs) - len(heaviest)
+    alone = [
+        probs[k] * torch.distributions.Normal(loc[k], scale[k]).log_prob(y).exp() for k in heaviest
+    ]
+    for k, density, color in zip(heaviest, alone, colors(len(heaviest)), strict=True):
         label = f"{names[k]}, weight {probs[k]:.2g}"
-        color = f"C{(i + 1) % 10}"
-        ax.fill_between(axis, density.cpu(), color=color, alpha=0.35, linewidth=0, label=label)
-    rest = len(probs) - len(heaviest)
-    more = f" (with {rest} components more)" if heaviest else f" of {rest} components"
-    label = "density" + (more if rest else "")
-    ax.plot(axis, node.log_prob(y).exp().cpu(), color="C0", label=label)
+        ax.fill_between(axis, density.cpu(), color=color, alpha=0.5, linewidth=0, label=label)
+    if rest:
+        others = (total - sum(alone)).clamp(min=0).cpu()
+        share = float(1 - probs[heaviest].sum())
+        label = f"{rest} others, weight {share:.2g}" if heaviest else f"{rest} components"
+        style = {"color": FAINT, "alpha": 0.6, "linewidth": 0, "zorder": 0.9}
+        ax.fill_between(axis, others, label=label, **style)
+    ax.plot(axis, total.cpu(), color=POSTERIOR, label="density")

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 
 from ..checks import check, check_choice
-from ..diagnostics.arviz_interface import check_inference_data, density_estimate
+from ..diagnostics.arviz_interface import check_inference_data
 from ..models import BayesianModel
+from .curves import draws_density
+from .legends import add_legend
 from .positions import check_place
-from .style import POSTERIOR, PRIOR, add_legend, axes_for
+from .style import POSTERIOR, PRIOR, axes_for, label_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_prior_posterior"]
 
-_GROUPS = ("posterior", "prior")
+_GROUPS, _ENDS = ("posterior", "prior"), ("lower", "upper")
 _LEAST_SHARE = 0.1
-_ROUNDING = 1e-6
+_ROUNDING = 16  # in units of the last digit
 
 
 def plot_prior_posterior(
@@ -38,7 +40,8 @@ def plot_prior_posterior(
         model: the model, for the prior.
         idata: the posterior, from :func:`pyro_ugmm.diagnostics.to_inference_data`.
         site: a latent site, such as ``layers.0.loc``, or ``means`` of a mixture.
-        index: the parameter's position in the site, such as ``(neuron, input)``, or one number.
+        index: the parameter's position in the site, such as ``(neuron, input)``, or one number;
+            where ``idata`` has names, the axis has them.
         ax: the axes to draw in; new ones if None.
 
     Raises:
@@ -66,21 +69,33 @@ def plot_prior_posterior(
     shape = idata.posterior[site].shape[2:]
     place = check_place("index", index, shape, f"{len(shape)} numbers within {shape}")
     draws, prior_draws = (_finite_draws(idata, group, site, place) for group in _GROUPS)
-    ax, (low, high) = axes_for(ax), _limits(draws, prior_draws)
-    line = _draw_density(ax, draws, color=POSTERIOR, label="posterior")
-    if line is not None:
-        ax.fill_between(*line, color=POSTERIOR, alpha=0.25)
     prior, style = model.marginal_prior(site, *place), {"color": PRIOR, "linestyle": "--"}
+    bounds = [getattr(getattr(prior, "support", None), f"{end}_bound", None) for end in _ENDS]
+    bounds = [None if bound is None else float(bound) for bound in bounds]
+    ax = axes_for(ax)
+    line = _draw_density(ax, draws, bounds, color=POSTERIOR, label="posterior")
+    if line is not None:
+        ax.fill_between(*line, color=POSTERIOR, alpha=0.25, linewidth=0)
+    low, high = _limits(draws if line is None else line[0], prior_draws)
     if prior is None:
-        _draw_density(ax, prior_draws, **style, label="prior")
+        _draw_density(ax, prior_draws, bounds, **style, label="prior")
     else:
         values = torch.linspace(low, high, 400).to(prior.sample())
         values = values[prior.support.check(values)]
         ax.plot(values, prior.log_prob(values).exp(), **style, label="prior")
-    name = f"{site}[{', '.join(map(str, place))}]"
-    ax.set(xlim=(low, high), ylim=(0, None), yticks=[], xlabel=name)
+    label_axes(ax, f"{site}[{', '.join(_names(idata.posterior[site], place))}]", "density")
+    ax.set(xlim=(low, high), ylim=(0, None), yticks=[])
     add_legend(ax)
     return ax
+
+
+def _names(variable: Any, place: tuple[int, ...]) -> list[str]:
+    """What is known of a place in a site: the names of its coordinates, or their numbers."""
+    names = []
+    for dim, at in zip(variable.dims[2:], place, strict=True):
+        name = variable.coords[dim].values[at] if dim in variable.coords else at
+        names.append(str(name))
+    return names
 
 
 def _finite_draws(
@@ -94,24 +109,30 @@ def _finite_draws(
 
 
 def _is_constant(draws: np.ndarray) -> bool:
-    return bool(np.ptp(draws) <= _ROUNDING * np.abs(draws).max())
+    rounding = np.finfo(np.float32 if (draws == draws.astype(np.float32)).all() else float).eps
+    return bool(np.ptp(draws) <= _ROUNDING * rounding * np.abs(draws).max())
 
 
-def _draw_density(ax: Any, draws: np.ndarray, **style: Any) -> tuple[np.ndarray, ...] | None:
+def _draw_density(
+    ax: Any, draws: np.ndarray, bounds: Sequence[float | None], **style: Any
+) -> tuple[np.ndarray, ...] | None:
     """Draws the density of draws, and returns it; or a line where they are one number."""
     if _is_constant(draws):
         ax.axvline(draws[0], **style)
         return None
-    line = density_estimate(draws)
+    line = draws_density(draws, *bounds)
     ax.plot(*line, **style)
     return line
 
 
 def _limits(draws: np.ndarray, prior_draws: np.ndarray) -> tuple[float, float]:
-    """Limits of nearly all of both, if the posterior does not become a sliver of that."""
-    least, most = draws.min(), np.quantile(draws, 0.995)
-    if _is_constant(draws) or least == most:
-        least, most = least - 0.05 * (abs(least) or 1), least + 0.05 * (abs(least) or 1)
-    around = (most - least) / _LEAST_SHARE / 2
+    """Limits of both, but for the prior's tails, if the posterior is no sliver of that."""
     low, high = np.quantile(prior_draws, [0.05, 0.95])
+    least, most = draws.min(), draws.max()
+    if _is_constant(draws):
+        if _is_constant(prior_draws) or low == high:
+            low, high = least - 0.5 * (abs(least) or 1), least + 0.5 * (abs(least) or 1)
+        margin = 0.05 * (max(high, most) - min(low, least))
+        return min(low, least - margin), max(high, most + margin)
+    around = (most - least) / _LEAST_SHARE / 2
     return max(min(low, least), least - around), min(max(high, most), most + around)

@@ -13,8 +13,9 @@ from ..missing_values import network_rule
 from ..models import UGMMRegressor
 from ..tables import as_table
 from .fixed_values import fixed_values
+from .legends import add_legend
 from .positions import check_names, check_position
-from .style import POSTERIOR, PRIOR, add_legend, axes_for
+from .style import POSTERIOR, PRIOR, axes_for, label_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def plot_regression(
         inference: what made draws, or None, as of
             :func:`pyro_ugmm.diagnostics.predictive_mixture`.
         x: features of the data to draw, shape ``(n, K)``: a tensor, an array or a data frame.
-        y: their targets, shape ``(n,)`` or ``(n, M)``.
+        y: their targets, shape ``(n,)`` or ``(n, M)``; a series or a data frame names the axis.
         feature: the feature, by number or by name.
         output: which of several outputs.
         names: of all features; by default, those of a data frame's columns.
@@ -76,7 +77,7 @@ def plot_regression(
     """
     check(isinstance(model, UGMMRegressor), "model", "a UGMMRegressor", type(model).__name__)
     check(y is not None, "y", "targets, shape (n,)", "None")
-    table = as_table("x", x)
+    table, target_names = as_table("x", x), _names_of(y)
     x, y = (part.detach() for part in model.check_data(table, y))
     n_features = x.shape[1]
     numbered = [f"feature {i}" for i in range(n_features)]
@@ -101,10 +102,19 @@ def plot_regression(
     hidden = int(x[:, feature].isnan().sum())
     others = f"other features at their {'medians' if fixed is None else 'given values'}"
     notes = [others] * (n_features > 1) + [f"{hidden} rows miss it"] * (hidden > 0)
-    ax.set_xlabel(f"{shown[feature]} ({'; '.join(notes)})" if notes else shown[feature])
-    ax.set_ylabel("y" if model.n_outputs == 1 else f"output {output}")
+    target = "y" if model.n_outputs == 1 else f"output {output}"
+    target = target_names[output] if len(target_names) == model.n_outputs else target
+    label_axes(ax, f"{shown[feature]} ({'; '.join(notes)})" if notes else shown[feature], target)
     add_legend(ax)
     return ax
+
+
+def _names_of(targets: Any) -> list[str]:
+    """The names of targets, if they are a data frame's columns."""
+    if hasattr(targets, "columns"):
+        return [*(as_table("y", targets).labels or ())]
+    name = getattr(targets, "name", None)
+    return [name] if isinstance(name, str) else []
 
 
 def _grid(values: Tensor) -> Tensor:

@@ -6,12 +6,15 @@ import numpy as np
 
 from ..diagnostics import calibration
 from ..tables import as_table
-from .style import FAINT, POSTERIOR, PRIOR, SMALL, SQUARE, add_legend, axes_for
+from .legends import add_legend
+from .style import FAINT, POSTERIOR, PRIOR, SMALL, SQUARE, axes_for, label_axes, outlined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_reliability"]
+
+_ROUNDING = 1e-9
 
 
 def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, *, ax: Any = None) -> "Axes":
@@ -50,14 +53,18 @@ def plot_reliability(probabilities: Any, y: Any, n_bins: int = 10, *, ax: Any = 
     ax.plot([0, 1], [0, 1], color=PRIOR, linestyle="--", linewidth=1)
     chance = {"color": FAINT, "linewidth": 8, "label": "calibrated, by chance (95 %)"}
     ax.vlines(confidence, low, high, **chance)
-    ax.scatter(confidence, accuracy, color=POSTERIOR, zorder=3, label="bins of rows")
+    ax.scatter(
+        confidence, accuracy, color=POSTERIOR, zorder=3, label="bins, with their numbers of rows"
+    )
     for x, height, count in zip(confidence, accuracy, counts, strict=True):
         place = {"xytext": (0, -14 if height > 0.5 else 8), "textcoords": "offset points"}
-        ax.annotate(str(count), (x, height), ha="center", size=SMALL, **place)
+        ax.annotate(
+            f"{count:,}", (x, height), ha="center", size=SMALL, path_effects=outlined(), **place
+        )
     least = min(1 / n_classes, float(confidence.min()))
     ax.set(xlim=(least - 0.05, 1.03), ylim=(min(low.min(), accuracy.min()) - 0.08, 1.05))
-    ax.set(xlabel="confidence", ylabel="accuracy")
+    label_axes(ax, "confidence", "accuracy")
     ax.set_title(f"expected calibration error {measured.error:.3f}", fontsize=10)
     add_legend(ax)
-    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1])
+    ax.set_yticks([tick for tick in ax.get_yticks() if -_ROUNDING < tick < 1 + _ROUNDING])
     return ax

@@ -1,5 +1,6 @@
-"""How all plots look: their colors and sizes, the axes they are drawn in, the legend's place."""
+"""How all plots look: one palette with fixed meanings, sizes, axes, and what is written on them."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,29 +12,36 @@ from ..checks import check
 __all__ = [
     "DATA",
     "FAINT",
+    "HIGHLIGHT",
     "OUTSIDE",
     "POINT",
     "POSTERIOR",
     "PRIOR",
     "SMALL",
     "SQUARE",
-    "add_legend",
+    "WIDE",
     "axes_for",
     "axes_pair_for",
     "colors",
-    "draw_bands",
+    "label_axes",
     "note_of_hidden",
+    "number_factors",
+    "number_text",
     "outlined",
+    "wrapped",
 ]
 
-POSTERIOR, POINT, PRIOR = "C0", "C1", "0.45"
+POSTERIOR, POINT, PRIOR = "#1f77b4", "#d95f02", "0.45"  # POINT is of maximum likelihood
 DATA, FAINT = "0.88", "0.8"  # a histogram; what is drawn behind
 OUTSIDE = "0.5"  # of rows that are no component's
-_WIDE, SQUARE = (6.0, 4.0), (5.2, 4.4)  # inches
+HIGHLIGHT = "#d62728"  # what to look at: the best, what is unsound
+# What is told apart: components, classes, runs, structures. None is a color of above.
+_SEVERAL = ["#e69f00", "#009e73", "#8b5fbf", "#cc79a7", "#56b4e9", "#8c564b", "#999933"]
+_SEVERAL += ["#332288", "#66c2a5", "#b2df8a"]
+WIDE, SQUARE = (6.0, 4.0), (5.2, 4.4)  # inches
 SMALL = 8  # points, of legends and notes
-_BANDS = ((0.9, 0.22), (0.5, 0.4))  # probability and opacity
-_MARGIN, _MOST_ROOM = 0.04, 0.7  # of the axes
-_FINE = 200
+_POINTS_A_LETTER = 0.56  # of the size of the letters
+_LEAST_LETTERS, _LABEL = 12, 0.95  # of the axis
 
 
 def _check_axes(ax: Any) -> None:
@@ -42,7 +50,7 @@ def _check_axes(ax: Any) -> None:
     check(isinstance(ax, Axes), "ax", "axes of matplotlib", type(ax).__name__)
 
 
-def axes_for(ax: Any, figsize: Sequence[float] = _WIDE) -> Any:
+def axes_for(ax: Any, figsize: Sequence[float] = WIDE) -> Any:
     """Returns the axes given, or new ones, open to the top and the right."""
     if ax is None:
         import matplotlib.pyplot as plt
@@ -67,64 +75,12 @@ def axes_pair_for(ax: Any) -> Sequence[Any]:
     return ax
 
 
-def add_legend(ax: Any) -> None:
-    """Adds a legend in the upper corner that needs the least room above the data, and makes it."""
-    ylim = ax.get_ylim()  # and with that, what is drawn has its scale
-    legend = ax.legend(fontsize=SMALL, loc="upper right", framealpha=0.9, edgecolor="none")
-    size, inner = legend.get_window_extent(), ax.get_window_extent()
-    width, height = size.width / inner.width, min(size.height / inner.height, _MOST_ROOM)
-    x, y = _drawn_points(ax).T
-    corners = {"upper right": x > 1 - width - _MARGIN, "upper left": x < width + _MARGIN}
-    peaks = {corner: y[within].max(initial=0) for corner, within in corners.items()}
-    corner = min(peaks, key=lambda corner: peaks[corner])
-    legend.set_loc(corner)
-    stretch = max(peaks[corner] / (1 - height - _MARGIN), y.max(initial=0) + _MARGIN / 2)
-    if stretch > 1:
-        scale = ax.yaxis.get_transform()
-        low, high = scale.transform(ylim)
-        ax.set_ylim(top=scale.inverted().transform([low + stretch * (high - low)])[0])
-
-
-def _drawn_points(ax: Any) -> np.ndarray:
-    """Points of all that is drawn by its data, ``(n, 2)``, in shares of the axes."""
-    lines = [line.get_xydata() for line in ax.lines if line.get_transform() == ax.transData]
-    points = [_refined(line) for line in lines]
-    points += [part.get_offsets() for part in ax.collections]
-    points += [path.vertices for part in ax.collections for path in _own_paths(part)]
-    points += [bar.get_patch_transform().transform(bar.get_path().vertices) for bar in ax.patches]
-    drawn = np.concatenate([np.empty((0, 2)), *map(np.asarray, points)])
-    drawn = (ax.transData - ax.transAxes).transform(drawn)
-    return drawn[np.isfinite(drawn).all(1)]
-
-
-def _own_paths(part: Any) -> list[Any]:
-    """The paths of a collection whose data they are, not the marks at its data."""
-    from matplotlib.collections import PathCollection
-
-    return [] if isinstance(part, PathCollection) else part.get_paths()
-
-
-def _refined(line: np.ndarray) -> np.ndarray:
-    """A line's points, and more between them where they are few."""
-    at = np.arange(len(line))
-    finer = np.linspace(0, max(at, default=0), max(len(line), _FINE))
-    return np.stack([np.interp(finer, at, line[:, d]) for d in (0, 1)], 1) if len(line) else line
-
-
-def draw_bands(ax: Any, x: Tensor, draws: Tensor, label: str) -> None:
-    """Draws where most of some curves ``(S, n)`` lie over ``x``, shape ``(n,)``."""
-    for probability, opacity in _BANDS:
-        low, high = (draws.quantile((1 + sign * probability) / 2, 0) for sign in (-1, 1))
-        style = {"color": POSTERIOR, "alpha": opacity, "linewidth": 0}
-        ax.fill_between(x, low, high, label=label.format(f"{probability:.0%}"), **style)
-
-
 def colors(count: int) -> list[Any]:
-    """As many colors, the usual ones if they are enough."""
+    """As many colors for what is told apart, the usual ones if they are enough."""
     from matplotlib import colormaps
 
-    if count <= 10:
-        return [f"C{k}" for k in range(count)]
+    if count <= len(_SEVERAL):
+        return _SEVERAL[:count]
     return [*colormaps["turbo"](np.linspace(0.05, 0.95, count))]
 
 
@@ -135,7 +91,52 @@ def outlined() -> list[Any]:
     return [patheffects.withStroke(linewidth=2.5, foreground="white")]
 
 
+def wrapped(text: Any, points: float, size: float) -> str:
+    """Text in lines that fit into a length, at spaces.
+
+    Args:
+        text: what is written; its own lines stay.
+        points: the length there is.
+        size: of the letters, in points.
+    """
+    letters = max(_LEAST_LETTERS, int(points / (_POINTS_A_LETTER * size)))
+    lines = str(text).split("\n")
+    return "\n".join(textwrap.fill(line, letters, break_long_words=False) for line in lines)
+
+
+def label_axes(ax: Any, x: Any = None, y: Any = None) -> None:
+    """Labels axes, in lines that are no longer than these where the words allow it."""
+    for label, axis, side in ((x, ax.xaxis, "width"), (y, ax.yaxis, "height")):
+        if label is not None:
+            axis.set_label_text(str(label))
+            room = getattr(ax.bbox, side)
+            length = getattr(axis.label.get_window_extent(), side)
+            if length > room:
+                points = _LABEL * room * 72 / ax.figure.dpi
+                axis.set_label_text(wrapped(label, points, axis.label.get_size()))
+
+
 def note_of_hidden(rows: Tensor) -> str:
     """What to say of rows ``(n, 2)`` that cannot be drawn, since they miss one of the two."""
     hidden = int(rows.isnan().any(1).sum())
     return f"\n({hidden} rows miss one of the two\nand are not drawn)" if hidden else ""
+
+
+def number_factors(axis: Any) -> None:
+    """Numbers a logarithmic axis: at 1, 2 and 5, or at powers of ten if they are many."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    few = high < 1e3 * low
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=9))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def number_text(value: float) -> str:
+    """A number of few digits, plainly or with a power of ten."""
+    if 1e-4 < abs(value) < 1e6 or value == 0:
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    digits, power = f"{value:.0e}".split("e")
+    factor = "" if digits == "1" else rf"{digits}\times "
+    return f"${factor}10^{{{int(power)}}}$"

@@ -14,8 +14,9 @@ from ..missing_values import network_rule
 from ..models.label_model import LabelModel
 from ..tables import as_table
 from .fixed_values import fixed_values
+from .legends import add_legend
 from .positions import check_names, check_pair
-from .style import SMALL, axes_pair_for, colors, note_of_hidden
+from .style import axes_pair_for, colors, label_axes, note_of_hidden
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,10 +99,11 @@ def plot_uncertainty(
     for one, title, values in zip(axes, titles, (parts.total, parts.epistemic), strict=True):
         shade = one.pcolormesh(*edges, values.reshape(_GRID, _GRID).numpy(), **style)
         _draw_rows(one, by_class)
-        one.set(title=title, xlabel=f"{shown[pair[0]]}{note_of_hidden(rows)}")
-    axes[0].set_ylabel(shown[pair[1]])
-    axes[0].legend(fontsize=SMALL, framealpha=0.9)
+        one.set_title(title, fontsize=10)
+        label_axes(one, f"{shown[pair[0]]}{note_of_hidden(rows)}")
+    label_axes(axes[0], y=shown[pair[1]])
     axes[0].figure.colorbar(shade, ax=list(axes), label="entropy (nats)")
+    add_legend(axes[0], "below", inside=False)
     return axes
 
 

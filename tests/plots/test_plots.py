@@ -32,7 +32,7 @@ def test_plot_losses():
     np.testing.assert_allclose(ax.lines[0].get_ydata(), result.losses)
     settled = FitResult(torch.linspace(100, 1, 200), Status.CONVERGED, "done", averaged_from=120)
     ax = plot_losses({"a": settled, "b": settled, "c": result})
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    labels = [text.get_text().replace("\n", " ") for text in ax.get_legend().get_texts()]
     assert labels == ["a", "settled: parameters averaged from here on", "b", "c"]
     assert [*ax.lines[2].get_xdata()] == [120, 120]
     with pytest.raises(ValueError, match="results: expected a FitResult, or several by name"):
@@ -94,7 +94,10 @@ def test_plot_neuron_draws_a_layers_components():
     heaviest = layer.nodes.probs[1].argmax().item()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels[0].startswith(f"input {heaviest}, weight 0.")
-    assert labels[-1] == "density (with 4 components more)" and len(labels) == 7
+    assert labels[-2].startswith("4 others, weight 0.") and labels[-1] == "density"
+    probs = layer.nodes.probs[1].sort(descending=True).values
+    assert float(labels[-2].split()[-1]) == pytest.approx(probs[6:].sum().item(), rel=0.1)
+    assert len(labels) == 8
     small = UGMMLayer(2, 3)
     named = plot_neuron(small.nodes, 0, small.nodes, names=["length", "width"])
     labels = [text.get_text() for text in named.get_legend().get_texts()]

@@ -59,7 +59,7 @@ def test_separate_clusters_are_counted(selection):
     found = [table.probabilities[k] for k in (1, 2)]
     assert found == pytest.approx(selection.probabilities)
     assert "best by evidence" in repr(selection) and "log evidence" in repr(selection)
-    assert selection.plot().get_ylabel() == "-2 log evidence (nats, lower is better)"
+    assert selection.plot().get_ylabel() == "log evidence (nats, higher is better)"
     plt.close("all")
 
 
