@@ -16,7 +16,7 @@ from .table import DemoTable
 __all__ = ["Bayesian", "by_em", "posterior_of", "telling_features"]
 
 _COMPONENTS = range(1, 6)
-_MOST_ROWS, _MOST_FEATURES, _MOST_TOGETHER = 150, 4, 0.95
+_MOST_ROWS, _MOST_FEATURES, _MOST_TOGETHER = 150, 4, 0.98
 
 
 class Bayesian(NamedTuple):
