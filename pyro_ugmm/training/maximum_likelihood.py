@@ -53,7 +53,7 @@ def fit_mle(
     steps: int = 500,
     batch_size: int | None = None,
     size: int | None = None,
-    learning_rate: float | Callable[[int], float] = 0.02,
+    learning_rate: float | Callable[[int], float] = 0.05,
     max_gradient_norm: float | None = None,
     stopping: MakesRule = Settled,
     checkpoint: str | os.PathLike | None = None,
