@@ -427,6 +427,7 @@ def test_a_fit_notes_the_scale_of_scores_for_priors():
     fit_mle(UGMMClassifier(net, copy=False), x, y, steps=50, **QUIET)
     assert torch.equal(net.layers[0].input_spread, before[0])  # the features' is the user's
     scores = net.layers[0](x).detach()
+    scores = torch.nn.functional.layer_norm(scores, scores.shape[-1:])
     torch.testing.assert_close(net.layers[1].input_spread, scores.std(0))
     torch.testing.assert_close(net.layers[1].input_center, scores.mean(0))
     prior = UGMMClassifier(net, Priors()).site_distributions()["layers.1.loc"].base_dist

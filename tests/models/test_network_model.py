@@ -72,6 +72,7 @@ def test_joint_density_by_hand():
         expected += (
             torch.distributions.Dirichlet(torch.full_like(weights, 2.0)).log_prob(weights).sum()
         )
+        h = torch.nn.functional.layer_norm(h, h.shape[-1:]) if i else h
         density = torch.distributions.Normal(loc, variance.sqrt()).log_prob(h.unsqueeze(-2)).exp()
         h = (weights * density).sum(-1).log()
     expected += torch.distributions.Categorical(logits=h).log_prob(y).sum()

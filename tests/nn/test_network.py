@@ -12,7 +12,7 @@ from pyro_ugmm.nn import UGMMLayer, UGMMNetwork
 
 
 def test_layers_score_the_scores_of_the_layer_before():
-    net = UGMMNetwork([4, 6, 5, 3])
+    net = UGMMNetwork([4, 6, 5, 3], normalization="none")
     x = torch.randn(7, 4)
     h = x
     for layer in net.layers:
@@ -22,19 +22,21 @@ def test_layers_score_the_scores_of_the_layer_before():
 
 
 def test_layer_normalization_stands_between_layers():
-    net = UGMMNetwork([4, 6, 5, 3], normalization="layer", dtype=torch.float64)
+    net = UGMMNetwork([4, 6, 5, 3], dtype=torch.float64)
     between = [torch.nn.LayerNorm(n, elementwise_affine=False) for n in (6, 5)]
     first, second, third = net.layers
     x = torch.randn(7, 4, dtype=torch.float64)
     expected = third(between[1](second(between[0](first(x)))))
     torch.testing.assert_close(net(x), expected)
     torch.testing.assert_close(net(x)[:1], net(x[:1]))  # rows do not meet
-    assert repr(net) == "UGMMNetwork([4, 6, 5, 3], normalization='layer', n_parameters=207)"
+    assert repr(net) == "UGMMNetwork([4, 6, 5, 3], n_parameters=207)"
+    plain = UGMMNetwork([4, 1, 3], normalization="none")
+    assert repr(plain) == "UGMMNetwork([4, 1, 3], normalization='none', n_parameters=21)"
 
 
 def test_a_class_probability_by_hand():
     """Two inputs, one hidden neuron, two classes: the paper's formula written out in numbers."""
-    net = UGMMNetwork([2, 1, 2], dtype=torch.float64)
+    net = UGMMNetwork([2, 1, 2], normalization="none", dtype=torch.float64)
     first, second = net.layers
     with torch.no_grad():
         first.loc.copy_(torch.tensor([[1.0, -1.0]]))
