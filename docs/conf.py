@@ -1,5 +1,6 @@
 """Settings of the documentation. Build it by ``make docs``."""
 
+import json
 import logging
 import os
 import re
@@ -83,16 +84,14 @@ html_show_sphinx = False
 
 def _copy_tutorials() -> None:
     """Brings the notebooks, which live beside the documentation, to where Sphinx reads them."""
-    notebooks = sorted((ROOT / "tutorials").glob("*.ipynb"))
-    folder = HERE / "tutorials"
+    home, folder = ROOT / "tutorials", HERE / "tutorials"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for notebook in notebooks:
-        shutil.copy(notebook, folder)
-    listed = "\n".join(notebook.stem for notebook in notebooks)
-    body = f"```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n" if listed else "None yet.\n"
-    text = "Notebooks with their outputs; `make tutorials` executes them again."
-    (folder / "index.md").write_text(f"# Tutorials\n\n{text}\n\n{body}")
+    shutil.copytree(home, folder, ignore=shutil.ignore_patterns("*.py", "*.json", "README.md"))
+    index = json.loads((home / "index.json").read_text())
+    listed = "\n".join(index)
+    hidden = f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{listed}\n```\n"
+    text = (home / "README.md").read_text()
+    (folder / "index.md").write_text(f"{text}\n{hidden}")
 
 
 _copy_tutorials()

@@ -1,6 +1,7 @@
 """The tutorials run from top to bottom, and all of them are listed."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import nbformat
@@ -33,3 +34,10 @@ def test_is_committed_as_it_ran(name):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [*range(1, len(code) + 1)]
     assert run.text_of(notebook) == text
+
+
+def test_the_list_is_that_of_the_index():
+    index = json.loads(run.INDEX.read_text())
+    assert run.PAGE.read_text() == run.page(index)
+    assert {f"{name}.png" for name in index} == {one.name for one in run.THUMBNAILS.iterdir()}
+    assert max(one["seconds"] for one in index.values()) < 180
