@@ -19,8 +19,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(wildcard pyr
 	$(PIP) install --quiet --editable '.[test,lint]'
 	touch $@
 
-demo: $(VENV)/.installed  ## the main job on Iris: two trainings, the posterior, pictures in out/
-	$(RUN) -m pyro_ugmm.demo --out out
+demo: $(VENV)/.installed  ## the main jobs on Iris, or on a table of yours: ARGS="--data FILE.csv --target COLUMN"
+	$(RUN) -m pyro_ugmm.demo --out out $(ARGS)
 
 kernels:  ## the library in C, in place, for a checkout that is not installed; any Python does
 	$(PYTHON) hatch_build.py

@@ -7,16 +7,18 @@ import re
 from pathlib import Path
 
 import matplotlib
+import pandas
 import torch
 from matplotlib.figure import Figure
 
 from pyro_ugmm.datasets import iris
-from pyro_ugmm.demo import figures, train_both
-from pyro_ugmm.diagnostics import to_inference_data
+from pyro_ugmm.diagnostics import relabel, to_inference_data
 from pyro_ugmm.em import EMFitter, initialize
-from pyro_ugmm.guides import full_rank
-from pyro_ugmm.models import BayesianGaussianMixture, Priors
-from pyro_ugmm.plots import plot_density, plot_mixture
+from pyro_ugmm.guides import mean_field
+from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMRegressor
+from pyro_ugmm.nn import UGMMNetwork
+from pyro_ugmm.plots import plot_density, plot_mixture, plot_regression
+from pyro_ugmm.sampling import sample_posterior
 from pyro_ugmm.training import fit_svi
 
 DOCS = Path(__file__).parent
@@ -26,32 +28,30 @@ MOST_BYTES = 120_000
 RESOLUTIONS = (110, 100, 90, 80)  # the first at which a picture is small enough
 
 
-def uncertainty() -> Figure:
-    """Where a Bayesian network of Iris is unsure."""
-    data = iris()
-    x = (data.x - data.x.mean(0)) / data.x.std(0)
-    trained = train_both(x, data.y, seed=0, svi_steps=2000, progress=True)
-    return figures.uncertainty(trained.model, trained.guide, x, data.y, data)
-
-
-def mixture() -> Figure:
-    """What the priors of a mixture think of before the data, and after."""
+def readme() -> Figure:
+    """A mixture by EM, the posterior of its density, and a regression by a network."""
     import matplotlib.pyplot as plt
 
     data = iris()
-    start = EMFitter().fit(data.x, initialize(data.x, n_components=3, n_init=5, seed=0))
+    frame = pandas.DataFrame(data.x, columns=[f"{name} (cm)" for name in data.feature_names])
+    start = EMFitter().fit(frame, initialize(frame, n_components=2, seed=0)).mixture
+    model = BayesianGaussianMixture(2, 4, priors=Priors.from_data(frame))
+    sample = sample_posterior(model, frame, seed=0)
+    idata = relabel(to_inference_data(model, sample, frame, seed=0))
+    sepal, petal = frame.iloc[:, :1], frame.iloc[:, 2]
     torch.manual_seed(0)
-    model = BayesianGaussianMixture(3, 4, priors=Priors.from_data(data.x))
-    guide = full_rank(model, start=start.mixture, x=data.x)
-    fit_svi(model, guide, data.x, learning_rate=0.02, num_particles=8, seed=0)
-    idata = to_inference_data(model, guide, data.x, num_samples=2000, seed=0)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharex=True)
-    for ax, group, title in zip(
-        axes, ("prior", "posterior"), ("before the data", "after"), strict=True
-    ):
-        plot_density(model, idata, data.x, PETAL_LENGTH, group=group, ax=ax)
-        ax.set(title=title, xlabel=f"{data.feature_names[PETAL_LENGTH]} (cm)")
-    figure.suptitle("A Bayesian mixture of three components on Iris")
+    network = UGMMNetwork([1, 16, 10])
+    network.reset_parameters(sepal)
+    regression = UGMMRegressor.from_data(network, petal, Priors.from_data(sepal))
+    guide = mean_field(regression)
+    fit_svi(regression, guide, sepal, petal, seed=0)
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+    plot_mixture(start, frame, (2, 3), ax=axes[0])
+    plot_density(model, idata, frame, PETAL_LENGTH, ax=axes[1])
+    plot_regression(regression, guide, sepal, petal, seed=0, ax=axes[2])
+    titles = "a mixture by EM", "with priors: its density", "a network: a density for each input"
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title)
     return figure
 
 
@@ -104,7 +104,7 @@ def keep(figure: Figure, name: str) -> None:
 def main() -> None:
     """Draws all."""
     matplotlib.use("Agg")
-    for draw in (uncertainty, mixture, outliers):
+    for draw in (readme, outliers):
         keep(draw(), draw.__name__)
     gallery()
 

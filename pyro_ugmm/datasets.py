@@ -45,7 +45,7 @@ def iris(dtype: torch.dtype | None = None) -> LabeledData:
         from sklearn.datasets import load_iris
     except ImportError as error:
         raise ImportError(
-            "iris: scikit-learn holds the data; pip install 'pyro_ugmm[sklearn]'"
+            "iris: scikit-learn holds the data; pip install 'pyro-ugmm[sklearn]'"
         ) from error
     data = load_iris()
     return LabeledData(

@@ -43,10 +43,20 @@ def one_split(train: Any, test: Any, seed: int, names: list[str]) -> dict[str, f
         setting = SETTINGS[name]
         objective = name.split(",")[0]
         torch.manual_seed(seed)
-        network = UGMMNetwork(SIZES, setting["dropout"], min_scale=setting["min_scale"])
+        network = UGMMNetwork(
+            SIZES, setting["dropout"], min_scale=setting["min_scale"], normalization="none"
+        )
         network.reset_parameters(UGMMDensity(network, 3).inputs(x[train], y[train]))
         model = UGMMDensity(network, 3, objective=objective)
-        fit_mle(model, x[train], y[train], steps=setting["steps"], seed=seed, progress=False)
+        fit_mle(
+            model,
+            x[train],
+            y[train],
+            steps=setting["steps"],
+            learning_rate=0.02,
+            seed=seed,
+            progress=False,
+        )
         model.eval()
         with torch.no_grad():
             predicted = model.scores(x[test]).argmax(-1)

@@ -81,7 +81,7 @@ def measured(
     """The evidence of rows to learn from, and the scores of others."""
     known, unknown = drawn(rows, count)
     torch.manual_seed(0)
-    network = UGMMNetwork([rows.x.shape[1], HIDDEN, rows.n_classes])
+    network = UGMMNetwork([rows.x.shape[1], HIDDEN, rows.n_classes], normalization="none")
     model = UGMMClassifier(network, make())
     options = {"num_particles": particles, "most_moves": MOVES, "seed": 0, "progress": False}
     started = time.perf_counter()

@@ -55,7 +55,9 @@ def cases(device: str) -> list[Case]:
     found = []
     for sizes in ([4, 3], [4, 8, 3]):
         torch.manual_seed(0)
-        model = UGMMClassifier(UGMMNetwork(sizes), Priors(weights=1.0)).to(device)
+        model = UGMMClassifier(UGMMNetwork(sizes, normalization="none"), Priors(weights=1.0)).to(
+            device
+        )
         found.append(Case(f"network {sizes}, Iris", model, learned, held_out))
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(200, 2, generator=generator)

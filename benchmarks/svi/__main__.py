@@ -96,14 +96,14 @@ def measured(case: Case, device: Device, options: argparse.Namespace) -> dict[st
     sizes, at = case.sizes, options.device
     x = torch.randn(case.n_rows, sizes[0], device=at)
     y = torch.randint(sizes[-1], (case.n_rows,), device=at)
-    network = UGMMNetwork(sizes).to(at)
+    network = UGMMNetwork(sizes, normalization="none").to(at)
     likelihood = UGMMClassifier(network)
     model = UGMMClassifier(network, Priors()).to(at)
     guide = mean_field(model)
     runs = {
         "maximum likelihood": lambda n: fit_mle(likelihood, x, y, steps=n, progress=False),
         "SVI": lambda n: fit_svi(model, guide, x, y, steps=n, progress=False),
-        "plain Pyro": plain_pyro(UGMMNetwork(sizes).to(at), x, y),
+        "plain Pyro": plain_pyro(UGMMNetwork(sizes, normalization="none").to(at), x, y),
     }
     times = times_of(runs, device, steps, rounds)
     medians = {name: statistics.median(values) for name, values in times.items()}

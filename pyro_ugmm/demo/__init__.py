@@ -3,6 +3,6 @@
 Run as ``python -m pyro_ugmm.demo``, on Iris, or with ``--data FILE.csv --target COLUMN``.
 """
 
-from .network import SIZES, Trained, train_both
+from .network import DROPOUT, SIZES, Trained, train_both
 
-__all__ = ["SIZES", "Trained", "train_both"]
+__all__ = ["DROPOUT", "SIZES", "Trained", "train_both"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..distributions import count_modes
 from ..em.selection import Selection
 from ..plots import (
     plot_density,
@@ -70,7 +71,7 @@ def density(found: Bayesian) -> "Figure":
 def neurons(trained: Trained, table: DemoTable) -> "Figure":
     """The two neurons of the first layer whose densities have most bumps."""
     nodes = trained.network.layers[0].nodes
-    shown = nodes.probs.amax(-1).argsort()[:2].tolist()
+    shown = count_modes(nodes).argsort(descending=True, stable=True)[:2].tolist()
     figure, axes = _panels(len(shown))
     for ax, neuron in zip(axes, shown, strict=True):
         plot_neuron(nodes, neuron, ax=ax, names=table.feature_names)

@@ -11,9 +11,9 @@ from ..models import Priors, UGMMClassifier, UGMMRegressor
 from ..nn import UGMMNetwork
 from ..training import FitResult, fit_mle, fit_svi
 
-__all__ = ["SIZES", "Trained", "train_both", "train_regression"]
+__all__ = ["DROPOUT", "SIZES", "Trained", "train_both", "train_regression"]
 
-SIZES = [4, 8, 3]
+SIZES, DROPOUT = [4, 8, 3], 0.2
 _BATCH = 1_024
 _COMPONENTS = 10
 
@@ -50,7 +50,7 @@ def train_both(
 ) -> Trained:
     """Trains a classifier by maximum likelihood, then by SVI from where that stands."""
     torch.manual_seed(seed)
-    likely = UGMMClassifier(UGMMNetwork(sizes, missing=_missing(x)))
+    likely = UGMMClassifier(UGMMNetwork(sizes, DROPOUT, missing=_missing(x)))
     mle = fit_mle(likely, x, y, **_options(x, mle_steps, progress))
     model = UGMMClassifier(likely.network, Priors())
     guide = mean_field(model)
@@ -62,7 +62,7 @@ def train_both(
 def train_regression(x: Tensor, y: Tensor, seed: int, *, progress: bool = False) -> Trained:
     """Trains a regression both ways, on standardized features."""
     torch.manual_seed(seed)
-    network = UGMMNetwork([x.shape[1], 16, _COMPONENTS], missing=_missing(x))
+    network = UGMMNetwork([x.shape[1], 16, _COMPONENTS], DROPOUT, missing=_missing(x))
     likely = UGMMRegressor.from_data(network, y)
     mle = fit_mle(likely, x, y, **_options(x, 500, progress))
     model = UGMMRegressor.from_data(network, y, Priors())

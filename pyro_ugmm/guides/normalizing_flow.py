@@ -85,7 +85,7 @@ def flow(
     .. math:: \theta = T\bigl(m + s \odot f(z)\bigr), \qquad z \sim \mathcal{N}(0, I)
 
     with :math:`f` a neural spline flow of coupling layers (Durkan and others 2019,
-    arXiv:1906.04032) from the package ``zuko``: ``pip install pyro_ugmm[flows]``. Given data, the
+    arXiv:1906.04032) from the package ``zuko``: ``pip install pyro-ugmm[flows]``. Given data, the
     :math:`s` start at the curvature's scales. The other arguments and errors are those of
     :func:`mean_field`. For several starts give this function: ``fit_svi(model, flow, ...)``.
 

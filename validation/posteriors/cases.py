@@ -90,7 +90,7 @@ def _network(*sizes: int) -> Case:
     known = x[~held_out]
     x = (x - known.mean(0)) / known.std(0)
     torch.manual_seed(0)  # the scale of hidden scores, and so of their priors, is the network's
-    model = UGMMClassifier(UGMMNetwork(sizes), Priors(weights=1.0)).double()
+    model = UGMMClassifier(UGMMNetwork(sizes, normalization="none"), Priors(weights=1.0)).double()
     rows = (x[~held_out], y[~held_out])
     return Case(f"network {[*sizes]}, Iris", model, rows, of_network(model, rows, x[held_out]))
 
