@@ -109,6 +109,7 @@ bench-mnist: $(VENV)/.installed  ## accuracy, calibration and strange images on 
 
 bench-layer: $(VENV)/.installed  ## the time and memory of a layer of mixture neurons
 	$(RUN) -W ignore -m benchmarks.layer
+	$(RUN) -W ignore -m benchmarks.layer.step
 
 bench-em: $(VENV)/.installed  ## EM and prediction against scikit-learn and GMMX, an hour and a half; writes benchmarks/results
 	$(PIP) install --quiet --editable '.[bench]'

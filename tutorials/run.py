@@ -1,9 +1,9 @@
 """Runs the tutorials that ``index.json`` lists. Run as ``make tutorials``.
 
-Without options, runs them in full and writes their outputs and figures back, with their thumbnails
-and how long they took. With ``--quick``, or PYRO_UGMM_SMOKE=1 in the environment, runs them on fewer rows
-and steps, as the tests do, and writes nothing. Names of notebooks may follow; all are run if
-there are none.
+Without options, runs them in full and writes back their outputs and figures, thumbnails, and how
+long they took. With ``--quick``, or PYRO_UGMM_SMOKE=1 in the environment, runs them on fewer rows
+and steps, as the tests do, and writes nothing. Names of notebooks may follow; all are run if there
+are none.
 """
 
 import argparse
@@ -102,8 +102,8 @@ def page(index: dict) -> str:
     lines = [
         "# Tutorials",
         "",
-        "Each opens with a question, its answer and a picture. Notebooks with their outputs; the time is",
-        "that of a run on one core. `make tutorials` runs them again.",
+        "Each opens with a question, its answer and a picture, and is a notebook with its outputs.",
+        "The time is that of a run on one core. `make tutorials` runs them again.",
         "",
         "| | | |",
         "|---|---|---|",

@@ -134,10 +134,10 @@ def report(record: dict[str, Any]) -> str:
         "## Priors by evidence",
         "",
         f"Log evidence of {record['n_rows']} rows under networks with one hidden layer of {HIDDEN} "
-        f"neurons, by sequential Monte Carlo with {record['particles']} particles and at most "
-        f"{MOVES} moves, and the log-loss of up to {N_TEST} other rows. A network's default is "
-        "Normal(0, 2) means, InverseGamma(2, 1) variances, weights that are held alike; a prior "
-        "is named by what differs from that. *Linear* and *xor* are synthetic. "
+        f"neurons, without normalization, by sequential Monte Carlo with {record['particles']} "
+        f"particles and at most {MOVES} moves, and the log-loss of up to {N_TEST} other rows. A "
+        "network's default is Normal(0, 2) means, InverseGamma(2, 1) variances, weights that are "
+        "held alike; a prior is named by what differs from that. *Linear* and *xor* are synthetic. "
         "`make bench-evidence`",
         "",
     ]

@@ -82,7 +82,5 @@ def _introduction(record: dict[str, Any]) -> str:
         "residuals in five folds. Linear: least squares with normal residuals. Sizes, dropout and "
         "priors were chosen on simulated rows, none of these; the larger size was looked for there "
         "after a first run with the smaller one alone, by which intervals on the two largest "
-        "tables held 93.6 and 94.0 %. What keeps them wide on gray values: draws of the guide, as "
-        "at its median 92.7 % of the rows of one split are within, with draws 95.3 %; and rows "
-        "that are known more closely than the narrowest component is wide. `make bench-regression`"
+        "tables held 93.6 and 94.0 %. `make bench-regression`"
     )
