@@ -9,6 +9,7 @@ step = pytest.importorskip("benchmarks.layer.step", reason="an installed package
 
 
 def test_it_writes_what_it_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(step.torch, "set_num_threads", lambda number: None)
     monkeypatch.setattr(sys, "argv", ["step", "--quick", "--threads", "1", "--out", str(tmp_path)])
     step.main()
     record = json.loads((tmp_path / "step.json").read_text())
