@@ -15,13 +15,14 @@ from .information_criteria import InformationCriteria
 from .steep import is_gentle, steep_logsumexp
 from .ugmm_draws import SampledUGMM
 from .ugmm_evaluation import box_probability, product_log_density
+from .ugmm_files import UGMMFiles
 from .ugmm_parameters import mapped_nodes
 from .unavailable import NoClosedForm
 
 __all__ = ["UGMMMixture"]
 
 
-class UGMMMixture(InformationCriteria, NoClosedForm, SampledUGMM):
+class UGMMMixture(InformationCriteria, NoClosedForm, UGMMFiles, SampledUGMM):
     r"""A mixture of :math:`C` products of univariate Gaussian mixtures over :math:`\mathbb{R}^D`.
 
     .. math:: p(x) = \sum_{c=1}^C \pi_c \prod_{d=1}^D \sum_{m=1}^M
