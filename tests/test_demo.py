@@ -18,6 +18,7 @@ def frame(n=60):
     table.loc[:3, "width"] = np.nan
     return table.assign(
         name=[f"row {i}" for i in range(n)],
+        number=np.arange(n) + 7,
         one=1.0,
         old=kind == 1,
         kind=np.array(["b", "a"])[kind],
@@ -43,7 +44,7 @@ def test_a_table_is_read_as_it_is_meant(tmp_path):
     said = str(read)
     for words in (
         "mine.csv: 59 rows, 5 features",
-        "name, one",
+        "name, number, one",
         "no target: 1 rows",
         "missing: 4 of",
     ):

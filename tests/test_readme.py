@@ -34,7 +34,7 @@ def test_the_code_runs_and_prints_what_the_page_shows(capsys):
     mixture, posterior, network, own = scopes
     assert mixture["result"].converged and posterior["sample"].converged
     assert {"posterior", "log_likelihood"} <= set(group_names(posterior["idata"]))
-    assert network["probabilities"].shape == (200, 75, 3)
+    assert network["probabilities"].shape == (500, 75, 3)
     assert own["idata"].posterior["theta"].dims == ("chain", "draw", "school")
     said = [masked(text) for text in printed]
     assert len(shown) == 3 and all(masked(text) in said for text in shown)

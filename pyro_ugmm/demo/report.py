@@ -41,12 +41,13 @@ def of_posterior(found: Bayesian) -> str:
     """Whether it was reached, its evidence, and what is expected of new rows."""
     left_out, sample = found.left_out, found.sample
     good = int((left_out.pareto_k <= left_out.good_k).sum())
-    n_rows, n_features = found.rows.shape
+    n_rows = len(found.rows)
     elpd = f"{float(left_out.elpd):.1f} ± {float(left_out.se):.1f}"
     k = f"Pareto k at most {left_out.good_k:.2f} in {good} of {left_out.pareto_k.size} rows"
     return "\n".join(
         [
-            f"{found.model.n_components} components, {n_rows} rows, {n_features} features",
+            f"{found.model.n_components} components, {n_rows} rows of",
+            f"  {', '.join(found.rows.columns)}",
             sample.reason,
             f"log evidence   {sample.log_evidence:.1f} ± {sample.log_evidence_error:.1f}",
             f"leave-one-out  elpd {elpd}; {k}",

@@ -67,9 +67,9 @@ def iris_table() -> DemoTable:
 def read_table(path: Path, target: str) -> DemoTable:
     """Reads a file of comma-separated values.
 
-    Columns that hold no numbers, or nothing but one, are left out of the features, and rows
-    without a target. A target of words, of truth values, or of at most twenty different whole
-    numbers is a label.
+    Columns that hold no numbers, nothing but one, or the numbers of rows are left out of the
+    features, and rows without a target. A target of words, of truth values, or of at most twenty
+    different whole numbers is a label.
 
     Raises:
         ValueError: if there is no such file or column, or too little in it.
@@ -84,11 +84,15 @@ def read_table(path: Path, target: str) -> DemoTable:
     check(len(known) >= _FEWEST_ROWS, "--data", expected, len(known))
     columns = known.drop(columns=target)
     numbers = columns.select_dtypes(["number", "bool"]).astype("float32")
-    numbers = numbers.loc[:, numbers.nunique() > 1]
+    numbers = numbers.loc[:, numbers.nunique() > 1].drop(
+        columns=_row_numbers(columns), errors="ignore"
+    )
     check(numbers.shape[1] > 0, "--data", "columns of numbers beside the target", "none")
     y, class_names = _targets(known[target])
     left_out = [str(name) for name in columns.columns if name not in numbers.columns]
-    notes = [f"left out, as they hold no numbers or only one: {', '.join(left_out)}"]
+    notes = [
+        f"left out, as they hold no numbers, only one, or number the rows: {', '.join(left_out)}"
+    ]
     n_gone, n_missing = len(frame) - len(known), int(numbers.isna().sum().sum())
     said = (
         *(notes if left_out else []),
@@ -97,6 +101,18 @@ def read_table(path: Path, target: str) -> DemoTable:
     )
     x = torch.as_tensor(numbers.to_numpy(copy=True))
     return DemoTable(path.name, x, y, [*map(str, numbers.columns)], target, class_names, said)
+
+
+def _row_numbers(columns: Any) -> list[Any]:
+    """Columns that number the rows, in any order, such as patients' numbers."""
+    import pandas
+
+    return [
+        name
+        for name, column in columns.items()
+        if pandas.api.types.is_integer_dtype(column)
+        and column.nunique() == len(column) == column.max() - column.min() + 1
+    ]
 
 
 def _targets(column: Any) -> tuple[Tensor, list[str]]:

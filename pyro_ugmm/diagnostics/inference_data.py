@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["to_inference_data"]
 
 
-def _coords_of(table: Any, dims: Sequence[str]) -> dict[str, Sequence[Any]]:
+def _coords_of(table: Any, dims: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
     """The names of a data frame's columns, by their dimension, if they tell columns apart."""
     names = getattr(table, "labels", None) or ()
-    is_named = len(dims) > 1 and len(set(names)) == len(names) > 0
-    return {dims[1]: names} if is_named else {}
+    of_sites = [name for site in dims.values() for name in site]
+    # Rows of a single feature have no dimension for it, means have.
+    along = [*dims.get("x", ())[1:2], *(["feature"] if "feature" in of_sites else [])]
+    is_named = len(along) > 0 and len(set(names)) == len(names) > 0
+    return {along[0]: names} if is_named else {}
 
 
 def _check_coords(
@@ -118,7 +121,7 @@ def to_inference_data(
     with evaluation(model, seed):
         answers = Answers(model, rows)
         dims = answers.dims
-        coords = _coords_of(table, dims.get("x", ())) | dict(coords or {})
+        coords = _coords_of(table, dims) | dict(coords or {})
         _check_coords(coords, dims, answers.shapes())
         drawn = posterior_draws(model, inference, num_samples, rows)
         groups = _groups(answers, num_samples, drawn)

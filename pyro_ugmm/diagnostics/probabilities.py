@@ -24,7 +24,7 @@ __all__ = ["class_probabilities", "fit_probabilities"]
 @full_precision
 def class_probabilities(
     model: LabelModel,
-    inference: Callable | Ensemble | PosteriorSample | MCMC,
+    inference: Callable | Ensemble | PosteriorSample | MCMC | None,
     x: Any,
     num_samples: int = 500,
     seed: int | None = None,
@@ -37,7 +37,8 @@ def class_probabilities(
     Args:
         model: the model.
         inference: its fitted guide, a sample of its posterior, or MCMC that was run; or the
-            ensemble of several starts, whose guides have shares of the draws by their weights.
+            ensemble of several starts, whose guides have shares of the draws by their weights; or
+            None for a model without priors, as one draw.
         x: features, shape ``(n, K)``.
         num_samples: the number of draws ``S`` from a guide, or the guides of an ensemble; of one
             fitted by maximum likelihood ``S`` is the number of its models.
@@ -68,7 +69,18 @@ def class_probabilities(
         if isinstance(inference, Ensemble):
             shares = inference.shares(num_samples)
             return torch.cat([fit_probabilities(fit, x, count) for fit, count in shares])
+        if inference is None:
+            sites = [*model.site_distributions()]
+            expected = "a fitted guide or a sample, as the model has priors"
+            check(not sites, "inference", expected, "None")
+            return _of_itself(model, x)
         return _of_draws(model, inference, x, num_samples)
+
+
+def _of_itself(model: LabelModel, x: Tensor) -> Tensor:
+    """Those of a model without priors, as one draw."""
+    with training_mode(model, False), torch.no_grad():
+        return model.class_probabilities(x, {}).unsqueeze(0).cpu()
 
 
 def _of_draws(model: Any, inference: Any, x: Tensor, num_samples: int) -> Tensor:
@@ -81,5 +93,5 @@ def fit_probabilities(fit: FitResult, x: Tensor, num_samples: int) -> Tensor:
     """Those under draws of a fit's guide, ``(S, n, C)``; of a fit without one its own, as one."""
     with training_mode(fit.model, False):
         if fit.guide is None:
-            return fit.model.class_probabilities(x, {}).unsqueeze(0).cpu()
+            return _of_itself(fit.model, x)
         return _of_draws(fit.model, fit.guide, x, num_samples)

@@ -1,5 +1,6 @@
 """Missing entries of rows, filled in from what was observed of them."""
 
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import torch
@@ -28,23 +29,26 @@ def impute(
 
     A mean is the best guess of one entry, by squared error. Several draws of the whole table keep
     what is uncertain about it: do what is to be done with each, and compare (Rubin 1987, *Multiple
-    imputation for nonresponse in surveys*).
+    imputation for nonresponse in surveys*). Draws given one mixture take it for known; a batch of
+    them, drawn from its posterior or fitted to bootstrapped rows, makes Rubin's proper imputations.
 
     Args:
-        mixture: one :class:`GaussianMixture` or :class:`UGMMMixture`, such as EM fits to the same
-            rows by ``missing="marginalize"``.
+        mixture: a :class:`GaussianMixture` or :class:`UGMMMixture`, such as EM fits to the same
+            rows by ``missing="marginalize"``; or a batch of them, such as
+            :func:`~pyro_ugmm.diagnostics.mixture_draws` makes, each of which fills in once.
         x: rows, shape ``(n, D)``: a tensor, an array, or a data frame; NaN, null or masked where
             nothing was observed. What is no tensor is filled in the wider of its precision and
             the mixture's, so that what was observed stays as it is.
-        num_samples: how many draws; conditional means if None.
+        num_samples: how many draws; conditional means if None. Of a batch None.
         seed: for the draws; torch's generator is used, and left alone if given.
 
     Returns:
-        Rows without NaN, shape ``(n, D)``; or draws of them, ``(num_samples, n, D)``. For a data
-        frame, one with its columns and index; or a list of these.
+        Rows without NaN, shape ``(n, D)``; or draws of them, ``(num_samples, n, D)``, of a batch
+        of S mixtures ``(S, n, D)``. For a data frame, one with its columns and index; or a list.
 
     Raises:
-        ValueError: if the rows do not fit the mixture, or an entry is infinite.
+        ValueError: if the rows do not fit the mixture, an entry is infinite, or a batch is to draw
+            more than once.
 
     Example:
         >>> import torch
@@ -58,14 +62,32 @@ def impute(
     is_mixture = isinstance(mixture, _Mixture)
     expected = "a GaussianMixture or UGMMMixture"
     check(is_mixture, "mixture", expected, type(mixture).__name__)
-    mixture, table = rows_to_fill(mixture, x)
-    if num_samples is not None:
+    each = _each(mixture)
+    if mixture.batch_shape:
+        expected = f"None, as each of {len(each)} mixtures fills in once"
+        check(num_samples is None, "num_samples", expected, num_samples)
+    elif num_samples is not None:
         num_samples = check_integer("num_samples", num_samples)
+    _, table = rows_to_fill(each[0], x)
     generator = generator_for(check_seed("seed", seed), table.values.device)
-    filled = _filled(mixture, table.values, num_samples, generator)
-    if table.frame is None or num_samples is None:
+    if mixture.batch_shape:
+        wide = [rows_to_fill(one, x)[0] for one in each]
+        filled = torch.cat([_filled(one, table.values, 1, generator) for one in wide])
+    else:
+        filled = _filled(rows_to_fill(mixture, x)[0], table.values, num_samples, generator)
+    if table.frame is None or filled.dim() == 2:
         return table.restored(filled)
     return [table.restored(draw) for draw in filled]
+
+
+def _each(mixture: _M) -> list[_M]:
+    """The mixtures of a batch, one by one."""
+    shape = mixture.batch_shape
+    check(shape.numel() > 0, "mixture", "at least one mixture", f"a batch {tuple(shape)}")
+    if not shape:
+        return [mixture]
+    places = [tuple(place) for place in torch.ones(shape).nonzero().tolist()]
+    return [mixture.reindex(itemgetter(place)) for place in places]
 
 
 def rows_to_fill(mixture: _M, x: Any) -> tuple[_M, Table]:

@@ -62,7 +62,7 @@ class Rows:
         if shape is None:
             check(weight is None, "sample_weight", "pairs (block, weights) in x instead", "both")
         else:
-            check(len(shape) == 2, name, "shape (n, D)", shape)
+            check(len(shape) == 2, name, "shape (n, D), of one feature (n, 1)", shape)
             check(shape[0] or is_distributed(), name, "at least one row", shape)
         self._weight = None if weight is None or shape is None else as_weights(weight, shape[0])
         if self._weight is not None:

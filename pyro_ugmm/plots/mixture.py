@@ -1,4 +1,4 @@
-"""A mixture in two dimensions, over its rows."""
+"""A mixture in two dimensions, or in one, over its rows."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from ..precision import full_precision
 from ..tables import Table, as_table
 from .curves import axis_over
 from .legends import add_legend
-from .positions import check_pair
+from .mixture_line import draw_on_a_line
+from .positions import check_pair, check_position
 from .style import (
     FAINT,
     HIGHLIGHT,
@@ -39,7 +40,7 @@ _MOST_ADDED, _MOST_NAMED = 150, 6
 def plot_mixture(
     mixture: GaussianMixture | BackgroundMixture,
     x: Any,
-    dims: tuple[int | str, int | str] = (0, 1),
+    dims: tuple[int | str, int | str] | int | str = (0, 1),
     *,
     ax: Any = None,
 ) -> "Axes":
@@ -48,16 +49,17 @@ def plot_mixture(
     An ellipse holds 90 percent of its component's mass in the two dimensions drawn; the number
     beside its center is the component's. Gray lines are contours of the marginal density, one nat
     apart, crosses are rows that are more probably of a background. Red rings mark components whose
-    width in some direction drawn is below one percent of the data's, which the legend names.
+    width in some direction drawn is below one percent of the data's, which the legend names. In one
+    dimension the densities of the mixture and of its components are drawn over a histogram.
 
     Args:
         mixture: without a batch, or one beside a background.
         x: rows, shape ``(n, D)``: a tensor, an array or a data frame.
-        dims: the two dimensions to draw, by number; of a data frame, by name too.
+        dims: the two dimensions to draw, or the one, by number; of a data frame, by name too.
         ax: the axes to draw in; new ones if None.
 
     Raises:
-        ValueError: if the mixture has a batch or one dimension, or the rows do not fit it.
+        ValueError: if the mixture has a batch, or the rows do not fit it.
 
     Example:
         >>> import torch
@@ -71,10 +73,17 @@ def plot_mixture(
     whole = mixture
     mixture = whole.mixture if isinstance(whole, BackgroundMixture) else whole
     table = _checked_rows(mixture, x)
-    dims = check_pair("dims", dims, mixture.n_features, table.labels)
     names = table.labels or [f"dimension {d}" for d in range(mixture.n_features)]
     ax = axes_for(ax, SQUARE)
     x = table.values.detach()
+    if mixture.n_features == 1 or isinstance(dims, int | str):
+        one = dims if isinstance(dims, int | str) else 0
+        at = check_position("dims", one, mixture.n_features, names=table.labels)
+        draw_on_a_line(ax, mixture.marginal([at]).to("cpu"), x[:, at].cpu())
+        label_axes(ax, f"{names[at]}{note_of_hidden(x[:, [at]].cpu())}", "density")
+        add_legend(ax)
+        return ax
+    dims = check_pair("dims", dims, mixture.n_features, table.labels)
     with torch.no_grad():
         component, rows = whole.predict(x).cpu(), x[:, list(dims)].cpu()
         marginal = mixture.marginal(list(dims)).to("cpu")
@@ -121,7 +130,6 @@ def _checked_rows(mixture: GaussianMixture, x: Any) -> Table:
     check(isinstance(mixture, GaussianMixture), "mixture", "a GaussianMixture", got)
     check(mixture.batch_shape == (), "mixture", "no batch", tuple(mixture.batch_shape))
     table, n_features = as_table("x", x), mixture.n_features
-    check(n_features > 1, "mixture", "one of two dimensions or more", n_features)
     shape = tuple(table.values.shape)
     fits = len(shape) == 2 and shape[0] > 0 and shape[1] == n_features
     check(fits, "x", f"rows (n, {n_features}), at least one", shape)

@@ -78,8 +78,10 @@ class EvidenceTable:
         lines = [f"{'model':<{width}}{'log evidence':>14}{'':>9}{'probability':>13}"]
         for row in self.rows:
             line = f"{row.name!s:<{width}}{row.log_evidence:>14.2f} ± {row.error:<6.2f}"
-            note = "" if row.sample.converged else "  not converged"
-            lines.append(f"{line}{row.probability:>13.3f} ± {row.probability_error:.3f}{note}")
+            notes = [] if row.sample.converged else ["not converged"]
+            notes += ["from a guide"] if row.sample.moved is not None else []
+            line += f"{row.probability:>13.3f} ± {row.probability_error:.3f}  {', '.join(notes)}"
+            lines.append(line.rstrip())
         return "\n".join(lines)
 
     def plot(self, *, ax: Any = None) -> Any:
@@ -100,7 +102,10 @@ def compare_evidence(
     .. math:: p(M_k \mid y) = \frac{p(M_k) \, p(y \mid M_k)}{\sum_j p(M_j) \, p(y \mid M_j)}
 
     The evidence :math:`p(y \mid M_k)` depends on the priors of a model's parameters, also where the
-    posterior does not: ten times as wide a prior of one number takes about 2.3 nats.
+    posterior does not: ten times as wide a prior of one number takes about 2.3 nats. Samples that
+    started from a guide know the modes that it has: of a mixture one order of its :math:`K`
+    components, which takes :math:`\log K!` from the evidence, and the table says so. Compare them
+    with each other, or start all from the prior.
 
     Args:
         samples: a sample of each model's posterior given the same data, by the model's name.

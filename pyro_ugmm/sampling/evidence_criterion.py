@@ -50,7 +50,7 @@ class Evidence:
         for structure, *_ in trials:
             check_choice("covariance", structure, COVARIANCE_SITES)
         shape = tuple(as_table("x", x).values.shape)
-        check(len(shape) == 2, "x", "shape (n, D)", shape)
+        check(len(shape) == 2, "x", "shape (n, D), of one feature (n, 1)", shape)
         priors = Priors.from_data(x) if self.priors is None else self.priors
         models = [
             BayesianGaussianMixture(size, shape[1], structure, priors, rank=rank, missing=missing)

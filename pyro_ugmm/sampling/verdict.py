@@ -12,6 +12,7 @@ __all__ = ["verdict"]
 
 _AGREEMENT = 1.05
 _LEAST_ACCEPTANCE = 0.05
+_MOST_EVIDENCE_SPREAD = 5.0  # nats
 
 
 def verdict(
@@ -80,4 +81,11 @@ def _ending(state: State, r_hat: Mapping[str, float], interrupted: bool) -> tupl
             f"the posterior was reached, but the populations disagree: {said}, of {worst}, more "
             f"than {_AGREEMENT}; raise num_particles, or most_moves"
         )
-    return Status.CONVERGED, f"converged: the posterior was reached, and {said}"
+    reason = f"converged: the posterior was reached, and {said}"
+    spread = float(state.log_evidence.max() - state.log_evidence.min())
+    if spread > _MOST_EVIDENCE_SPREAD:
+        reason += (
+            f"; of the evidence they say little, as their logarithms of it differ by {spread:.1f}: "
+            "raise num_particles before models are compared by it"
+        )
+    return Status.CONVERGED, reason

@@ -174,6 +174,7 @@ def test_columns_of_a_data_frame_name_the_features(fitted):
     single = BayesianGaussianMixture(2, 1)
     idata = to_inference_data(single, mean_field(single), frame[["width"]], num_samples=3)
     assert idata.observed_data["x"].dims == ("observation",)
+    assert idata.posterior["means"].coords["feature"].values.tolist() == ["width"]
 
 
 def test_bad_arguments(fitted):

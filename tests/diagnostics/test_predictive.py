@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.distributions import Categorical, Dirichlet
 
-from pyro_ugmm.diagnostics import calibration, uncertainty
+from pyro_ugmm.diagnostics import calibration, class_probabilities, uncertainty
+from pyro_ugmm.models import Priors, UGMMClassifier
+from pyro_ugmm.nn import UGMMNetwork
 from pyro_ugmm.plots import plot_reliability
 
 
@@ -85,3 +87,14 @@ P, Y = simulated(10)
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_class_probabilities_without_priors_are_the_networks():
+    torch.manual_seed(0)
+    network = UGMMNetwork([2, 4, 3], dropout=0.5)
+    x = torch.randn(7, 2)
+    found = class_probabilities(UGMMClassifier(network), None, x)
+    torch.testing.assert_close(found[0], network.eval()(x).softmax(-1).detach())
+    assert found.shape == (1, 7, 3) and not found.requires_grad
+    with pytest.raises(ValueError, match="inference: expected a fitted guide or a sample"):
+        class_probabilities(UGMMClassifier(network, Priors()), None, x)

@@ -66,7 +66,11 @@ def test_draws_have_the_conditional_moments_and_repeat_by_seed():
         ((a_mixture(), torch.full((2, 3), torch.inf)), "x: expected finite values, or NaN"),
         ((a_mixture(), torch.zeros(2, 3).double()), "x: expected torch.float32, as the mixture"),
         ((a_mixture(), torch.zeros(2, 3), 0), "num_samples: expected a positive integer"),
-        ((a_mixture().expand((2,)), torch.zeros(2, 3)), "mixture: expected one mixture"),
+        (
+            (a_mixture().expand((2,)), torch.zeros(2, 3), 4),
+            "num_samples: expected None, as each of 2",
+        ),
+        ((a_mixture().expand((0,)), torch.zeros(2, 3)), "mixture: expected at least one mixture"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -84,3 +88,29 @@ def test_other_structures():
     torch.testing.assert_close(
         impute(mixture, x), torch.tensor([[4.0, 4.0], [0.0, 0.0]]), rtol=0, atol=2e-3
     )
+
+
+def test_each_mixture_of_a_batch_fills_in_once():
+    """As mixtures of posterior draws do, for proper multiple imputations."""
+    one = a_mixture()
+    many = GaussianMixture.stack([one] * 600).reindex(lambda t: t.unsqueeze(1))
+    x = rows_with_holes(one, 12)
+    found = impute(many, x, seed=0)
+    assert found.shape == (600, 12, 3) and found.isfinite().all()
+    seen = ~x.isnan()
+    assert torch.equal(found[:, seen], x[seen].expand(600, -1))
+    error = found.std(0)[~seen] / 600**0.5
+    deviation = found.mean(0)[~seen] - impute(one, x)[~seen]
+    assert (deviation.abs() < 6 * error).all()
+    torch.testing.assert_close(found, impute(many, x, seed=0))
+
+
+def test_a_frame_is_filled_in_by_each_mixture_of_a_batch():
+    pandas = pytest.importorskip("pandas")
+    means = torch.tensor([[[0.0, 0.0]], [[50.0, 50.0]]]).double()
+    two = GaussianMixture(torch.ones(2, 1).double(), means, TiedCovariance(torch.eye(2).double()))
+    frame = pandas.DataFrame({"a": [1.0, None], "b": [None, 2.0]}, index=["r", "s"])
+    low, high = impute(two, frame, seed=0)
+    assert [*low.columns] == ["a", "b"] and [*high.index] == ["r", "s"]
+    assert low.loc["r", "a"] == high.loc["r", "a"] == 1
+    assert abs(low.loc["s", "a"]) < 10 < 40 < high.loc["s", "a"]

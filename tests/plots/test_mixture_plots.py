@@ -33,6 +33,21 @@ def two_in_three():
     return GaussianMixture(torch.tensor([0.5, 0.5]), means, FullCovariance(matrices))
 
 
+@pytest.mark.parametrize(("columns", "dims"), [([1], (0, 1)), ([1], 0), ([0, 1, 2], 1)])
+def test_one_dimension_is_drawn_over_a_histogram(columns, dims):
+    whole = two_in_three()
+    x = whole.sample((500,))
+    ax = plot_mixture(whole.marginal(columns), x[:, columns], dims)
+    (line,) = ax.lines
+    at, height = (torch.as_tensor(part) for part in line.get_data())
+    expected = whole.marginal([1]).log_prob(at.unsqueeze(-1)).exp()
+    torch.testing.assert_close(height, expected)
+    assert torch.trapezoid(height, at) > 0.95
+    assert [text.get_text() for text in ax.get_legend().texts][-1] == "density"
+    assert len(ax.collections) == 2  # components
+    plt.close("all")
+
+
 def test_ellipses_hold_what_they_say():
     m = two_in_three()
     x = m.sample((4000,))
@@ -183,8 +198,8 @@ def test_columns_are_drawn_by_name():
         ),
         (lambda: plot_density(*drawn(), X, ax="left"), "ax: expected axes of matplotlib, got str"),
         (
-            lambda: plot_mixture(two_in_three().marginal([0]), torch.ones(2, 1)),
-            "mixture: expected one of two dimensions or more, got 1",
+            lambda: plot_mixture(two_in_three(), torch.ones(2, 3), 3),
+            "dims: expected one of 0 to 2, got 3",
         ),
         (
             lambda: plot_components(torch.arange(3), torch.arange(3), ["a", "b"]),

@@ -1,6 +1,7 @@
 """Evidences of models: against quadrature, and by what they choose."""
 
 import math
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -10,6 +11,7 @@ from torch.distributions import LogNormal, Normal
 from pyro_ugmm.em import select
 from pyro_ugmm.models import Priors
 from pyro_ugmm.sampling import Evidence, PosteriorSample, compare_evidence
+from pyro_ugmm.sampling.moved import Moved
 from pyro_ugmm.status import Status
 
 QUIET = {"seed": 0, "progress": False}
@@ -124,3 +126,11 @@ def test_bad_arguments_of_evidence():
         Evidence().models(X, [("banded", 1, None)], "error")
     with pytest.raises(ValueError, match="criterion: expected 'evidence', got 'bic'"):
         select(X, 1, progress=False).probabilities  # noqa: B018
+
+
+def test_samples_that_started_from_a_guide_are_marked():
+    """Of a mixture they know one order of the components."""
+    from_guide = replace(sample(-3.0, -3.1), moved=Moved(2, {}, {}))
+    shown = repr(compare_evidence({"prior": sample(-3.0, -3.1), "guide": from_guide}))
+    lines = {line.split()[0]: line for line in shown.splitlines()}
+    assert lines["guide"].endswith("from a guide") and "guide" not in lines["prior"]

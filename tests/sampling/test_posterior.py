@@ -11,6 +11,7 @@ import torch
 from pyro.infer.autoguide import AutoLaplaceApproximation
 
 from pyro_ugmm.diagnostics import class_probabilities, loo, relabel, to_inference_data
+from pyro_ugmm.distributions import FullCovariance, GaussianMixture
 from pyro_ugmm.guides import full_rank, low_rank, mean_field
 from pyro_ugmm.models import BayesianGaussianMixture, Priors, UGMMClassifier, UGMMDensity
 from pyro_ugmm.nn import UGMMNetwork
@@ -313,6 +314,27 @@ def test_particles_that_never_move_do_not_agree():
     assert verdict(moved, {"rows": 1.0}, False)[0] is Status.CONVERGED
     assert verdict(moved, {"rows": math.nan, "log_prior": 1.0}, False)[0] is Status.LIMIT_REACHED
     assert nested_r_hat(torch.tensor([0.0, math.nan, 1.0, 2.0]), 2).isnan()
+    apart = replace(moved, log_evidence=torch.tensor([-17.8, -28.1]))
+    status, reason = verdict(apart, {"rows": 1.0}, False)
+    assert status is Status.CONVERGED
+    assert "differ by 10.3: raise num_particles" in reason
+
+
+def test_a_covariance_that_cannot_be_factored_rejects_a_move():
+    """The product of a narrow factor with itself may be singular in float32."""
+
+    def program(x):
+        scale = pyro.sample("scale", dist.LogNormal(0.0, 6.0).expand([2]).to_event(1))
+        corr = pyro.sample("corr", dist.LKJCholesky(2, 0.1))
+        factor = scale.unsqueeze(-1) * corr
+        matrices = (factor @ factor.mT).unsqueeze(-3)
+        mixture = GaussianMixture(torch.ones(1), torch.zeros(1, 2), FullCovariance(matrices))
+        with pyro.plate("rows", len(x)):
+            pyro.sample("x", mixture, obs=x)
+
+    x = torch.randn(20, 2)
+    sample = sample_posterior(program, {"x": x}, num_particles=64, most_moves=4, **QUIET)
+    assert sample.draws["scale"].isfinite().all()
 
 
 @pytest.mark.filterwarnings("ignore:torch.vmap cannot run")

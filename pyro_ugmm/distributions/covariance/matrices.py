@@ -122,6 +122,8 @@ class MatrixCovariance(Covariance):
 
         def compute() -> Tensor:
             factor, info = torch.linalg.cholesky_ex(0.5 * (self.values + self.values.mT))
+            if not torch.distributions.Distribution._validate_args:  # as while particles move
+                return factor.masked_fill((info > 0)[..., None, None], torch.nan)
             self._refuse_if(info > 0)
             return factor
 
