@@ -84,9 +84,9 @@ def read_table(path: Path, target: str) -> DemoTable:
     check(len(known) >= _FEWEST_ROWS, "--data", expected, len(known))
     columns = known.drop(columns=target)
     numbers = columns.select_dtypes(["number", "bool"]).astype("float32")
-    numbers = numbers.loc[:, numbers.nunique() > 1].drop(
-        columns=_row_numbers(columns), errors="ignore"
-    )
+    numbers = numbers.loc[:, numbers.nunique() > 1]
+    of_rows = _row_numbers(frame.drop(columns=target))
+    numbers = numbers[[name for name in numbers.columns if name not in of_rows]]
     check(numbers.shape[1] > 0, "--data", "columns of numbers beside the target", "none")
     y, class_names = _targets(known[target])
     left_out = [str(name) for name in columns.columns if name not in numbers.columns]

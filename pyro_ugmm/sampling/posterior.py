@@ -71,7 +71,8 @@ def sample_posterior(
         group: the processes of ``torch.distributed`` that evaluate parts of the particles for each
             other: all if None, this one alone if False. Each gives the same arguments, and gets
             the same sample, which is that of one process but for rounding.
-        seed: for all that is random, and torch's generators are left alone; without one, it is
+        seed: for all that is random, and torch's generators are left alone. Another process or
+            processor may round sums otherwise, after which draws differ. Without one, it is
             drawn from them.
         progress: whether to show a progress bar (on runs of more than a second).
 
