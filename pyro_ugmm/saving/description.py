@@ -52,14 +52,16 @@ class Description:
         """
         kind = type(model).__name__
         is_known = kind in MODELS and MODELS[kind].kind is type(model)
-        check(is_known, "model", f"one of {[*MODELS]}", kind)
+        expected = f"one of {[*MODELS]} (of a DeepClassifier its head, and the body by torch.save)"
+        check(is_known, "model", expected, kind)
         is_sample = isinstance(inference, PosteriorSample)
         guide: AutoGuide | None = None if is_sample else inference
         sample = describe_sample(cast(PosteriorSample, inference), model) if is_sample else None
         if guide is not None:
             its_kind = type(guide).__name__
             is_known = its_kind in GUIDES and GUIDES[its_kind].kind is type(guide)
-            check(is_known, "guide", f"one of {[*GUIDES]}, a sample or None", its_kind)
+            expected = f"one of {[*GUIDES]}, a sample or None (of an Ensemble each fit by itself)"
+            check(is_known, "guide", expected, its_kind)
             has_run = guide.prototype_trace is not None
             check(has_run, "guide", "a fitted guide", "one that never ran")
         return cls(
