@@ -235,7 +235,7 @@ def test_weights_beyond_the_range_of_the_rows(scale):
 @pytest.mark.parametrize(
     ("x", "match"),
     [
-        (np.array(1.0), r"x: expected shape \(n, D\), got \(\)"),
+        (np.array(1.0), r"x: expected shape \(n, D\), of one feature \(n, 1\), got \(\)"),
         ([X.to_sparse()], "x: expected dense blocks"),
     ],
 )
