@@ -66,7 +66,8 @@ def test_a_table_is_read_as_it_is_meant(tmp_path):
         ),
         (lambda t: t, "one", "--target: expected a column of 2 to 20 classes"),
         (lambda t: t[:9], "kind", "--data: expected at least 20 rows with a target, got 9"),
-        (lambda t: t[["name", "kind"]], "kind", "--data: expected columns of numbers"),
+        (lambda t: t[["name", "kind"]], "kind", "--data: expected at least two columns of numbers"),
+        (lambda t: t[["length", "kind"]], "kind", "--data: expected at least two columns of num"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, capsys, change, target, words):
@@ -98,3 +99,24 @@ def test_it_runs_on_a_table_of_ones_own(tmp_path, capsys, target, picture):
     said = capsys.readouterr().out
     assert f"that predicts {target}" in said and "log evidence" in said
     assert {"mine.nc", f"{picture}.png"} < {one.name for one in (tmp_path / "out").iterdir()}
+
+
+def with_gaps_in_all_rows():
+    table = frame()[["length", "weight", "width", "kind"]]
+    for row in range(len(table)):
+        table.iloc[row, row % 3] = np.nan
+    return table
+
+
+def with_columns_that_say_the_same():
+    table = frame()[["length", "kind"]]
+    return table.assign(inches=table["length"] / 2.54)
+
+
+@pytest.mark.parametrize("make", [with_gaps_in_all_rows, with_columns_that_say_the_same])
+def test_it_runs_on_awkward_tables(tmp_path, capsys, make):
+    path = written(tmp_path, make())
+    main(["--data", str(path), "--target", "kind", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "log evidence" in said and "SVI took" in said
+    assert len([*(tmp_path / "out").glob("*.png")]) == 5

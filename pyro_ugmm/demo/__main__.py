@@ -85,6 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     print(report.introduction(table, __version__), flush=True)
 
     print(report.heading(1, "A mixture of the features, by EM"), flush=True)
@@ -112,6 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     for name, figure in pictures.items():
         print(_write(options.out / f"{name}.png", partial(figure.savefig, dpi=130)))
+        plt.close(figure)
     print(f"\n{time.perf_counter() - started:.0f} s")
 
 

@@ -47,11 +47,10 @@ def selection(found: Selection) -> "Figure":
 def mixture(found: Selection, table: DemoTable) -> "Figure":
     """The best mixture, in the two features between which its components differ most."""
     best = found.best.result.mixture
-    pair = telling_features(found, 2)
-    pair = pair * 2 if len(pair) == 1 else pair
+    features = telling_features(found, table, 2)
+    dims = (features[0], features[1]) if len(features) == 2 else features[0]
     figure, (ax,) = _panels(1)
-    plot_mixture(best, table.x.double(), (pair[0], pair[1]), ax=ax)
-    ax.set(xlabel=table.feature_names[pair[0]], ylabel=table.feature_names[pair[1]])
+    plot_mixture(best, table.frame, dims, ax=ax)
     ax.set_title(f"{table.name}: {best.n_components} components by EM")
     return figure
 
@@ -83,7 +82,7 @@ def neurons(trained: Trained, table: DemoTable) -> "Figure":
 def uncertainty(trained: Trained, x: Tensor, y: Tensor, table: DemoTable) -> "Figure":
     """Predictive uncertainty over the two features that tell classes apart best."""
     figure, axes = _panels(2, sharey=True)
-    pair = _telling(x, y) if x.shape[1] > 2 else [0, min(1, x.shape[1] - 1)]
+    pair = _telling(x, y)
     names = [f"{name.removesuffix(' (cm)')} (standard units)" for name in table.feature_names]
     plot_uncertainty(
         trained.model,

@@ -19,10 +19,9 @@ _COMPONENTS = 10
 
 
 class Trained(NamedTuple):
-    """A network trained both ways, and what the trainings said."""
+    """A network trained both ways, and what SVI said at its end."""
 
     likely: Any  # the classifier or regression at maximum likelihood
-    mle: FitResult
     model: Any  # with priors
     guide: Callable
     svi: FitResult
@@ -33,30 +32,18 @@ class Trained(NamedTuple):
         return self.likely.network
 
 
-def _options(x: Tensor, steps: int, progress: bool) -> dict:
-    batch_size = _BATCH if len(x) > _BATCH else None
-    return {"steps": steps, "batch_size": batch_size, "progress": progress}
-
-
 def train_both(
     x: Tensor,
     y: Tensor,
     seed: int,
     *,
     sizes: list[int] = SIZES,
-    mle_steps: int = 500,
-    svi_steps: int = 1000,
     progress: bool = False,
 ) -> Trained:
     """Trains a classifier by maximum likelihood, then by SVI from where that stands."""
     torch.manual_seed(seed)
     likely = UGMMClassifier(UGMMNetwork(sizes, DROPOUT, missing=_missing(x)))
-    mle = fit_mle(likely, x, y, **_options(x, mle_steps, progress))
-    model = UGMMClassifier(likely.network, Priors())
-    guide = mean_field(model)
-    svi = fit_svi(model, guide, x, y, **_options(x, svi_steps, progress))
-    likely.network.eval()
-    return Trained(likely, mle, model, guide, svi)
+    return _trained_both_ways(likely, x, y, progress)
 
 
 def train_regression(x: Tensor, y: Tensor, seed: int, *, progress: bool = False) -> Trained:
@@ -64,12 +51,22 @@ def train_regression(x: Tensor, y: Tensor, seed: int, *, progress: bool = False)
     torch.manual_seed(seed)
     network = UGMMNetwork([x.shape[1], 16, _COMPONENTS], DROPOUT, missing=_missing(x))
     likely = UGMMRegressor.from_data(network, y)
-    mle = fit_mle(likely, x, y, **_options(x, 500, progress))
-    model = UGMMRegressor.from_data(network, y, Priors())
+    bayesian = UGMMRegressor.from_data(network, y, Priors())
+    return _trained_both_ways(likely, x, y, progress, bayesian)
+
+
+def _trained_both_ways(
+    likely: Any, x: Tensor, y: Tensor, progress: bool, model: Any = None
+) -> Trained:
+    """By SVI from where maximum likelihood stands, or the model given from its own start."""
+    batch_size = _BATCH if len(x) > _BATCH else None
+    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+    fit_mle(likely, x, y, **options)
+    model = UGMMClassifier(likely.network, Priors()) if model is None else model
     guide = mean_field(model)
-    svi = fit_svi(model, guide, x, y, **_options(x, 1000, progress))
+    svi = fit_svi(model, guide, x, y, **options)
     likely.network.eval()
-    return Trained(likely, mle, model, guide, svi)
+    return Trained(likely, model, guide, svi)
 
 
 def _missing(x: Tensor) -> str:

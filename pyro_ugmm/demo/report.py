@@ -72,6 +72,7 @@ def of_network(trained: Trained, x: Tensor, y: Tensor) -> str:
             f"{f'held out, {len(y)} rows':<28}{'accuracy':>10}{'log-loss':>10}",
             _score("maximum likelihood", likely, y),
             _score("with priors, by SVI", drawn, y),
+            f"SVI {trained.svi.reason}",
         ]
     )
 
@@ -94,7 +95,8 @@ def of_regression(trained: Trained, held_back: tuple[Tensor, Tensor], x: Tensor,
         score = predicted.log_prob(y).mean()
         lines.append(f"{name:<28}{score:>10.3f}{error:>10.3g}{within:>12.3f}")
     spread = f"the targets' standard deviation is {y.std():.3g}; intervals are conformal"
-    return "\n".join([*lines, f"{spread}, by {len(held_back[1])} rows held back"])
+    said = f"SVI {trained.svi.reason}"
+    return "\n".join([*lines, f"{spread}, by {len(held_back[1])} rows held back", said])
 
 
 def introduction(table: DemoTable, version: str) -> str:

@@ -40,6 +40,13 @@ class DemoTable:
     notes: tuple[str, ...] = ()
 
     @property
+    def frame(self) -> Any:
+        """The features with their names, in double precision."""
+        import pandas
+
+        return pandas.DataFrame(self.x.double().numpy(), columns=self.feature_names)
+
+    @property
     def missing(self) -> str:
         """How mixtures take the features: NaN is marginalized over, if there is any."""
         return "marginalize" if bool(self.x.isnan().any()) else "error"
@@ -87,7 +94,8 @@ def read_table(path: Path, target: str) -> DemoTable:
     numbers = numbers.loc[:, numbers.nunique() > 1]
     of_rows = _row_numbers(frame.drop(columns=target))
     numbers = numbers[[name for name in numbers.columns if name not in of_rows]]
-    check(numbers.shape[1] > 0, "--data", "columns of numbers beside the target", "none")
+    expected = "at least two columns of numbers beside the target"
+    check(numbers.shape[1] > 1, "--data", expected, numbers.shape[1])
     y, class_names = _targets(known[target])
     left_out = [str(name) for name in columns.columns if name not in numbers.columns]
     notes = [

@@ -70,11 +70,10 @@ def impute(
         num_samples = check_integer("num_samples", num_samples)
     _, table = rows_to_fill(each[0], x)
     generator = generator_for(check_seed("seed", seed), table.values.device)
-    if mixture.batch_shape:
-        wide = [rows_to_fill(one, x)[0] for one in each]
-        filled = torch.cat([_filled(one, table.values, 1, generator) for one in wide])
-    else:
-        filled = _filled(rows_to_fill(mixture, x)[0], table.values, num_samples, generator)
+    count = 1 if mixture.batch_shape else num_samples
+    wide = [one.as_wide_as(table.values.dtype) for one in each]
+    parts = [_filled(one, table.values, count, generator) for one in wide]
+    filled = torch.cat(parts) if mixture.batch_shape else parts[0]
     if table.frame is None or filled.dim() == 2:
         return table.restored(filled)
     return [table.restored(draw) for draw in filled]
